@@ -1,0 +1,1 @@
+"""The BGP agent: BIRD's configuration from etcd."""

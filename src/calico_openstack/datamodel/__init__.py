@@ -1,0 +1,1 @@
+"""What is stored in etcd: typed resources, keys, codec and validation. Pure."""

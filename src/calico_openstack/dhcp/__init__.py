@@ -1,0 +1,1 @@
+"""The DHCP agent: dnsmasq's configuration from etcd."""

@@ -1,0 +1,1 @@
+"""The etcd client: key-value, transactions, leases, snapshot-and-watch."""

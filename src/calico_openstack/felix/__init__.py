@@ -1,0 +1,1 @@
+"""Felix: programs this host's kernel from the cluster's state in etcd."""

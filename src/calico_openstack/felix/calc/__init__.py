@@ -1,0 +1,1 @@
+"""Cluster state to this host's desired state, incremental. Pure."""

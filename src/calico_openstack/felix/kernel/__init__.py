@@ -1,0 +1,1 @@
+"""Drivers for the kernel: netlink sockets, batches, notifications."""

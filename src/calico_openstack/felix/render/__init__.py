@@ -1,0 +1,1 @@
+"""Desired state to nftables objects, routes, neighbours and sysctls. Pure."""

@@ -1,0 +1,316 @@
+"""The nftables objects that Felix wants in the kernel, as plain data.
+
+``render`` builds these values, ``kernel`` compares them with what is programmed and writes the
+difference. Nothing here knows netlink; nothing here does I/O. Names follow nft(8).
+
+A rule is a tuple of expressions, evaluated from left to right: matches first, then statements.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum, IntFlag
+from ipaddress import IPv4Network, IPv6Network
+
+
+class Family(Enum):
+    """Address family of a table, as nft(8) names it."""
+
+    IP = "ip"
+    IP6 = "ip6"
+    ARP = "arp"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table, named by its family and name."""
+
+    family: Family
+    name: str
+
+
+class Field(Enum):
+    """What a match or a set key looks at; the value is nft(8)'s spelling."""
+
+    IIFNAME = "meta iifname"
+    OIFNAME = "meta oifname"
+    OIF = "meta oif"
+    L4PROTO = "meta l4proto"
+    MARK = "meta mark"
+    IP_SADDR = "ip saddr"
+    IP_DADDR = "ip daddr"
+    IP6_SADDR = "ip6 saddr"
+    IP6_DADDR = "ip6 daddr"
+    TH_SPORT = "th sport"
+    TH_DPORT = "th dport"
+    ICMP_TYPE = "icmp type"
+    ICMP_CODE = "icmp code"
+    ICMPV6_TYPE = "icmpv6 type"
+    ICMPV6_CODE = "icmpv6 code"
+    ARP_OPERATION = "arp operation"
+    ARP_SADDR_IP = "arp saddr ip"
+
+
+class CtState(IntFlag):
+    """Connection tracking states: the bits of NF_CT_STATE_BIT() in linux/netfilter."""
+
+    INVALID = 1
+    ESTABLISHED = 2
+    RELATED = 4
+    NEW = 8
+    UNTRACKED = 64
+
+
+# --- matches ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """``field == value`` or, inverted, ``field != value``; *value* in network byte order.
+
+    For interface names *value* is the name without padding; *prefix* matches every interface whose
+    name begins with it (nft's ``"tap*"``).
+    """
+
+    field: Field
+    value: bytes
+    invert: bool = False
+    prefix: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class InNetwork:
+    """The address in *field* lies in *network*, or, inverted, outside of it."""
+
+    field: Field
+    network: IPv4Network | IPv6Network
+    invert: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class InRange:
+    """``low <= field <= high`` (both included, host integers), or the inverse."""
+
+    field: Field
+    low: int
+    high: int
+    invert: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class InSet:
+    """The concatenation of *fields* is, or inverted is not, an element of the named set."""
+
+    fields: tuple[Field, ...]
+    set_name: str
+    invert: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MarkBits:
+    """``meta mark & mask == value`` (or ``!=``); host integers."""
+
+    mask: int
+    value: int
+    invert: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CtStateIs:
+    """The packet's conntrack state is one of *states*."""
+
+    states: CtState
+    invert: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationIsLocal:
+    """``fib daddr type local``: the packet is for this host itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """Token bucket; with *over* it matches what exceeds the rate (nft ``limit rate over``)."""
+
+    rate: int
+    per_seconds: int
+    burst: int
+    over: bool = False
+
+
+# --- statements -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """Counts packets and bytes; the counts survive a rule that did not change."""
+
+
+class VerdictKind(Enum):
+    """What ends or redirects evaluation."""
+
+    ACCEPT = "accept"
+    DROP = "drop"
+    RETURN = "return"
+    JUMP = "jump"
+    GOTO = "goto"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A verdict; *chain* is set for JUMP and GOTO only."""
+
+    kind: VerdictKind
+    chain: str = ""
+
+
+ACCEPT = Verdict(VerdictKind.ACCEPT)
+DROP = Verdict(VerdictKind.DROP)
+RETURN = Verdict(VerdictKind.RETURN)
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictMap:
+    """``fields vmap @map_name``: the verdict of the element; no element, no effect."""
+
+    fields: tuple[Field, ...]
+    map_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetMark:
+    """``meta mark = (mark & ~mask) | value``; host integers."""
+
+    mask: int
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """A kernel log line at level info, or, with *group*, a copy to that NFLOG group."""
+
+    prefix: str
+    group: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """Refuse with an ICMP error (port unreachable), or *tcp_reset* for TCP only."""
+
+    tcp_reset: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationNat:
+    """Rewrite the destination to *address* (4 or 16 bytes) and, when given, *port*."""
+
+    address: bytes
+    port: int | None = None
+
+
+Expression = (
+    Compare
+    | InNetwork
+    | InRange
+    | InSet
+    | MarkBits
+    | CtStateIs
+    | DestinationIsLocal
+    | Limit
+    | Counter
+    | Verdict
+    | VerdictMap
+    | SetMark
+    | Log
+    | Reject
+    | DestinationNat
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule; *comment* says which resource made it (provenance, shown by ``nft list``)."""
+
+    expressions: tuple[Expression, ...]
+    comment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """What makes a chain a base chain. The policy is always accept: see nftables(8)."""
+
+    type: str  # filter, nat or route
+    hook: str  # prerouting, input, forward, output or postrouting
+    priority: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """A chain with all of its rules."""
+
+    rules: tuple[Rule, ...]
+    hook: Hook | None = None
+
+    def rule_hashes(self, name: str) -> tuple[str, ...]:
+        """Return one 16-character hash a rule, each depending on all the rules before it.
+
+        Written into the rule's user data, so that a read-back compares by hashes alone and a rule
+        that somebody else inserted shows as a mismatch (specification section 7.5).
+        """
+        digest = hashlib.sha224(f"{name}|{self.hook}".encode())
+        hashes = []
+        for rule in self.rules:
+            digest.update(repr(rule).encode())
+            hashes.append(urlsafe_b64encode(digest.digest()).decode()[:16])
+        return tuple(hashes)
+
+
+class KeyType(Enum):
+    """One component of a set's key; the value is nft(8)'s data type."""
+
+    IPV4 = "ipv4_addr"
+    IPV6 = "ipv6_addr"
+    PROTOCOL = "inet_proto"
+    PORT = "inet_service"
+    IFNAME = "ifname"
+
+
+@dataclass(frozen=True, slots=True)
+class Set:
+    """A named set, or with *verdicts* a verdict map. Elements live apart, see `Ruleset`.
+
+    *interval* sets hold address prefixes; all others hold exact keys.
+    """
+
+    key: tuple[KeyType, ...]
+    interval: bool = False
+    verdicts: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """An element of an interval set: first and last address, both included, network order."""
+
+    first: bytes
+    last: bytes
+
+
+# An exact key is its components in network byte order, each padded to a multiple of four bytes;
+# interface names are 16 bytes, padded with zeros (nftables' own register layout).
+Element = bytes | Range
+Elements = Mapping[Element, Verdict | None]
+
+
+@dataclass(slots=True)
+class TableState:
+    """All that should be, or is, in one table: sets and chains by name, elements by set name."""
+
+    sets: dict[str, Set] = field(default_factory=dict)
+    elements: dict[str, dict[Element, Verdict | None]] = field(default_factory=dict)
+    chains: dict[str, Chain] = field(default_factory=dict)
+
+
+Ruleset = dict[Table, TableState]

@@ -1,0 +1,1 @@
+"""A whole cloud on one machine, in network namespaces."""

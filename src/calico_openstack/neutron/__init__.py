@@ -1,0 +1,1 @@
+"""The Neutron side: ML2 mechanism driver, resynchronisation and status."""

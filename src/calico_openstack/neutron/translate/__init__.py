@@ -1,0 +1,1 @@
+"""Neutron objects to resources. Pure."""

@@ -1,0 +1,1 @@
+"""The meaning of policy: packet to verdict, with reasons. Pure."""
