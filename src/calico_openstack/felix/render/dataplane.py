@@ -2,6 +2,11 @@
 
 Plain data. Everything names interfaces by name; the driver knows their indexes and whether they
 exist and are up, and programs what can be programmed now.
+
+`DesiredDataplane` is the whole wanted state; a `DataplaneDelta` names what changed in it since the
+last one, so that a driver works in proportion to the change. A delta carries names only: what a
+named thing should be now, or that it should be gone, is looked up in the desired state. Deltas may
+therefore be merged, repeated or applied late without harm.
 """
 
 from __future__ import annotations
@@ -9,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
-from calico_openstack.felix.render.nft import Ruleset
+from calico_openstack.felix.render.nft import Element, Ruleset, Table
 
 Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
@@ -35,10 +40,15 @@ class NeighbourKey:
 
 @dataclass(frozen=True, slots=True)
 class InterfaceSettings:
-    """Which groups of per-interface sysctls an interface needs (specification section 3.12)."""
+    """Which groups of per-interface sysctls an interface needs (specification section 3.12).
+
+    With *spoofing* the kernel's own reverse-path filter must be off: the endpoint may use source
+    addresses that are not routed to it.
+    """
 
     ipv4: bool
     ipv6: bool
+    spoofing: bool = False
 
 
 @dataclass(slots=True)
@@ -55,3 +65,58 @@ class DesiredDataplane:
     neighbours: dict[NeighbourKey, bytes] = field(default_factory=dict)
     interfaces: dict[str, InterfaceSettings] = field(default_factory=dict)
     globals: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class TableDelta:
+    """What changed in one nftables table.
+
+    A set in ``sets`` is new, gone or of another type, and all of its elements are meant with it.
+    ``elements`` names elements of sets that stay: those that came, went or got another verdict.
+    """
+
+    chains: set[str] = field(default_factory=set)
+    sets: set[str] = field(default_factory=set)
+    elements: dict[str, set[Element]] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.chains or self.sets or self.elements)
+
+    def merge(self, later: TableDelta) -> None:
+        """Take in what changed after this."""
+        self.chains |= later.chains
+        self.sets |= later.sets
+        for name, changed in later.elements.items():
+            self.elements.setdefault(name, set()).update(changed)
+
+
+@dataclass(slots=True)
+class DataplaneDelta:
+    """Names of everything in a `DesiredDataplane` that changed; see the module's docstring.
+
+    The keys are those of the desired state's mappings.
+    """
+
+    tables: dict[Table, TableDelta] = field(default_factory=dict)
+    routes: set[Network] = field(default_factory=set)
+    neighbours: set[NeighbourKey] = field(default_factory=set)
+    interfaces: set[str] = field(default_factory=set)
+    globals: set[str] = field(default_factory=set)
+
+    def __bool__(self) -> bool:
+        return bool(
+            any(self.tables.values())
+            or self.routes
+            or self.neighbours
+            or self.interfaces
+            or self.globals
+        )
+
+    def merge(self, later: DataplaneDelta) -> None:
+        """Take in what changed after this."""
+        for table, changed in later.tables.items():
+            self.tables.setdefault(table, TableDelta()).merge(changed)
+        self.routes |= later.routes
+        self.neighbours |= later.neighbours
+        self.interfaces |= later.interfaces
+        self.globals |= later.globals
