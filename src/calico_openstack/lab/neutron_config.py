@@ -39,7 +39,9 @@ class NeutronSettings:
 
     ``state_dir`` holds everything: configuration below ``etc``, logs below
     ``log``, MariaDB's files below ``db``. ``prefix`` is the Python environment in
-    which Neutron is installed. Times are in seconds.
+    which Neutron is installed. ``api_socket`` is a Unix socket on which the API
+    listens too. ``identity_filter`` names a Paste filter factory that supplies the
+    caller's identity where no headers do. Times are in seconds.
     """
 
     state_dir: Path
@@ -47,6 +49,8 @@ class NeutronSettings:
     etcd_endpoints: tuple[str, ...]
     api_host: str = "127.0.0.1"
     api_port: int = 9696
+    api_socket: Path | None = None
+    identity_filter: str | None = None
     api_processes: int = 2
     api_threads: int = 4
     host: str = "controller"
@@ -160,10 +164,22 @@ def ml2_conf(settings: NeutronSettings) -> str:
     )
 
 
-def api_paste() -> str:
+def api_paste(settings: NeutronSettings) -> str:
     """Return the text of ``api-paste.ini``, with the caller's identity from headers."""
+    supplied = "default_identity " if settings.identity_filter else ""
+    pipeline = f"http_proxy_to_wsgi request_id catch_errors {supplied}identity extensions api"
     return "\n".join(
         (
+            *(
+                [
+                    _section(
+                        "filter:default_identity",
+                        {"paste.filter_factory": settings.identity_filter},
+                    )
+                ]
+                if settings.identity_filter
+                else []
+            ),
             _section(
                 "composite:neutron",
                 {"use": "egg:Paste#urlmap", "/": "versions", "/v2.0": "v2_0"},
@@ -172,7 +188,7 @@ def api_paste() -> str:
                 "composite:v2_0",
                 {
                     "use": "call:neutron.auth:pipeline_factory",
-                    "noauth": "http_proxy_to_wsgi request_id catch_errors identity extensions api",
+                    "noauth": pipeline,
                 },
             ),
             _section(
@@ -225,7 +241,8 @@ def api_paste() -> str:
 def uwsgi_conf(settings: NeutronSettings) -> str:
     """Return the text of ``uwsgi.ini`` for the API."""
     host = f"[{settings.api_host}]" if ":" in settings.api_host else settings.api_host
-    return _section(
+    extra = f"http-socket = {settings.api_socket}\n" if settings.api_socket else ""
+    text = _section(
         "uwsgi",
         {
             "http-socket": f"{host}:{settings.api_port}",
@@ -245,6 +262,7 @@ def uwsgi_conf(settings: NeutronSettings) -> str:
             "procname-prefix-spaced": "neutron-api",
         },
     )
+    return text + extra
 
 
 def config_files(settings: NeutronSettings) -> dict[Path, str]:
@@ -253,7 +271,7 @@ def config_files(settings: NeutronSettings) -> dict[Path, str]:
     return {
         folder / NEUTRON_CONF: neutron_conf(settings),
         folder / ML2_CONF: ml2_conf(settings),
-        folder / API_PASTE: api_paste(),
+        folder / API_PASTE: api_paste(settings),
         folder / UWSGI_CONF: uwsgi_conf(settings),
     }
 

@@ -1,0 +1,117 @@
+"""What the supervisor runs: the description of a process and how it is identified.
+
+A process id alone proves nothing, because ids are used again. Together with the time at which
+the kernel started it, it names one process for ever.
+"""
+
+import os
+import signal
+from pathlib import Path
+
+import msgspec
+
+
+class ProcessSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A process of the lab. `argv` is complete: it already enters the namespace.
+
+    `own_children`: whether everything in its process group belongs to it and ends with it, as
+    the workers of a server do. What an agent starts to outlive it is in a session of its own.
+    `stop_timeout` is in seconds.
+    """
+
+    name: str
+    host: str
+    argv: tuple[str, ...]
+    env: dict[str, str] = {}
+    log: str
+    restart: bool = True
+    stop_signal: int = signal.SIGTERM
+    stop_timeout: float = 10.0
+    own_children: bool = True
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """One process: its id, and its start in clock ticks since the machine's start (proc(5))."""
+
+    pid: int
+    started: int
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """What the supervisor tells about a process. Times are in seconds."""
+
+    name: str
+    host: str
+    state: str
+    pid: int = 0
+    uptime: float = 0.0
+    starts: int = 0
+    last_exit: int | None = None
+    rss: int = 0
+
+
+def identify(pid: int) -> Identity | None:
+    """The identity of the process that has this id now; None when there is none."""
+    fields = _stat(pid)
+    # A zombie is gone for everybody but its parent.
+    if fields is None or fields[0] == "Z":
+        return None
+    return Identity(pid, int(fields[19]))
+
+
+def is_alive(identity: Identity) -> bool:
+    """Whether exactly this process still runs."""
+    return identify(identity.pid) == identity
+
+
+def send(identity: Identity, signal_number: int) -> bool:
+    """Signal exactly this process; False when it is gone."""
+    try:
+        descriptor = os.pidfd_open(identity.pid)
+    except ProcessLookupError:
+        return False
+    try:
+        if not is_alive(identity):
+            return False
+        signal.pidfd_send_signal(descriptor, signal_number)
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def resident_bytes(pid: int) -> int:
+    """The resident memory of a process in bytes; 0 when it is gone."""
+    try:
+        pages = Path(f"/proc/{pid}/statm").read_text().split()[1]
+    except (OSError, IndexError):
+        return 0
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def process_group(leader: int) -> frozenset[int]:
+    """The ids of the living processes in a process group."""
+    members = set()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            fields = _stat(int(entry.name))
+            if fields is not None and fields[0] != "Z" and int(fields[2]) == leader:
+                members.add(int(entry.name))
+    return frozenset(members)
+
+
+def pid_file(path: Path) -> Identity | None:
+    """The living process that a pid file names; None when there is none."""
+    try:
+        return identify(int(path.read_text().split()[0]))
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _stat(pid: int) -> list[str] | None:
+    """The fields of /proc/PID/stat from the state (field 3) on."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
