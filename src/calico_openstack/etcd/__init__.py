@@ -1,1 +1,50 @@
-"""The etcd client: key-value, transactions, leases, snapshot-and-watch."""
+"""The etcd client: key-value, transactions, leases, snapshot-and-watch.
+
+`EtcdClient` does single requests, `SnapshotWatch` keeps a process up to date about whole prefixes.
+The map of the package:
+
+==============  ====================================================================
+``config``      how to reach the cluster
+``records``     what is read, and what a transaction consists of
+``client``      the operations
+``session``     which connection and token a call uses; failover; forks
+``connection``  one gRPC channel
+``failures``    what a failed call means
+``replica``     what is known of a prefix, and the difference to a new listing (pure)
+``watch``       list, then watch, then for ever again
+``proto``       generated messages
+==============  ====================================================================
+"""
+
+from calico_openstack.etcd.client import EtcdClient
+from calico_openstack.etcd.config import EtcdConfig
+from calico_openstack.etcd.errors import EtcdAuthError, EtcdCompacted, EtcdError, EtcdUnavailable
+from calico_openstack.etcd.records import (
+    Compare,
+    Delete,
+    Get,
+    KeyValue,
+    Put,
+    Snapshot,
+    Status,
+    TxnResult,
+    unchanged,
+)
+
+__all__ = [
+    "Compare",
+    "Delete",
+    "EtcdAuthError",
+    "EtcdClient",
+    "EtcdCompacted",
+    "EtcdConfig",
+    "EtcdError",
+    "EtcdUnavailable",
+    "Get",
+    "KeyValue",
+    "Put",
+    "Snapshot",
+    "Status",
+    "TxnResult",
+    "unchanged",
+]

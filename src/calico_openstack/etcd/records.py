@@ -1,0 +1,184 @@
+"""What is read from etcd and what a transaction consists of.
+
+Keys are text. etcd's keys are bytes; those that are not UTF-8 survive both ways as surrogate
+escapes (PEP 383), so that garbage can be seen, reported and deleted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+
+from calico_openstack.etcd.proto import etcd_pb2 as pb
+
+
+def to_bytes(key: str) -> bytes:
+    """Return the key as etcd stores it."""
+    return key.encode("utf-8", "surrogateescape")
+
+
+def to_text(key: bytes) -> str:
+    """Return the key as text."""
+    return key.decode("utf-8", "surrogateescape")
+
+
+def range_end(prefix: str) -> bytes:
+    """Return the end of the range of keys that begin with *prefix* (not included in the range)."""
+    data = bytearray(to_bytes(prefix))
+    while data:
+        if data[-1] < 0xFF:
+            data[-1] += 1
+            return bytes(data)
+        data.pop()
+    return b"\0"  # etcd's spelling of "to the end of all keys"
+
+
+class KeyValue(msgspec.Struct, frozen=True, gc=False):
+    """A key as stored; *lease* is 0 when the key belongs to none."""
+
+    key: str
+    value: bytes
+    mod_revision: int
+    create_revision: int = 0
+    lease: int = 0
+
+
+def key_value(message: pb.KeyValue) -> KeyValue:
+    """Convert from the wire."""
+    return KeyValue(
+        to_text(message.key),
+        message.value,
+        message.mod_revision,
+        message.create_revision,
+        message.lease,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Keys as they were at *revision*: a whole prefix or one page of it, in key order."""
+
+    revision: int
+    kvs: list[KeyValue]
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """A condition of a transaction on one key.
+
+    *target* "value" takes bytes, all others integers. A missing key has the mod and create
+    revision, version and lease 0; comparing its value is never true.
+    """
+
+    key: str
+    target: Literal["mod", "create", "version", "value", "lease"]
+    operator: Literal["=", "!=", "<", ">"]
+    operand: int | bytes
+
+    def message(self) -> pb.Compare:
+        """Convert for the wire; raise ValueError when operand and target do not fit."""
+        result = {
+            "=": pb.Compare.EQUAL,
+            "!=": pb.Compare.NOT_EQUAL,
+            "<": pb.Compare.LESS,
+            ">": pb.Compare.GREATER,
+        }[self.operator]
+        key = to_bytes(self.key)
+        if self.target == "value":
+            if not isinstance(self.operand, bytes):
+                raise ValueError("a value is compared with bytes")
+            return pb.Compare(result=result, target=pb.Compare.VALUE, key=key, value=self.operand)
+        if not isinstance(self.operand, int):
+            raise ValueError(f"{self.target} is compared with an integer")
+        number = self.operand
+        match self.target:
+            case "mod":
+                target = pb.Compare.MOD
+                return pb.Compare(result=result, target=target, key=key, mod_revision=number)
+            case "create":
+                target = pb.Compare.CREATE
+                return pb.Compare(result=result, target=target, key=key, create_revision=number)
+            case "version":
+                target = pb.Compare.VERSION
+                return pb.Compare(result=result, target=target, key=key, version=number)
+            case "lease":
+                return pb.Compare(result=result, target=pb.Compare.LEASE, key=key, lease=number)
+
+
+def unchanged(key: str, mod_revision: int) -> Compare:
+    """Return the condition that *key* still has *mod_revision*; 0 means that it does not exist."""
+    return Compare(key, "mod", "=", mod_revision)
+
+
+@dataclass(frozen=True, slots=True)
+class Get:
+    """Operation: read a key. Its response is a tuple of zero or one `KeyValue`."""
+
+    key: str
+
+    def message(self) -> pb.RequestOp:
+        """Convert for the wire."""
+        return pb.RequestOp(request_range=pb.RangeRequest(key=to_bytes(self.key)))
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Operation: write a key. Its response is the transaction's revision."""
+
+    key: str
+    value: bytes
+    lease: int = 0
+
+    def message(self) -> pb.RequestOp:
+        """Convert for the wire."""
+        request = pb.PutRequest(key=to_bytes(self.key), value=self.value, lease=self.lease)
+        return pb.RequestOp(request_put=request)
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Operation: remove a key. Its response is the number of keys removed."""
+
+    key: str
+
+    def message(self) -> pb.RequestOp:
+        """Convert for the wire."""
+        return pb.RequestOp(request_delete_range=pb.DeleteRangeRequest(key=to_bytes(self.key)))
+
+
+Operation = Get | Put | Delete
+OperationResult = tuple[KeyValue, ...] | int
+
+
+@dataclass(frozen=True, slots=True)
+class TxnResult:
+    """Whether all conditions held, and the results of the operations of the branch taken."""
+
+    succeeded: bool
+    revision: int
+    responses: tuple[OperationResult, ...]
+
+
+def operation_result(message: pb.ResponseOp) -> OperationResult:
+    """Convert from the wire."""
+    match message.WhichOneof("response"):
+        case "response_range":
+            return tuple(key_value(kv) for kv in message.response_range.kvs)
+        case "response_put":
+            return message.response_put.header.revision
+        case _:
+            return message.response_delete_range.deleted
+
+
+class Status(msgspec.Struct, frozen=True):
+    """A member's answer about itself."""
+
+    cluster_id: int
+    member_id: int
+    version: str
+    db_size: int
+    leader: int
+    revision: int
+    raft_term: int
