@@ -1,0 +1,157 @@
+"""From stored bytes to resources and back.
+
+``decode`` never raises: what cannot be used comes back as ``Invalid`` with its reasons, what is
+not for us as None. ``encode`` writes what ``decode`` gives back.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from calico_openstack.datamodel.conventions import as_read
+from calico_openstack.datamodel.dhcp import DhcpSubnet
+from calico_openstack.datamodel.invalid import Invalid, Reason, quoted
+from calico_openstack.datamodel.keys import (
+    DhcpSubnetKey,
+    FelixStatusKey,
+    Key,
+    LastReportedStatusKey,
+    ResourceKey,
+    parse_key,
+)
+from calico_openstack.datamodel.kinds import RESOURCE_TYPES
+from calico_openstack.datamodel.policies import DEFAULT_ALLOW_PROFILE_NAME, Profile
+from calico_openstack.datamodel.resource import API_VERSION, Resource
+from calico_openstack.datamodel.status import AgentStatus, EndpointStatus
+from calico_openstack.datamodel.validation import validate, validate_subnet
+
+Value = Resource | DhcpSubnet | AgentStatus | EndpointStatus
+"""Everything that ``decode`` can give back besides ``Invalid``."""
+
+_DECODERS: Final[dict[str, msgspec.json.Decoder[Any]]] = {
+    cls.KIND: msgspec.json.Decoder(cls) for cls in RESOURCE_TYPES
+}
+_SUBNET: Final = msgspec.json.Decoder(DhcpSubnet)
+_AGENT_STATUS: Final = msgspec.json.Decoder(AgentStatus)
+_ENDPOINT_STATUS: Final = msgspec.json.Decoder(EndpointStatus)
+_ENCODER: Final = msgspec.json.Encoder()
+
+# What msgspec raises for bytes it cannot take: malformed JSON or a wrong type, text that is not
+# UTF-8, nesting beyond the interpreter's limit.
+_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeError, RecursionError)
+
+
+def decode(path: str, value: bytes) -> Value | Invalid | None:
+    """Return what is stored under ``path``, None for keys and kinds that are not for us."""
+    key = parse_key(path)
+    if key is None:
+        return None
+    return decode_at(path, key, value)
+
+
+def decode_at(path: str, key: Key, value: bytes) -> Value | Invalid | None:
+    """Do what ``decode`` does, for a caller that has parsed the key already."""
+    if not isinstance(key, ResourceKey):
+        return _decode_plain(path, key, value)
+    decoder = _DECODERS.get(key.kind)
+    # The default-allow profile is built in; a stored copy is ignored.
+    if decoder is None or (key.kind == Profile.KIND and key.name == DEFAULT_ALLOW_PROFILE_NAME):
+        return None
+    try:
+        resource = _decode_resource(decoder, value)
+    except _UNREADABLE as error:
+        return Invalid(path, key, (_reason_of(error),))
+    resource, reasons = _fitted(key, resource)
+    reasons += validate(resource)
+    return Invalid(path, key, reasons) if reasons else as_read(resource)
+
+
+def encode(value: Value) -> bytes:
+    """Return the bytes to store for a value. Version and self link of a resource are left out."""
+    if not isinstance(value, Resource):
+        return value.encode()
+    metadata = value.metadata
+    if metadata.resource_version or metadata.self_link:
+        metadata = msgspec.structs.replace(metadata, resource_version="", self_link="")
+    members = [
+        f'{{"kind":"{value.KIND}","apiVersion":"{API_VERSION}","metadata":'.encode(),
+        _ENCODER.encode(metadata),
+        b',"spec":',
+        _ENCODER.encode(value.spec),  # type: ignore[attr-defined]
+    ]
+    if status := getattr(value, "status", None):
+        members += [b',"status":', _ENCODER.encode(status)]
+    members.append(b"}")
+    return b"".join(members)
+
+
+def _decode_plain(path: str, key: Key, value: bytes) -> Value | Invalid | None:
+    """Decode the values that are not resources."""
+    try:
+        if isinstance(key, DhcpSubnetKey):
+            subnet = _SUBNET.decode(value)
+            reasons = validate_subnet(subnet)
+            return Invalid(path, key, reasons) if reasons else subnet
+        if isinstance(key, FelixStatusKey | LastReportedStatusKey):
+            return _AGENT_STATUS.decode(value)
+        return _ENDPOINT_STATUS.decode(value)
+    except _UNREADABLE as error:
+        return Invalid(path, key, (_reason_of(error),))
+
+
+def _decode_resource(decoder: msgspec.json.Decoder[Resource], value: bytes) -> Resource:
+    """Decode a resource; where a member is null, as if it were absent.
+
+    Upstream's readers take null for the zero value of anything.
+    """
+    try:
+        return decoder.decode(value)
+    except msgspec.ValidationError:
+        members = _without_nulls(msgspec.json.decode(value))
+        resource: Resource = msgspec.convert(members, decoder.type)
+        return resource
+
+
+def _without_nulls(value: Any) -> Any:
+    """Return a JSON value without the members of objects that are null."""
+    if isinstance(value, dict):
+        return {k: _without_nulls(v) for k, v in value.items() if v is not None}
+    if isinstance(value, list):
+        return [_without_nulls(v) for v in value]
+    return value
+
+
+def _fitted(key: ResourceKey, resource: Resource) -> tuple[Resource, tuple[Reason, ...]]:
+    """Return a resource with the name that its key gives, and where the two disagree."""
+    metadata = resource.metadata
+    reasons: list[Reason] = []
+    for field, found, wanted in (
+        ("kind", resource.kind, key.kind),
+        ("apiVersion", resource.api_version, API_VERSION),
+        ("metadata.name", metadata.name, key.name),
+        ("metadata.namespace", metadata.namespace, key.namespace),
+    ):
+        if found not in (wanted, ""):
+            reasons.append(Reason(field, f"is {quoted(found)}, but must be {quoted(wanted)}"))
+    fitting = metadata.name == key.name and metadata.namespace == key.namespace
+    if not fitting or metadata.resource_version or metadata.self_link:
+        metadata = msgspec.structs.replace(
+            metadata, name=key.name, namespace=key.namespace, resource_version="", self_link=""
+        )
+        resource = msgspec.structs.replace(resource, metadata=metadata)
+    return resource, tuple(reasons)
+
+
+def _reason_of(error: Exception) -> Reason:
+    """Return why bytes could not be decoded, with the member if it is known."""
+    if isinstance(error, RecursionError):
+        return Reason("", "is nested too deeply")
+    if isinstance(error, UnicodeError):
+        return Reason("", "is not UTF-8")
+    # msgspec says "Expected `str`, got `int` - at `$.spec.node`".
+    text, _, where = str(error).replace("`", "").rpartition(" - at $")
+    if not text:
+        return Reason("", where)
+    return Reason(where.removeprefix("."), text)
