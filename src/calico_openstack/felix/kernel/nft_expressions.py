@@ -1,0 +1,406 @@
+"""Rule expressions as the kernel takes them: netlink attributes of nf_tables expressions.
+
+The kernel's virtual machine works on sixteen 4-byte registers. A match loads what it looks at
+into registers from the first one on and compares there; a value shorter than its registers is
+followed by zeros. The encodings are the ones that nft(8) itself produces, so that it can list
+them.
+"""
+
+from __future__ import annotations
+
+import functools
+import struct
+from collections.abc import Callable
+from ipaddress import IPv4Network
+from typing import Any, NamedTuple
+
+from calico_openstack.felix.kernel import nft_constants as nft
+from calico_openstack.felix.kernel.netlink import (
+    attribute,
+    attribute_be32,
+    attribute_string,
+    nested,
+)
+from calico_openstack.felix.render.nft import (
+    Compare,
+    Counter,
+    CtStateIs,
+    DestinationIsLocal,
+    DestinationNat,
+    Expression,
+    Family,
+    Field,
+    InNetwork,
+    InRange,
+    InSet,
+    Limit,
+    Log,
+    MarkBits,
+    Reject,
+    SetMark,
+    Verdict,
+    VerdictKind,
+    VerdictMap,
+)
+
+INTERFACE_NAME_BYTES = 16
+
+_EQUAL, _NOT_EQUAL, _AT_MOST, _AT_LEAST = 0, 1, 3, 5  # enum nft_cmp_ops
+_RANGE_NOT_EQUAL = 1
+_LOOKUP_INVERT = 1
+_META_MARK = 3
+_CT_STATE = 0
+_FIB_RESULT_ADDRESS_TYPE, _FIB_DESTINATION = 3, 2
+_RTN_LOCAL = 2
+_NAT_DESTINATION, _NAT_MAP_IPS, _NAT_MAP_PORTS = 1, 1, 2
+_LIMIT_PACKETS, _LIMIT_OVER = 0, 1
+_LOG_LEVEL_INFO = 6
+_REJECT_ICMP, _REJECT_TCP_RESET = 0, 1
+_PORT_UNREACHABLE = {Family.IP: 3, Family.IP6: 4}
+
+# Verdict codes: NF_DROP and NF_ACCEPT, and nf_tables' own negative ones.
+VERDICT_CODES = {
+    VerdictKind.DROP: 0,
+    VerdictKind.ACCEPT: 1,
+    VerdictKind.JUMP: -3 & 0xFFFFFFFF,
+    VerdictKind.GOTO: -4 & 0xFFFFFFFF,
+    VerdictKind.RETURN: -5 & 0xFFFFFFFF,
+}
+
+
+class _Meta(NamedTuple):
+    """A field that the ``meta`` expression loads, by its key."""
+
+    key: int
+    length: int
+
+
+class _Payload(NamedTuple):
+    """A field of the packet: *base* is 1 for the network, 2 for the transport header."""
+
+    base: int
+    offset: int
+    length: int
+
+
+_NETWORK, _TRANSPORT = 1, 2
+_SOURCES: dict[Field, _Meta | _Payload] = {
+    Field.IIFNAME: _Meta(6, INTERFACE_NAME_BYTES),
+    Field.OIFNAME: _Meta(7, INTERFACE_NAME_BYTES),
+    Field.OIF: _Meta(5, 4),
+    Field.L4PROTO: _Meta(16, 1),
+    Field.MARK: _Meta(_META_MARK, 4),
+    Field.IP_SADDR: _Payload(_NETWORK, 12, 4),
+    Field.IP_DADDR: _Payload(_NETWORK, 16, 4),
+    Field.IP6_SADDR: _Payload(_NETWORK, 8, 16),
+    Field.IP6_DADDR: _Payload(_NETWORK, 24, 16),
+    Field.TH_SPORT: _Payload(_TRANSPORT, 0, 2),
+    Field.TH_DPORT: _Payload(_TRANSPORT, 2, 2),
+    Field.ICMP_TYPE: _Payload(_TRANSPORT, 0, 1),
+    Field.ICMP_CODE: _Payload(_TRANSPORT, 1, 1),
+    Field.ICMPV6_TYPE: _Payload(_TRANSPORT, 0, 1),
+    Field.ICMPV6_CODE: _Payload(_TRANSPORT, 1, 1),
+    # In an ARP header for IPv4 over Ethernet (RFC 826).
+    Field.ARP_OPERATION: _Payload(_NETWORK, 6, 2),
+    Field.ARP_SADDR_IP: _Payload(_NETWORK, 14, 4),
+}
+# Numbers that the kernel keeps in host byte order, while `Compare` states network byte order.
+_HOST_ORDER = frozenset({Field.OIF, Field.MARK})
+_IP_FIELDS = frozenset({Field.IP_SADDR, Field.IP_DADDR, Field.ARP_SADDR_IP})
+
+
+@functools.lru_cache(maxsize=8192)
+def encode_expression(expression: Expression, family: Family) -> bytes:
+    """Return the netlink expressions for one expression in a table of *family*.
+
+    Raises ValueError when the expression cannot be stated in that family or its values do not fit
+    its field.
+    """
+    return _ENCODERS[type(expression)](expression, family)
+
+
+def encode_verdict(verdict: Verdict) -> bytes:
+    """Return the data attribute's content for *verdict*, for rules and for map elements alike."""
+    code = attribute_be32(nft.VERDICT_CODE, VERDICT_CODES[verdict.kind])
+    if verdict.kind in (VerdictKind.JUMP, VerdictKind.GOTO):
+        if not verdict.chain:
+            raise ValueError(f"{verdict.kind.value} without a chain")
+        code += attribute_string(nft.VERDICT_CHAIN, verdict.chain)
+    return nested(nft.DATA_VERDICT, code)
+
+
+def interface_name(name: bytes) -> bytes:
+    """Return *name* as it stands in registers and set keys: 16 bytes, padded with zeros."""
+    if not 0 < len(name) < INTERFACE_NAME_BYTES:
+        raise ValueError(f"interface name {name!r} is empty or longer than 15 bytes")
+    return name.ljust(INTERFACE_NAME_BYTES, b"\0")
+
+
+# --- building blocks ----------------------------------------------------------------------------
+
+
+def _expression(name: str, *parts: bytes) -> bytes:
+    return nested(
+        nft.LIST_ELEMENT,
+        attribute_string(nft.EXPRESSION_NAME, name),
+        nested(nft.EXPRESSION_DATA, *parts),
+    )
+
+
+def _value(kind: int, data: bytes) -> bytes:
+    return nested(kind, attribute(nft.DATA_VALUE, data))
+
+
+def _load(field: Field, register: int = nft.REGISTER_FIRST, length: int | None = None) -> bytes:
+    """Load *field*, or its first *length* bytes, into the registers from *register* on."""
+    source = _SOURCES[field]
+    if isinstance(source, _Meta):
+        return _expression("meta", attribute_be32(1, register), attribute_be32(2, source.key))
+    return _expression(
+        "payload",
+        attribute_be32(1, register),
+        attribute_be32(2, source.base),
+        attribute_be32(3, source.offset),
+        attribute_be32(4, length or source.length),
+    )
+
+
+def _load_all(fields: tuple[Field, ...]) -> bytes:
+    """Load the concatenation of *fields*, each at the next whole register."""
+    parts, register = [], nft.REGISTER_FIRST
+    for field in fields:
+        parts.append(_load(field, register))
+        register += -(-_SOURCES[field].length // nft.REGISTER_BYTES)
+    return b"".join(parts)
+
+
+def _compare_register(operation: int, data: bytes) -> bytes:
+    return _expression(
+        "cmp",
+        attribute_be32(1, nft.REGISTER_FIRST),
+        attribute_be32(2, operation),
+        _value(3, data),
+    )
+
+
+def _bitwise(mask: bytes, xor: bytes) -> bytes:
+    """First register := first register & *mask* ^ *xor*."""
+    return _expression(
+        "bitwise",
+        attribute_be32(1, nft.REGISTER_FIRST),
+        attribute_be32(2, nft.REGISTER_FIRST),
+        attribute_be32(3, len(mask)),
+        _value(4, mask),
+        _value(5, xor),
+    )
+
+
+def _immediate(register: int, data: bytes) -> bytes:
+    return _expression("immediate", attribute_be32(1, register), _value(2, data))
+
+
+def _equality(invert: bool) -> int:
+    return _NOT_EQUAL if invert else _EQUAL
+
+
+_HOST_U32 = struct.Struct("=I")
+
+
+# --- matches ------------------------------------------------------------------------------------
+
+
+def _encode_compare(match: Compare, _: Family) -> bytes:
+    length = _SOURCES[match.field].length
+    value = match.value
+    if match.field in (Field.IIFNAME, Field.OIFNAME):
+        padded = interface_name(value)
+        if not match.prefix:
+            value = padded
+    elif match.prefix or len(value) != length:
+        raise ValueError(f"{match.field.value} takes {length} bytes, not {value!r}")
+    elif match.field in _HOST_ORDER:
+        value = value[::-1] if _HOST_U32.pack(1)[0] else value
+    return _load(match.field) + _compare_register(_equality(match.invert), value)
+
+
+def _encode_in_network(match: InNetwork, _: Family) -> bytes:
+    network, length = match.network, match.network.prefixlen
+    wants_ipv4 = match.field in _IP_FIELDS
+    if wants_ipv4 != isinstance(network, IPv4Network):
+        raise ValueError(f"{match.field.value} cannot lie in {network}")
+    address = network.network_address.packed
+    operation = _equality(match.invert)
+    if length == 0:
+        if not match.invert:
+            return b""
+    elif length % 8 == 0:
+        # Whole bytes are compared directly, as nft does; no masking needed.
+        whole = length // 8
+        return _load(match.field, length=whole) + _compare_register(operation, address[:whole])
+    return (
+        _load(match.field)
+        + _bitwise(network.netmask.packed, bytes(len(address)))
+        + _compare_register(operation, address)
+    )
+
+
+def _encode_in_range(match: InRange, _: Family) -> bytes:
+    if match.field in _HOST_ORDER:
+        raise ValueError(f"{match.field.value} is in host byte order and has no ranges")
+    length = _SOURCES[match.field].length
+    try:
+        low, high = match.low.to_bytes(length, "big"), match.high.to_bytes(length, "big")
+    except OverflowError as error:
+        raise ValueError(f"{match.low}-{match.high} does not fit {match.field.value}") from error
+    if match.low > match.high:
+        raise ValueError(f"range {match.low}-{match.high} is empty")
+    if not match.invert:
+        return (
+            _load(match.field)
+            + _compare_register(_AT_LEAST, low)
+            + _compare_register(_AT_MOST, high)
+        )
+    return _load(match.field) + _expression(
+        "range",
+        attribute_be32(1, nft.REGISTER_FIRST),
+        attribute_be32(2, _RANGE_NOT_EQUAL),
+        _value(3, low),
+        _value(4, high),
+    )
+
+
+def _encode_in_set(match: InSet, _: Family) -> bytes:
+    flags = attribute_be32(5, _LOOKUP_INVERT) if match.invert else b""
+    return _load_all(match.fields) + _expression(
+        "lookup",
+        attribute_string(1, match.set_name),
+        attribute_be32(2, nft.REGISTER_FIRST),
+        flags,
+    )
+
+
+def _encode_mark_bits(match: MarkBits, _: Family) -> bytes:
+    return (
+        _load(Field.MARK)
+        + _bitwise(_HOST_U32.pack(match.mask), bytes(4))
+        + _compare_register(_equality(match.invert), _HOST_U32.pack(match.value))
+    )
+
+
+def _encode_ct_state(match: CtStateIs, _: Family) -> bytes:
+    return (
+        _expression("ct", attribute_be32(1, nft.REGISTER_FIRST), attribute_be32(2, _CT_STATE))
+        + _bitwise(_HOST_U32.pack(int(match.states)), bytes(4))
+        + _compare_register(_EQUAL if match.invert else _NOT_EQUAL, bytes(4))
+    )
+
+
+def _encode_destination_is_local(_match: DestinationIsLocal, _: Family) -> bytes:
+    return _expression(
+        "fib",
+        attribute_be32(1, nft.REGISTER_FIRST),
+        attribute_be32(2, _FIB_RESULT_ADDRESS_TYPE),
+        attribute_be32(3, _FIB_DESTINATION),
+    ) + _compare_register(_EQUAL, _HOST_U32.pack(_RTN_LOCAL))
+
+
+def _encode_limit(match: Limit, _: Family) -> bytes:
+    return _expression(
+        "limit",
+        attribute(1, struct.pack(">Q", match.rate)),
+        attribute(2, struct.pack(">Q", match.per_seconds)),
+        attribute_be32(3, match.burst),
+        attribute_be32(4, _LIMIT_PACKETS),
+        attribute_be32(5, _LIMIT_OVER if match.over else 0),
+    )
+
+
+# --- statements ---------------------------------------------------------------------------------
+
+
+def _encode_counter(_statement: Counter, _: Family) -> bytes:
+    return _expression("counter")
+
+
+def _encode_verdict_statement(statement: Verdict, _: Family) -> bytes:
+    return _expression(
+        "immediate",
+        attribute_be32(1, nft.REGISTER_VERDICT),
+        nested(2, encode_verdict(statement)),
+    )
+
+
+def _encode_verdict_map(statement: VerdictMap, _: Family) -> bytes:
+    return _load_all(statement.fields) + _expression(
+        "lookup",
+        attribute_string(1, statement.map_name),
+        attribute_be32(2, nft.REGISTER_FIRST),
+        attribute_be32(3, nft.REGISTER_VERDICT),
+    )
+
+
+def _encode_set_mark(statement: SetMark, _: Family) -> bytes:
+    keep = ~statement.mask & 0xFFFFFFFF
+    return (
+        _load(Field.MARK)
+        + _bitwise(_HOST_U32.pack(keep), _HOST_U32.pack(statement.value & statement.mask))
+        + _expression("meta", attribute_be32(2, _META_MARK), attribute_be32(3, nft.REGISTER_FIRST))
+    )
+
+
+def _encode_log(statement: Log, _: Family) -> bytes:
+    prefix = attribute_string(2, statement.prefix) if statement.prefix else b""
+    if statement.group is None:
+        return _expression("log", prefix, attribute_be32(5, _LOG_LEVEL_INFO))
+    return _expression("log", prefix, attribute(1, struct.pack(">H", statement.group)))
+
+
+def _encode_reject(statement: Reject, family: Family) -> bytes:
+    if family not in _PORT_UNREACHABLE:
+        raise ValueError(f"reject does not exist in family {family.value}")
+    if statement.tcp_reset:
+        kind, code = _REJECT_TCP_RESET, 0
+    else:
+        kind, code = _REJECT_ICMP, _PORT_UNREACHABLE[family]
+    return _expression("reject", attribute_be32(1, kind), attribute(2, bytes([code])))
+
+
+def _encode_destination_nat(statement: DestinationNat, family: Family) -> bytes:
+    expected = 4 if family is Family.IP else 16
+    if family is Family.ARP or len(statement.address) != expected:
+        raise ValueError(f"destination {statement.address!r} does not fit family {family.value}")
+    first = nft.REGISTER_FIRST
+    flags = _NAT_MAP_IPS
+    parts = _immediate(first, statement.address)
+    registers = attribute_be32(3, first) + attribute_be32(4, first)
+    if statement.port is not None:
+        second = first + expected // nft.REGISTER_BYTES
+        parts += _immediate(second, struct.pack(">H", statement.port))
+        registers += attribute_be32(5, second) + attribute_be32(6, second)
+        flags |= _NAT_MAP_PORTS
+    return parts + _expression(
+        "nat",
+        attribute_be32(1, _NAT_DESTINATION),
+        attribute_be32(2, nft.FAMILY_NUMBER[family]),
+        registers,
+        attribute_be32(7, flags),
+    )
+
+
+_ENCODERS: dict[type, Callable[[Any, Family], bytes]] = {
+    Compare: _encode_compare,
+    InNetwork: _encode_in_network,
+    InRange: _encode_in_range,
+    InSet: _encode_in_set,
+    MarkBits: _encode_mark_bits,
+    CtStateIs: _encode_ct_state,
+    DestinationIsLocal: _encode_destination_is_local,
+    Limit: _encode_limit,
+    Counter: _encode_counter,
+    Verdict: _encode_verdict_statement,
+    VerdictMap: _encode_verdict_map,
+    SetMark: _encode_set_mark,
+    Log: _encode_log,
+    Reject: _encode_reject,
+    DestinationNat: _encode_destination_nat,
+}
