@@ -1,0 +1,138 @@
+"""The ``[calico]`` section of neutron.conf.
+
+The options of upstream's driver keep their names, so that an operator's file goes on
+working; ``etcd_endpoints`` is added because upstream knows only one endpoint.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from oslo_config import cfg
+
+from calico_openstack.datamodel.keys import openstack_namespace, region_string
+from calico_openstack.etcd import EtcdConfig
+
+GROUP = "calico"
+
+# A namespace is a DNS label of at most 63 characters and begins with "openstack-region-".
+_REGION = re.compile(r"[a-z0-9]([a-z0-9-]{0,44}[a-z0-9])?\Z")
+
+OPTIONS: tuple[cfg.Opt, ...] = (
+    cfg.ListOpt(
+        "etcd_endpoints",
+        default=[],
+        help="URLs of the etcd cluster's members, such as https://etcd1:2379. When empty, "
+        "etcd_host and etcd_port are used.",
+    ),
+    cfg.StrOpt("etcd_host", default="127.0.0.1", help="Host of the only etcd endpoint."),
+    cfg.PortOpt("etcd_port", default=2379, help="Port of the only etcd endpoint."),
+    cfg.StrOpt("etcd_key_file", help="File of the private key that belongs to etcd_cert_file."),
+    cfg.StrOpt("etcd_cert_file", help="File of the certificate shown to etcd."),
+    cfg.StrOpt("etcd_ca_cert_file", help="File of the authority that signed etcd's certificate."),
+    cfg.StrOpt("etcd_username", help="Name of Neutron's user in etcd."),
+    cfg.StrOpt("etcd_password", secret=True, help="Password of Neutron's user in etcd."),
+    cfg.IntOpt(
+        "etcd_timeout",
+        default=10,
+        min=1,
+        help="Seconds that one request to etcd may take. An API request waits this long when "
+        "etcd does not answer; what it could not write is written by the next "
+        "resynchronisation.",
+    ),
+    cfg.StrOpt(
+        "openstack_region",
+        help="Name of the region, when several regions share one etcd: a lower-case DNS label "
+        "of at most 46 characters, the same as OpenstackRegion in Felix's configuration.",
+    ),
+    cfg.IntOpt(
+        "num_port_status_threads",
+        default=4,
+        min=1,
+        max=64,
+        help="Threads that write the status of ports into Neutron's database.",
+    ),
+    cfg.StrOpt(
+        "startup_resync",
+        default="always",
+        choices=["always", "never"],
+        help="Whether etcd is compared with Neutron's database when neutron-periodic-workers "
+        "starts.",
+    ),
+    cfg.IntOpt(
+        "resync_interval_secs",
+        default=120,
+        min=0,
+        help="Seconds between comparisons of etcd with Neutron's database, which repair what an "
+        "outage of etcd left undone; 0 leaves only the one at start and those after a lost "
+        "connection to etcd.",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The ``[calico]`` section as the driver uses it. Times are in seconds."""
+
+    etcd: EtcdConfig
+    region: str | None
+    status_threads: int
+    resync_at_start: bool
+    resync_interval: int
+
+    @property
+    def namespace(self) -> str:
+        """The namespace of this region's endpoints and policies."""
+        return openstack_namespace(self.region)
+
+    @property
+    def region_string(self) -> str:
+        """The region as it stands in the keys of subnets and status."""
+        return region_string(self.region)
+
+
+def list_options() -> list[tuple[str, Sequence[cfg.Opt]]]:
+    """Return the options for the generator of sample configuration files."""
+    return [(GROUP, OPTIONS)]
+
+
+def register(conf: cfg.ConfigOpts) -> None:
+    """Register the options; doing it again does nothing."""
+    conf.register_opts(OPTIONS, group=GROUP)
+
+
+def read(conf: cfg.ConfigOpts) -> Settings:
+    """Return the settings in ``conf``; raise ValueError for those that cannot be right."""
+    section = conf[GROUP]
+    region = section.openstack_region or None
+    if region is not None and not _REGION.match(region):
+        raise ValueError(
+            f"[calico] openstack_region: {region!r} is not a lower-case DNS label of at most 46 "
+            "characters"
+        )
+    return Settings(
+        etcd=_etcd(section),
+        region=region,
+        status_threads=section.num_port_status_threads,
+        resync_at_start=section.startup_resync == "always",
+        resync_interval=section.resync_interval_secs,
+    )
+
+
+def _etcd(section: cfg.ConfigOpts.GroupAttr) -> EtcdConfig:
+    files = (section.etcd_ca_cert_file, section.etcd_cert_file, section.etcd_key_file)
+    host = section.etcd_host
+    authority = f"[{host}]" if ":" in host and not host.startswith("[") else host
+    scheme = "https" if any(files) else "http"
+    single = f"{scheme}://{authority}:{section.etcd_port}"
+    return EtcdConfig(
+        endpoints=tuple(section.etcd_endpoints) or (single,),
+        ca_file=section.etcd_ca_cert_file or "",
+        cert_file=section.etcd_cert_file or "",
+        key_file=section.etcd_key_file or "",
+        username=section.etcd_username or "",
+        password=section.etcd_password or "",
+        timeout=float(section.etcd_timeout),
+    )

@@ -1,0 +1,61 @@
+"""Labels and annotations of workload endpoints, by which policies select them."""
+
+from __future__ import annotations
+
+import re
+
+from calico_openstack.neutron.translate.facts import PortFacts
+
+GROUP_LABEL = "sg.projectcalico.org/openstack-"
+GROUP_NAME_LABEL = "sg-name.projectcalico.org/openstack-"
+NETWORK_ANNOTATION = "openstack.projectcalico.org/network-id"
+FQDN_ANNOTATION = "openstack.projectcalico.org/fqdn"
+
+ORCHESTRATOR = "openstack"
+
+LABEL_LENGTH = 63
+# A group's name also stands in a label's key, behind GROUP_NAME_LABEL.
+GROUP_NAME_LENGTH = LABEL_LENGTH - len(GROUP_NAME_LABEL)
+
+_FORBIDDEN = re.compile(r"[^A-Za-z0-9_.-]")
+_OUTER = re.compile(r"\A[^A-Za-z0-9]+|[^A-Za-z0-9]+\Z")
+
+
+def sanitise(name: str, length: int = LABEL_LENGTH) -> str:
+    """Return ``name`` as a label value of at most ``length`` characters, maybe empty.
+
+    It is cut first, as the names in existing clusters were: a different order would rename
+    labels that operators' policies select.
+    """
+    return _OUTER.sub("", _FORBIDDEN.sub("_", name[:length]))
+
+
+def group_selector(group_id: str) -> str:
+    """Return the selector of the members of a security group."""
+    return f"has({GROUP_LABEL}{group_id})"
+
+
+def endpoint_labels(port: PortFacts, namespace: str) -> dict[str, str]:
+    """Return a port's labels; without port security none that puts it into a group."""
+    result: dict[str, str] = {}
+    groups = port.groups if port.port_security_enabled else ()
+    for group in sorted(groups, key=lambda group: group.id):
+        name = sanitise(group.name, GROUP_NAME_LENGTH)
+        result[f"{GROUP_LABEL}{group.id}"] = name
+        if name:
+            result[f"{GROUP_NAME_LABEL}{name}"] = group.id
+    result["projectcalico.org/namespace"] = namespace
+    result["projectcalico.org/orchestrator"] = ORCHESTRATOR
+    if port.project_id is not None:
+        result["projectcalico.org/openstack-project-id"] = sanitise(port.project_id)
+    if port.network_name is not None:
+        result["projectcalico.org/openstack-network-name"] = sanitise(port.network_name)
+    return result
+
+
+def endpoint_annotations(port: PortFacts) -> dict[str, str]:
+    """Return a port's annotations: what the DHCP agent must know beside the addresses."""
+    result = {NETWORK_ANNOTATION: port.network_id}
+    if port.fqdn:
+        result[FQDN_ANNOTATION] = port.fqdn
+    return result
