@@ -1,0 +1,154 @@
+"""Which policies apply to the endpoints of this host."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from calico_openstack.datamodel.invalid import Invalid
+from calico_openstack.datamodel.keys import ResourceKey
+from calico_openstack.datamodel.policies import GlobalNetworkPolicy, NetworkPolicy, TierSpec
+from calico_openstack.datamodel.selector import Selector, SelectorError
+from calico_openstack.felix.calc.groups import Group
+from calico_openstack.felix.calc.selector_index import SelectorIndex
+from calico_openstack.policy import conversion
+from calico_openstack.policy.conversion import Policy
+from calico_openstack.policy.ordering import Placement, arranged
+from calico_openstack.policy.rules import RuleBlock, TierPolicies
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """A policy as far as it is needed while it applies to nothing here."""
+
+    policy: Policy
+    valid: bool
+    selector: Selector
+    placement: Placement
+
+
+class PolicyTable:
+    """All policies of the cluster, and the ones that match each group of local endpoints.
+
+    ``dirty_groups`` are local groups whose policies, or their order, may have changed;
+    ``dirty_blocks`` policies whose rules may have. The owner clears both.
+    """
+
+    def __init__(self) -> None:
+        self.dirty_groups: set[int] = set()
+        self.dirty_blocks: set[ResourceKey] = set()
+        self._stored: dict[ResourceKey, _Stored] = {}
+        self._index: SelectorIndex[ResourceKey] = SelectorIndex()
+        self._local: dict[int, Group] = {}
+        self._matched: dict[int, set[ResourceKey]] = {}
+        self._matching: dict[ResourceKey, set[int]] = {}
+        self._tiers: dict[str, TierSpec] = {}
+
+    def update_policy(self, key: ResourceKey, value: Policy | Invalid | None) -> None:
+        """Take up the present value of a policy."""
+        stored = _stored(key, value)
+        old = self._stored.get(key)
+        if old == stored:
+            return
+        if stored is None:
+            del self._stored[key]
+            self._index.discard(key)
+            self._match(key, set())
+            return
+        self._stored[key] = stored
+        self.dirty_blocks.add(key)
+        if old is None or old.selector is not stored.selector:
+            self._index.add(key, stored.selector)
+            matches = stored.selector.matches
+            self._match(key, {n for n, group in self._local.items() if matches(group.labels)})
+        if old is None or old.placement != stored.placement:
+            self.dirty_groups |= self._matching.get(key, set())
+
+    def update_tier(self, name: str, spec: TierSpec | None) -> None:
+        """Take up the present value of a tier; None: it does not exist."""
+        if self._tiers.get(name) == spec:
+            return
+        if spec is None:
+            del self._tiers[name]
+        else:
+            self._tiers[name] = spec
+        for key, groups in self._matching.items():
+            if self._stored[key].placement.tier == name:
+                self.dirty_groups |= groups
+
+    def add_group(self, group: Group) -> None:
+        """Begin to watch a group because it has local endpoints, or look at its labels again."""
+        self._local[group.id] = group
+        found = set(self._index.matching(group.labels))
+        old = self._matched.get(group.id, set())
+        self.dirty_groups.add(group.id)
+        self._matched[group.id] = found
+        for key in found - old:
+            self._matching.setdefault(key, set()).add(group.id)
+        for key in old - found:
+            self._unmatch(key, group.id)
+
+    def remove_group(self, group: Group) -> None:
+        """Stop watching a group: its last local endpoint has gone."""
+        del self._local[group.id]
+        for key in self._matched.pop(group.id):
+            self._unmatch(key, group.id)
+        self.dirty_groups.discard(group.id)
+
+    def tiers_of(self, group: Group) -> tuple[TierPolicies, ...]:
+        """Return the ordered tiers of the policies that match a local group."""
+        return arranged(
+            (self._stored[key].placement for key in self._matched[group.id]), self._tiers
+        )
+
+    def block(self, key: ResourceKey) -> RuleBlock:
+        """Return the rules of a policy; those of an invalid one deny in its directions."""
+        stored = self._stored[key]
+        if stored.valid:
+            return conversion.policy_block(key, stored.policy)
+        return conversion.denial(key)
+
+    @property
+    def tiers(self) -> Mapping[str, TierSpec]:
+        """The tiers that exist."""
+        return self._tiers
+
+    def _match(self, key: ResourceKey, groups: set[int]) -> None:
+        """Record which local groups a policy matches now."""
+        old = self._matching.get(key, set())
+        self.dirty_groups |= old ^ groups
+        for number in old - groups:
+            self._matched[number].discard(key)
+        for number in groups - old:
+            self._matched[number].add(key)
+        if groups:
+            self._matching[key] = groups
+        else:
+            self._matching.pop(key, None)
+
+    def _unmatch(self, key: ResourceKey, number: int) -> None:
+        groups = self._matching[key]
+        groups.discard(number)
+        if not groups:
+            del self._matching[key]
+
+
+def _stored(key: ResourceKey, value: Policy | Invalid | None) -> _Stored | None:
+    """Return what to keep of a policy, None if it can apply to no workload.
+
+    An invalid policy still applies to what it selects, to deny it. If not even that can be told,
+    nothing can be denied on its behalf.
+    """
+    if isinstance(value, Invalid):
+        policy, valid = value.resource, False
+    else:
+        policy, valid = value, True
+    if not isinstance(policy, NetworkPolicy | GlobalNetworkPolicy):
+        return None
+    if not conversion.is_for_workloads(policy):
+        return None
+    try:
+        selector = conversion.endpoint_selector(key, policy)
+    except SelectorError:
+        return None
+    return _Stored(policy, valid, selector, conversion.placement(key, policy))

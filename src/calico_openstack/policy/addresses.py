@@ -1,0 +1,83 @@
+"""Addresses and prefixes as packed bytes, four for IPv4 and sixteen for IPv6, network order.
+
+A hundred thousand of them live in one process and become set elements as they are, so they are
+kept in the smallest form and parsed without building objects on the way.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import NamedTuple
+
+
+class Prefix(NamedTuple):
+    """A network: its packed address with all host bits zero, and its prefix length."""
+
+    network: bytes
+    length: int
+
+    @property
+    def bits(self) -> int:
+        """Length of an address of this family in bits."""
+        return len(self.network) * 8
+
+    @property
+    def first(self) -> int:
+        """The lowest address as an integer."""
+        return int.from_bytes(self.network, "big")
+
+    @property
+    def last(self) -> int:
+        """The highest address as an integer."""
+        return self.first | ((1 << (self.bits - self.length)) - 1)
+
+    def covers(self, address: bytes) -> bool:
+        """Tell whether the packed *address* is of this family and lies within."""
+        shift = self.bits - self.length
+        return len(address) == len(self.network) and (
+            int.from_bytes(address, "big") >> shift == self.first >> shift
+        )
+
+    def __str__(self) -> str:
+        return f"{ip_address(self.network)}/{self.length}"
+
+
+def ip_version(packed: bytes) -> int:
+    """Return 4 or 6 for a packed address."""
+    return 4 if len(packed) == 4 else 6
+
+
+def pack_address(text: str) -> bytes:
+    """Pack an address; a full-length prefix ("/32", "/128") may follow. Raises ValueError."""
+    address, slash, length = text.partition("/")
+    if ":" not in address:
+        parts = address.split(".")
+        if len(parts) != 4 or (slash and length != "32"):
+            raise ValueError(f"not a single address: {text!r}")
+        # bytes() refuses what is above 255; int() is more liberal than an address may be.
+        if not all(part.isascii() and part.isdigit() and len(part) < 4 for part in parts):
+            raise ValueError(f"not an address: {text!r}")
+        return bytes(map(int, parts))
+    if slash and length != "128":
+        raise ValueError(f"not a single address: {text!r}")
+    return IPv6Address(address).packed
+
+
+def pack_prefix(text: str) -> Prefix:
+    """Pack a network or a single address; host bits are cleared. Raises ValueError."""
+    return prefix_of(ip_network(text, strict=False))
+
+
+def prefix_of(network: IPv4Network | IPv6Network) -> Prefix:
+    """Pack a network."""
+    return Prefix(network.network_address.packed, network.prefixlen)
+
+
+def network_of(prefix: Prefix) -> IPv4Network | IPv6Network:
+    """Unpack a prefix."""
+    return ip_network((prefix.network, prefix.length))
+
+
+def unpack_address(packed: bytes) -> IPv4Address | IPv6Address:
+    """Unpack an address."""
+    return ip_address(packed)

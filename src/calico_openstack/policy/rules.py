@@ -1,0 +1,168 @@
+"""Policy in the form in which it is evaluated and rendered: numbers and parsed selectors, no text.
+
+`conversion` makes these from the stored resources; `evaluation` says what they mean for a packet.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from calico_openstack.datamodel.keys import ResourceKey
+from calico_openstack.datamodel.ports import PortRange
+from calico_openstack.datamodel.selector import Selector, named_port_uid
+from calico_openstack.policy.addresses import Prefix
+from calico_openstack.policy.packet import Direction
+
+
+class Action(Enum):
+    """What a rule, or the end of a tier, does with a packet that it matches."""
+
+    ALLOW = "Allow"
+    DENY = "Deny"
+    PASS = "Pass"
+    LOG = "Log"
+
+
+@dataclass(frozen=True, slots=True)
+class NamedPort:
+    """All ports called *name* of the endpoints that *selector* matches.
+
+    *protocol* is the number that such a port must have, None for whichever it has.
+    """
+
+    selector: Selector
+    protocol: int | None
+    name: str
+
+    @property
+    def uid(self) -> str:
+        """The identifier of the set of these ports (specification section 2.5)."""
+        return named_port_uid(self.selector.uid, _PORT_SET_PROTOCOLS[self.protocol], self.name)
+
+
+_PORT_SET_PROTOCOLS = {None: "any", 6: "tcp", 17: "udp", 132: "sctp"}
+
+
+@dataclass(frozen=True, slots=True)
+class IcmpCriterion:
+    """An ICMP type, and a code or any."""
+
+    type: int
+    code: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EntityCriteria:
+    """What a rule asks of one end of a packet. Everything given must hold.
+
+    ``nets`` None asks nothing; a tuple asks for an address in one of them, so an empty one is never
+    met. ``ports`` and ``named_ports`` are alternatives of each other and ask nothing when both are
+    empty. Every entry of ``not_nets``, ``not_ports`` and ``not_named_ports`` excludes.
+    """
+
+    nets: tuple[Prefix, ...] | None = None
+    not_nets: tuple[Prefix, ...] = ()
+    selector: Selector | None = None
+    not_selector: Selector | None = None
+    ports: tuple[PortRange, ...] = ()
+    named_ports: tuple[NamedPort, ...] = ()
+    not_ports: tuple[PortRange, ...] = ()
+    not_named_ports: tuple[NamedPort, ...] = ()
+
+    @property
+    def selectors(self) -> tuple[Selector, ...]:
+        """The selectors whose addresses must be known."""
+        return tuple(s for s in (self.selector, self.not_selector) if s is not None)
+
+
+ANY = EntityCriteria()
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyRule:
+    """One rule. *index* is its place in the stored list, *note* its annotations as text."""
+
+    action: Action
+    ip_version: int | None = None
+    protocol: int | None = None
+    not_protocol: int | None = None
+    icmp: IcmpCriterion | None = None
+    not_icmp: IcmpCriterion | None = None
+    source: EntityCriteria = ANY
+    destination: EntityCriteria = ANY
+    index: int = 0
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RuleBlock:
+    """The rules of one policy or profile. A direction that it does not apply to has none."""
+
+    key: ResourceKey
+    ingress: tuple[PolicyRule, ...] = ()
+    egress: tuple[PolicyRule, ...] = ()
+
+    def rules(self, direction: Direction) -> tuple[PolicyRule, ...]:
+        """Return the rules of a direction."""
+        return self.ingress if direction is Direction.INGRESS else self.egress
+
+    def selectors(self) -> dict[str, Selector]:
+        """Return the selectors of all rules by their identifier."""
+        return {
+            selector.uid: selector
+            for rule in (*self.ingress, *self.egress)
+            for entity in (rule.source, rule.destination)
+            for selector in entity.selectors
+        }
+
+    def named_ports(self) -> dict[str, NamedPort]:
+        """Return the named ports of all rules by their identifier."""
+        return {
+            port.uid: port
+            for rule in (*self.ingress, *self.egress)
+            for entity in (rule.source, rule.destination)
+            for port in (*entity.named_ports, *entity.not_named_ports)
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class TierPolicies:
+    """The policies of one tier that apply to an endpoint, in order, for each direction.
+
+    *default* is DENY or PASS: what becomes of a packet that none of them decides. A tier without
+    policies in a direction is skipped there.
+    """
+
+    name: str
+    default: Action
+    ingress: tuple[ResourceKey, ...] = ()
+    egress: tuple[ResourceKey, ...] = ()
+
+    def policies(self, direction: Direction) -> tuple[ResourceKey, ...]:
+        """Return the policies of a direction."""
+        return self.ingress if direction is Direction.INGRESS else self.egress
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointPolicy:
+    """All that decides about an endpoint's packets: its tiers, then its profiles, in order.
+
+    Endpoints with the same labels and profiles share one. Neither tiers nor profiles: closed.
+    """
+
+    tiers: tuple[TierPolicies, ...] = ()
+    profiles: tuple[ResourceKey, ...] = ()
+
+    def blocks(self) -> dict[ResourceKey, None]:
+        """Return every policy and profile that it refers to, once each."""
+        found: dict[ResourceKey, None] = {}
+        for tier in self.tiers:
+            found.update(dict.fromkeys(tier.ingress))
+            found.update(dict.fromkeys(tier.egress))
+        found.update(dict.fromkeys(self.profiles))
+        return found
+
+
+DENY_ALL = (PolicyRule(Action.DENY),)
+"""The rules of what is missing or invalid."""
