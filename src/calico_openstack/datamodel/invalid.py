@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from calico_openstack.datamodel.keys import Key, ResourceKey
+from calico_openstack.datamodel.resource import Resource
 
 _MAX_TEXT: Final = 120
 _MAX_REASONS: Final = 5
@@ -23,11 +24,16 @@ class Reason(msgspec.Struct, frozen=True, gc=False):
 
 
 class Invalid(msgspec.Struct, frozen=True, gc=False):
-    """A value under ``path`` that cannot be used. Whatever depends on it stays closed."""
+    """A value under ``path`` that cannot be used. Whatever depends on it stays closed.
+
+    ``resource`` is what could be read of it, if its types were right: an invalid policy denies the
+    endpoints that it selects.
+    """
 
     path: str
     key: Key
     reasons: tuple[Reason, ...]
+    resource: Resource | None = None
 
     @property
     def kind(self) -> str:
