@@ -1,0 +1,349 @@
+"""The text of BIRD's configuration for one host. Pure.
+
+``render`` is a function of its arguments: the same state gives the same text to the byte. What is
+put into the text is typed (addresses, numbers) or checked here against the characters that BIRD's
+grammar allows at that place, for BIRD's strings know no escapes.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_network
+from typing import Any, Final
+
+import jinja2
+
+from calico_openstack.bgp.detection import Family
+from calico_openstack.bgp.filters import (
+    PRIORITY_BASE,
+    Direction,
+    FilterError,
+    community_literal,
+    function_lines,
+    function_name,
+    rules_of,
+)
+from calico_openstack.bgp.peering import Session, close_untrusted, sessions_of
+from calico_openstack.bgp.settings import (
+    FAMILIES,
+    SecretRef,
+    Settings,
+    hashed_router_id,
+    settings_of,
+)
+from calico_openstack.bgp.state import BgpState, Problem
+from calico_openstack.bgp.version import OLDEST_SUPPORTED, BirdVersion
+from calico_openstack.datamodel.bgp import BGPFilter
+from calico_openstack.datamodel.pools import IPPool
+
+# How long a restarted BIRD keeps the routes that it finds in the kernel while it waits for each
+# neighbour to send its own again. New routes wait with them, so one dead neighbour costs this long.
+RECOVERY_WAIT_SECONDS: Final = 15
+
+# The kernel's limit for TCP MD5 keys (TCP_MD5SIG_MAXKEYLEN).
+MAX_PASSWORD_BYTES: Final = 80
+
+# Interfaces whose connected networks must not resolve next hops, besides those of workloads.
+_NEVER_DIRECT: Final = ("cali*", "kube-ipvs*", "ns-*", "virbr*", "dummy0")
+
+_ENCAPSULATING: Final = ("Always", "CrossSubnet")
+
+
+@dataclass(frozen=True, slots=True)
+class HostOptions:
+    """What the host's own configuration says about BIRD.
+
+    ``router_id`` is ``hash``, an IPv4 address, or empty for the host's IPv4 address.
+    ``log_file`` empty logs to syslog.
+    """
+
+    router_id: str = ""
+    log_file: str = ""
+    version: BirdVersion = OLDEST_SUPPORTED
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A configuration, the sessions in it, and what had to be left out of it."""
+
+    text: str
+    router_id: str
+    sessions: tuple[Session, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    secrets: frozenset[SecretRef] = field(default=frozenset())
+
+
+def render(
+    state: BgpState, host: str, passwords: Mapping[SecretRef, str], options: HostOptions
+) -> Rendered:
+    """Return the configuration of *host*.
+
+    *passwords* are those that are available; the result names all that are wanted. Raises
+    RefusedError where the state allows no dependable configuration.
+    """
+    settings, problems = settings_of(state, host)
+    sessions, peer_problems = sessions_of(state, settings)
+    usable = {ref: text for ref, text in passwords.items() if not password_fault(text)}
+    sessions = close_untrusted(sessions, state, usable)
+    functions, sessions, filter_problems = _functions(sessions, state)
+    router_id = _router_id(settings, options)
+    problems += (*peer_problems, *filter_problems, *state.problems())
+    if settings.speaker is None:
+        problems += (Problem(f"Node {host}", "", "no Node with a BGP address for this host"),)
+    context: dict[str, Any] = {
+        "host": host,
+        "log_target": f'"{_string(options.log_file)}"' if options.log_file else "syslog",
+        "router_id": router_id,
+        "recovery_wait": RECOVERY_WAIT_SECONDS,
+        "debug": settings.log_severity,
+        "priority_base": PRIORITY_BASE,
+        "families": FAMILIES,
+        "priorities": settings.priorities,
+        "direct_exclusions": _direct_exclusions(settings),
+        "workload_interface": " || ".join(
+            f'ifname ~ "{prefix}*"' for prefix in settings.workload_prefixes
+        ),
+        "route_protocols": settings.route_protocols,
+        "unexported_pools": _pools(state, lambda pool: pool.spec.disable_bgp_export),
+        "unprogrammed_pools": _pools(state, lambda pool: not _bird_programs(pool, settings)),
+        "advertisements": _advertisements(settings),
+        "gateways": {family: _gateways(sessions, family) for family in FAMILIES},
+        "filter_functions": functions,
+        "sessions": [_session_context(s, settings, usable, state, options) for s in sessions],
+    }
+    text = _environment().get_template("bird.conf.j2").render(context)
+    secrets = frozenset(s.password for s in sessions if s.password is not None)
+    return Rendered(text, router_id, sessions, tuple(sorted(set(problems))), secrets)
+
+
+def render_without_sessions(host: str, options: HostOptions) -> Rendered:
+    """Return the configuration of a host about which nothing is known yet: no BGP at all."""
+    return render(BgpState(), host, {}, options)
+
+
+def password_fault(text: str) -> str:
+    """Return why a password cannot be used, empty if it can."""
+    if not text:
+        return "is empty"
+    if '"' in text or not text.isprintable():
+        return "has a double quote or a control character"
+    if len(text.encode()) > MAX_PASSWORD_BYTES:
+        return f"is longer than {MAX_PASSWORD_BYTES} bytes"
+    return ""
+
+
+def _functions(
+    sessions: tuple[Session, ...], state: BgpState
+) -> tuple[list[tuple[str, ...]], tuple[Session, ...], list[Problem]]:
+    """Return the functions of the filters in use; sessions are disabled for those that fail."""
+    functions: list[tuple[str, ...]] = []
+    problems: list[Problem] = []
+    failed: dict[str, str] = {}
+    used = sorted({n for s in sessions if not s.disabled for n in s.filters})
+    families = sorted({s.family for s in sessions})
+    for name in used:
+        try:
+            functions += _functions_of(name, state.filters[name], families)
+        except FilterError as error:
+            failed[name] = str(error)
+            problems.append(Problem(f"BGPFilter {name}", "", str(error)))
+    closed = tuple(
+        replace(s, disabled=f"BGPFilter {bad[0]} cannot be used: {failed[bad[0]]}")
+        if not s.disabled and (bad := [name for name in s.filters if name in failed])
+        else s
+        for s in sessions
+    )
+    return functions, closed, problems
+
+
+def _functions_of(
+    name: str, bgp_filter: BGPFilter, families: Iterable[Family]
+) -> list[tuple[str, ...]]:
+    functions = []
+    for family in families:
+        for direction in Direction:
+            rules = rules_of(bgp_filter, direction, family)
+            if rules:
+                functions.append(function_lines(name, rules, direction, family))
+    return functions
+
+
+def _session_context(
+    session: Session,
+    settings: Settings,
+    passwords: Mapping[SecretRef, str],
+    state: BgpState,
+    options: HostOptions,
+) -> dict[str, Any]:
+    return {
+        "name": session.name,
+        "family": session.family,
+        "description": _string(_description(session)),
+        "disabled": _comment(session.disabled),
+        "local": _local(session, settings),
+        "neighbor": _neighbor(session),
+        "options": list(_session_options(session, settings, passwords, options)),
+        "channel_options": list(_channel_options(session)),
+        "import_calls": list(_import_calls(session, state)),
+        "export_calls": list(_export_calls(session, settings, state)),
+    }
+
+
+def _description(session: Session) -> str:
+    return f"{session.resource}: {session.node}" if session.node else session.resource
+
+
+def _local(session: Session, settings: Settings) -> str:
+    address = session.source
+    if settings.bind_to_node_address:
+        address = settings.addresses[session.family]
+    parts = [str(address)] if address is not None else []
+    if settings.listen_port:
+        parts.append(f"port {settings.listen_port}")
+    return " ".join([*parts, f"as {session.local_as}"])
+
+
+def _neighbor(session: Session) -> str:
+    port = f" port {session.port}" if session.port else ""
+    return f"{session.neighbor}{port} as {session.remote_as}"
+
+
+def _session_options(
+    session: Session,
+    settings: Settings,
+    passwords: Mapping[SecretRef, str],
+    options: HostOptions,
+) -> Iterable[str]:
+    if session.hops:
+        yield "ttl security on"
+        yield f"multihop {session.hops}"
+    else:
+        yield "multihop"
+    if settings.bind_to_node_address:
+        yield "strict bind on"
+    if session.passive:
+        yield "passive on"
+    if session.password is not None and session.password in passwords:
+        if options.version.wants_authentication:
+            yield "authentication md5"
+        yield f'password "{passwords[session.password]}"'
+    if session.restart_time is not None:
+        yield f"graceful restart time {session.restart_time}"
+    if session.keepalive_time is not None:
+        yield f"keepalive time {session.keepalive_time}"
+    if session.cluster_id:
+        yield "rr client"
+        yield f"rr cluster id {session.cluster_id}"
+    if session.allow_local_as is not None:
+        yield f"allow local as {session.allow_local_as}"
+
+
+def _channel_options(session: Session) -> Iterable[str]:
+    yield "gateway recursive"
+    if session.internal:
+        # All paths of an anycast address pass a route reflector, not only the best.
+        yield "add paths on"
+    if session.next_hop is not None:
+        yield f"next hop {session.next_hop.value}"
+
+
+def _import_calls(session: Session, state: BgpState) -> Iterable[str]:
+    yield f"calico_graceful_shutdown{session.family}()"
+    yield from _filter_calls(session, Direction.IMPORT, state)
+    yield f"calico_prefer{session.family}()"
+
+
+def _export_calls(session: Session, settings: Settings, state: BgpState) -> Iterable[str]:
+    yield f"calico_priority_out{session.family}()"
+    yield from _filter_calls(session, Direction.EXPORT, state)
+    yield f"calico_originate{session.family}()"
+    if settings.cluster_id:
+        yield "if source = RTS_BGP then accept"
+
+
+def _filter_calls(session: Session, direction: Direction, state: BgpState) -> Iterable[str]:
+    if session.disabled:
+        return
+    external = "false" if session.internal else "true"
+    for name in session.filters:
+        if rules_of(state.filters[name], direction, session.family):
+            yield f"{function_name(name, direction, session.family)}({external})"
+
+
+def _gateways(sessions: Iterable[Session], family: Family) -> list[tuple[str, str]]:
+    width = 32 if family == 4 else 128
+    return sorted(
+        {
+            (f"{session.neighbor}/{width}", str(session.reachable_by))
+            for session in sessions
+            if session.family == family and session.reachable_by is not None
+        }
+    )
+
+
+def _advertisements(settings: Settings) -> dict[Family, list[dict[str, Any]]]:
+    return {
+        family: [
+            {
+                "prefix": str(advertisement.prefix),
+                "communities": [community_literal(v) for v in advertisement.communities],
+            }
+            for advertisement in settings.advertisements
+            if advertisement.prefix.version == family
+        ]
+        for family in FAMILIES
+    }
+
+
+def _direct_exclusions(settings: Settings) -> list[str]:
+    workloads = (f"{prefix}*" for prefix in settings.workload_prefixes)
+    return list(dict.fromkeys([*settings.ignored_interfaces, *workloads, *_NEVER_DIRECT]))
+
+
+def _pools(state: BgpState, wanted: Callable[[IPPool], bool]) -> dict[Family, list[str]]:
+    """Return the address ranges of the pools that are *wanted*, in order."""
+    networks = {
+        ip_network(pool.spec.cidr, strict=False) for pool in state.pools.values() if wanted(pool)
+    }
+    return {f: [str(n) for n in sorted(n for n in networks if n.version == f)] for f in FAMILIES}
+
+
+def _bird_programs(pool: IPPool, settings: Settings) -> bool:
+    """Whether BIRD, and not Felix, writes the routes to a pool's remote addresses.
+
+    BIRD 2 has no tunnels, so it leaves pools with an overlay alone.
+    """
+    if pool.spec.vxlan_mode in _ENCAPSULATING or pool.spec.ipip_mode in _ENCAPSULATING:
+        return False
+    return settings.program_unencapsulated
+
+
+def _router_id(settings: Settings, options: HostOptions) -> str:
+    own = settings.addresses.get(4)
+    if options.router_id == "hash" or (not options.router_id and own is None):
+        return str(hashed_router_id(settings.name))
+    return options.router_id or str(own)
+
+
+def _string(text: str) -> str:
+    """Return *text* without what would end one of BIRD's strings."""
+    return "".join(c if c.isprintable() and c != '"' else "?" for c in text)
+
+
+def _comment(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("calico_openstack.bgp"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        # The text is no markup, and what goes into it is checked by render.py.
+        autoescape=False,
+    )

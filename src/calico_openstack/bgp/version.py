@@ -1,0 +1,45 @@
+"""Versions of BIRD and what differs between them."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+_VERSION = re.compile(r"(?:BIRD|version)\s+v?(\d+)\.(\d+)(?:\.(\d+))?", re.IGNORECASE)
+
+
+class BirdVersion(NamedTuple):
+    """A version of BIRD; compares as one expects."""
+
+    major: int
+    minor: int
+    patch: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.major}.{self.minor}.{self.patch}"
+
+    @property
+    def supported(self) -> bool:
+        """Whether the rendered configuration is meant for this version."""
+        return self >= OLDEST_SUPPORTED
+
+    @property
+    def safe_route_metric(self) -> bool:
+        """Whether a changed per-route kernel metric leaves no stale IPv4 route (from 2.16)."""
+        return self >= (2, 16)
+
+    @property
+    def wants_authentication(self) -> bool:
+        """Whether ``authentication md5`` belongs beside a password (from 2.17; else an error)."""
+        return self >= (2, 17)
+
+
+OLDEST_SUPPORTED = BirdVersion(2, 0, 12)
+
+
+def parse_version(text: str) -> BirdVersion | None:
+    """Find the version in a greeting, ``show status`` or the output of ``bird --version``."""
+    match = _VERSION.search(text)
+    if match is None:
+        return None
+    return BirdVersion(int(match[1]), int(match[2]), int(match[3] or 0))
