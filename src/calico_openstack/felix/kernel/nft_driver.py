@@ -1,0 +1,188 @@
+"""Keeps our nftables tables as they should be, one transaction at a time.
+
+The driver holds an image of each table: what the kernel has, read once and then kept up by what
+was written. A change is compared against the image by the names in its delta, so that it costs in
+proportion to itself. One socket serves for ever: closing an nfnetlink socket after a deletion waits
+for the kernel's clean-up.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterable, Mapping
+
+from calico_openstack.felix.kernel.netlink import (
+    NETLINK_NETFILTER,
+    NetlinkError,
+    NetlinkSocket,
+    Refusal,
+)
+from calico_openstack.felix.kernel.nft_dump import TableImage, read_table
+from calico_openstack.felix.kernel.nft_plan import Exclusions, plan_table
+from calico_openstack.felix.kernel.nft_transaction import (
+    ObjectKind,
+    ObjectName,
+    Request,
+    TablePlan,
+    assemble,
+    blame,
+)
+from calico_openstack.felix.render.dataplane import TableDelta
+from calico_openstack.felix.render.nft import Ruleset, Table
+
+# A transaction is one buffer; a hundred thousand elements take about two megabytes.
+_SEND_BUFFER = 256 << 20
+# Refusals that a wrong image of the kernel explains.
+_STALE_CODES = frozenset({errno.ENOENT, errno.EEXIST, errno.EBUSY})
+# Rounds in which the first refused object alone is left out, and rounds altogether.
+_CAREFUL_ROUNDS = 32
+_ROUNDS = 64
+
+
+class NftDriver:
+    """Owns *tables* entirely: what is in them and not wanted is removed.
+
+    Works in the network namespace in which it is made. ``writes`` counts requests that the kernel
+    carried out; ``failures`` says which objects it refused, and why. A refused chain is programmed
+    closed, a refused element or set is left out, and everything else proceeds.
+    """
+
+    def __init__(self, tables: Iterable[Table]) -> None:
+        self.tables = tuple(tables)
+        self.writes = 0
+        self.failures: dict[ObjectName, str] = {}
+        self._socket = NetlinkSocket(NETLINK_NETFILTER, send_buffer=_SEND_BUFFER)
+        self._images: dict[Table, TableImage | None] = {}
+        self._stale = set(self.tables)
+        # What may differ from the image, None for everything.
+        self._pending: dict[Table, TableDelta | None] = {}
+        self._exclusions = Exclusions()
+
+    @property
+    def port(self) -> int:
+        """The netlink port of this driver's socket, by which notifications name who wrote."""
+        return self._socket.port
+
+    def close(self) -> None:
+        """Close the socket; the tables stay."""
+        self._socket.close()
+
+    def mark_stale(self, tables: Iterable[Table] | None = None) -> None:
+        """Distrust the image of *tables* (None: of all); the next `apply` reads them again."""
+        self._stale.update(self.tables if tables is None else set(tables) & set(self.tables))
+
+    def resync(self) -> None:
+        """Read back all tables now; the next `apply` repairs what differs from its wanted state."""
+        self.mark_stale()
+        self._read_stale()
+
+    def retry(self) -> None:
+        """Let the next `apply` try the refused objects again."""
+        for table in {subject.table for subject in self.failures}:
+            self._forgive(table)
+
+    def apply(self, desired: Ruleset, changed: Mapping[Table, TableDelta]) -> None:
+        """Make the kernel what is *desired*, given that only *changed* differs from last time.
+
+        Everything becomes effective in one transaction. Refused objects land in ``failures``.
+        Raises OSError when nothing could be changed at all; the change is then kept for the next
+        call.
+        """
+        self._note(changed)
+        suspicious = True
+        for attempt in range(_ROUNDS):
+            self._read_stale()
+            plans = [self._plan(table, desired) for table in self._pending]
+            refused = {name: reason for plan in plans for name, reason in plan.refused.items()}
+            if not refused:
+                transaction, requests = assemble(plans)
+                refusals = self._commit(transaction)
+                if not refusals:
+                    self._record(plans, len(requests))
+                    return
+                if suspicious and any(refusal.code in _STALE_CODES for refusal in refusals):
+                    suspicious = False
+                    self.mark_stale()
+                    continue
+                careful = attempt < _CAREFUL_ROUNDS
+                refused = _blame(requests, refusals[:1] if careful else refusals)
+            for subject, reason in refused.items():
+                self._exclude(subject, reason)
+        raise OSError(errno.EIO, f"nftables: transaction failed {_ROUNDS} times")
+
+    # --- steps ----------------------------------------------------------------------------------
+
+    def _note(self, changed: Mapping[Table, TableDelta]) -> None:
+        for table, delta in changed.items():
+            if table not in self.tables:
+                raise ValueError(f"table {table} is not one of the driver's")
+            if self.failures:
+                self._forgive(table)
+            pending = self._pending.setdefault(table, TableDelta())
+            if pending is not None:
+                pending.merge(delta)
+
+    def _forgive(self, table: Table) -> None:
+        """Try the refused objects of *table* again: what they lacked may be there now."""
+        forgiven = [subject for subject in self.failures if subject.table == table]
+        for subject in forgiven:
+            del self.failures[subject]
+            self._exclusions.closed.discard(subject)
+            self._exclusions.untouched.discard(subject)
+        if forgiven:
+            self._pending[table] = None
+
+    def _read_stale(self) -> None:
+        for table in sorted(self._stale, key=self.tables.index):
+            self._images[table] = read_table(self._socket, table)
+            self._pending[table] = None
+            self._stale.discard(table)
+
+    def _plan(self, table: Table, desired: Ruleset) -> TablePlan:
+        return plan_table(
+            table, desired.get(table), self._images[table], self._pending[table], self._exclusions
+        )
+
+    def _commit(self, transaction: bytes) -> list[Refusal]:
+        """Send a transaction; return what was refused of it, in order, nothing on success.
+
+        Raises OSError when it failed for a reason that no single object has.
+        """
+        if not transaction:
+            return []
+        try:
+            refusals = self._socket.exchange([transaction])
+        except OSError:
+            # Perhaps an answer was lost: then nothing was changed, but better look.
+            self.mark_stale()
+            raise
+        refusals.sort(key=lambda refusal: refusal.sequence)
+        if refusals and refusals[0].sequence == 0:
+            raise NetlinkError(refusals[0])
+        return refusals
+
+    def _record(self, plans: list[TablePlan], requests: int) -> None:
+        for plan in plans:
+            self._images[plan.table] = plan.record(self._images[plan.table])
+        self._pending.clear()
+        self.writes += requests
+
+    def _exclude(self, subject: ObjectName, reason: str) -> None:
+        if subject in self._exclusions.closed:
+            # Even closed or without it, it was refused.
+            self._exclusions.untouched.add(subject)
+        self._exclusions.closed.add(subject)
+        self.failures.setdefault(subject, reason)
+
+
+def _blame(requests: list[Request], refusals: list[Refusal]) -> dict[ObjectName, str]:
+    blamed: dict[ObjectName, str] = {}
+    for refusal in refusals:
+        refused = requests[refusal.sequence - 1]
+        subject = blame(refused, refusal)
+        if subject.kind is ObjectKind.SET and refused.elements and len(refused.elements) == 1:
+            subject = ObjectName(
+                subject.table, ObjectKind.ELEMENT, subject.name, refused.elements[0]
+            )
+        blamed.setdefault(subject, str(refusal))
+    return blamed
