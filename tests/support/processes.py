@@ -88,7 +88,7 @@ class Process:
         self._child.wait(20)
 
     def wait_until(self, condition: Callable[[], bool], what: str) -> None:
-        """Wait until *condition* holds; raise ProcessFailedError with the output's end otherwise."""
+        """Wait until *condition* holds; otherwise raise ProcessFailedError with the last output."""
         deadline = time.monotonic() + START_TIMEOUT
         while not condition():
             if not self.running:

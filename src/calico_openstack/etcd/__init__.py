@@ -30,8 +30,10 @@ from calico_openstack.etcd.records import (
     TxnResult,
     unchanged,
 )
+from calico_openstack.etcd.watch import Batch, SnapshotWatch, Update
 
 __all__ = [
+    "Batch",
     "Compare",
     "Delete",
     "EtcdAuthError",
@@ -44,7 +46,9 @@ __all__ = [
     "KeyValue",
     "Put",
     "Snapshot",
+    "SnapshotWatch",
     "Status",
     "TxnResult",
+    "Update",
     "unchanged",
 ]

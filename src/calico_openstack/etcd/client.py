@@ -227,6 +227,7 @@ class EtcdClient:
             leader=response.leader,
             revision=response.header.revision,
             raft_term=response.raft_term,
+            raft_applied_index=response.raft_applied_index,
         )
 
     def compact(self, revision: int) -> None:

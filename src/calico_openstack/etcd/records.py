@@ -182,3 +182,4 @@ class Status(msgspec.Struct, frozen=True):
     leader: int
     revision: int
     raft_term: int
+    raft_applied_index: int

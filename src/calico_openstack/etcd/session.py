@@ -56,7 +56,7 @@ class Session:
         self._connection: Connection | None = None
         self._token = ""
         self._lock = threading.Lock()
-        self._closed = False
+        self.closed = False
         _sessions.add(self)
 
     def after_fork(self) -> None:
@@ -68,7 +68,7 @@ class Session:
     def close(self) -> None:
         """Close the connection; running calls end first. Later calls raise EtcdUnavailable."""
         with self._lock:
-            self._closed = True
+            self.closed = True
             connection, self._connection = self._connection, None
         if connection is not None:
             connection.retire()
@@ -90,7 +90,7 @@ class Session:
         if not self._lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
             raise EtcdUnavailable(f"{self._names()}: still connecting")
         try:
-            if self._closed:
+            if self.closed:
                 raise EtcdUnavailable("the client is closed")
             if self._connection is None:
                 self._connection = self._connect(deadline)
@@ -182,7 +182,7 @@ class Attempt:
             try:
                 return self._session.connection(self._deadline)
             except EtcdUnavailable:
-                if not self.pause():
+                if self._session.closed or not self.pause():
                     raise
 
     def timeout(self) -> float:

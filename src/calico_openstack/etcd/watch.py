@@ -1,0 +1,364 @@
+"""List, then watch, then for ever again: a process's up-to-date view of whole prefixes."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import grpc
+
+from calico_openstack.etcd.client import PAGE_SIZE, EtcdClient
+from calico_openstack.etcd.connection import RANGE, WATCH, Metadata, Stream
+from calico_openstack.etcd.errors import EtcdCompacted, EtcdError, EtcdUnavailable
+from calico_openstack.etcd.failures import Failure, classify, code_and_details, to_error
+from calico_openstack.etcd.proto import etcd_pb2 as pb
+from calico_openstack.etcd.records import range_end, to_bytes, to_text
+from calico_openstack.etcd.replica import Replica, Update
+
+_log = logging.getLogger(__name__)
+
+# A peer is asked for a sign of life every PROBE_INTERVAL seconds of silence and given up after
+# SILENCE_LIMIT, so a dead one is noticed within the sum of both.
+PROBE_INTERVAL: Final = 3.0
+SILENCE_LIMIT: Final = 6.0
+_FIRST_PAUSE: Final = 0.1
+_LONGEST_PAUSE: Final = 2.0
+# A member that has lost the cluster's leader ends the stream instead of keeping silent.
+_REQUIRE_LEADER: Final = (("hasleader", "true"),)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Changes that belong together, in order, and the state after them.
+
+    *in_sync*: every prefix was listed completely at least once. *connected*: the view is current;
+    when False, the last known state stays valid as far as anybody knows.
+    """
+
+    updates: list[Update] = field(default_factory=list)
+    in_sync: bool = False
+    connected: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Cluster:
+    """Which cluster answered, and how far it was.
+
+    *surplus* is the number of log entries beyond those that made a revision. It never shrinks in a
+    cluster's life, since no entry makes more than one revision; a restored backup begins a new log
+    at an old revision. (Identity and term alone do not tell: they may come out the same.)
+    """
+
+    cluster_id: int
+    raft_term: int
+    revision: int
+    surplus: int
+
+    def continues(self, earlier: _Cluster) -> bool:
+        """Whether revisions of *earlier* still mean the same: it was not replaced or restored."""
+        return (
+            self.cluster_id == earlier.cluster_id
+            and self.raft_term >= earlier.raft_term
+            and self.revision >= earlier.revision
+            and self.surplus >= earlier.surplus
+        )
+
+
+class _StreamEnded(Exception):  # noqa: N818
+    """The watch stream is over; the next try may resume it."""
+
+
+class SnapshotWatch:
+    """Keeps *deliver* informed about all keys that begin with one of *prefixes*.
+
+    *deliver* is called from a thread of the watch, one call at a time. First come the pages of the
+    initial listing (all prefixes as of one revision), then a batch with ``in_sync`` set, then
+    changes as they happen. After a disturbance the watch resumes where it was; where that is
+    impossible (compaction, another or a restored cluster), it lists again and delivers the
+    differences, deletions included, in one batch. That etcd is unreachable never deletes anything.
+    """
+
+    def __init__(
+        self,
+        client: EtcdClient,
+        prefixes: Sequence[str],
+        deliver: Callable[[Batch], None],
+        *,
+        page_size: int = PAGE_SIZE,
+    ) -> None:
+        self._client = client
+        self._session = client.session
+        self._deliver = deliver
+        self._page_size = page_size
+        self._replicas = [Replica(prefix) for prefix in prefixes]
+        self._resume = [0] * len(self._replicas)
+        self._cluster: _Cluster | None = None
+        self._must_list = True
+        self._in_sync = False
+        self._connected = False
+        self._last_error = ""
+        self._stopping = threading.Event()
+        self._pulse = _Pulse()
+        self._threads = [
+            threading.Thread(target=self._run, name="etcd-watch", daemon=True),
+            threading.Thread(target=self._supervise, name="etcd-watch-probe", daemon=True),
+        ]
+
+    def start(self) -> None:
+        """Start the threads; call it in the process that wants the updates, not before a fork."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Ask the threads to end; a call of *deliver* that is under way still finishes."""
+        self._stopping.set()
+        self._pulse.cancel()
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait for the threads to end."""
+        for thread in self._threads:
+            thread.join(timeout)
+
+    # --- the watch thread ---------------------------------------------------------------------
+
+    def _run(self) -> None:
+        pause = _FIRST_PAUSE
+        while not self._stopping.is_set():
+            began = time.monotonic()
+            try:
+                self._check_cluster()
+                if self._must_list:
+                    self._list()
+                self._follow()
+            except EtcdCompacted as error:
+                _log.info("Listing again, the watch's revision was compacted: %s", error)
+                self._must_list = True
+            except (EtcdError, _StreamEnded) as error:
+                if self._stopping.is_set():
+                    return
+                self._disconnected(error)
+            if time.monotonic() - began > SILENCE_LIMIT:
+                pause = _FIRST_PAUSE
+            self._stopping.wait(pause * random.uniform(0.5, 1.0))
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def _disconnected(self, error: Exception) -> None:
+        repeated = str(error) == self._last_error and not self._connected
+        level = logging.DEBUG if repeated else logging.WARNING
+        _log.log(level, "No view of etcd, the last known state stays valid: %s", error)
+        self._last_error = str(error)
+        if self._connected:
+            self._connected = False
+            self._deliver(Batch([], self._in_sync, connected=False))
+
+    def _check_cluster(self) -> None:
+        """Ask who answers; when revisions have lost their meaning, order a new listing."""
+        # Any key that we may read will do; users are granted the prefixes that they watch. The read
+        # needs a quorum, so that what the member says of itself next is as new as can be.
+        request = pb.RangeRequest(key=to_bytes(self._replicas[0].prefix) or b"\0")
+        self._session.call(RANGE, request, repeatable=True)
+        status = self._client.status()
+        now = _Cluster(
+            status.cluster_id,
+            status.raft_term,
+            status.revision,
+            status.raft_applied_index - status.revision,
+        )
+        if self._cluster is not None and not now.continues(self._cluster):
+            _log.warning("etcd was replaced or restored from a backup: listing again")
+            self._must_list = True
+            for replica in self._replicas:
+                replica.distrust()
+        self._cluster = now
+
+    def _note_revision(self, revision: int) -> None:
+        cluster = self._cluster
+        if cluster is not None and revision > cluster.revision:
+            self._cluster = replace(cluster, revision=revision)
+
+    def _list(self) -> None:
+        revision = 0
+        differences: list[Update] = []
+        for replica in self._replicas:
+            replica.begin_listing()
+            for page in self._client.iterate_prefix(
+                replica.prefix, revision=revision, page_size=self._page_size
+            ):
+                revision = page.revision
+                updates = replica.listed(page.kvs)
+                if self._in_sync:
+                    differences += updates
+                elif updates:
+                    self._deliver(Batch(updates, in_sync=False))
+                if self._stopping.is_set():
+                    raise _StreamEnded("stopped")
+            differences += replica.end_listing(revision)
+        self._resume = [revision + 1] * len(self._replicas)
+        self._note_revision(revision)
+        self._must_list = False
+        self._in_sync = self._connected = True
+        self._deliver(Batch(differences, in_sync=True))
+
+    def _follow(self) -> None:
+        """Watch until the stream ends; always raises."""
+        deadline = time.monotonic() + self._client.config.timeout
+        with self._session.connection(deadline) as connection:
+            metadata: Metadata = ()
+            requests: queue.SimpleQueue[pb.WatchRequest | None] = queue.SimpleQueue()
+            try:
+                metadata = self._session.metadata(connection, self._client.config.timeout)
+                for number, replica in enumerate(self._replicas):
+                    requests.put(_create_request(number + 1, replica, self._resume[number]))
+                stream = connection.stream(
+                    WATCH,
+                    iter(requests.get, None),
+                    pb.WatchResponse,
+                    timeout=None,
+                    metadata=metadata + _REQUIRE_LEADER,
+                )
+                self._pulse.open(stream, requests)
+                if self._stopping.is_set():
+                    stream.cancel()
+                self._read(stream)
+            except grpc.RpcError as error:
+                code, details = code_and_details(error)
+                if classify(code, details) is Failure.TOKEN:
+                    self._session.forget_token(metadata)
+                else:
+                    self._session.retire(connection)
+                reason = self._pulse.reason or details
+                raise to_error(code, reason, connection.endpoint.target) from error
+            except _PermissionDenied as error:
+                # etcd tells an expired token and a missing permission alike.
+                self._session.forget_token(metadata)
+                raise _StreamEnded(f"{connection.endpoint.target}: {error}") from error
+            finally:
+                requests.put(None)
+                self._pulse.close()
+        raise EtcdUnavailable(f"{connection.endpoint.target}: the watch stream was closed")
+
+    def _read(self, stream: Stream[pb.WatchResponse]) -> None:
+        created = 0
+        for response in stream:
+            self._pulse.busy()
+            if response.canceled:
+                raise _cancellation(response)
+            if response.created:
+                created += 1
+                if created == len(self._replicas) and not self._connected:
+                    self._connected = True
+                    self._deliver(Batch([], self._in_sync, connected=True))
+            elif 0 < response.watch_id <= len(self._replicas):
+                self._events(response)
+            self._pulse.waiting()
+
+    def _events(self, response: pb.WatchResponse) -> None:
+        number = response.watch_id - 1
+        replica = self._replicas[number]
+        updates = []
+        for event in response.events:
+            kv = event.kv
+            value = None if event.type == pb.Event.DELETE else kv.value
+            update = replica.changed(to_text(kv.key), value, kv.mod_revision)
+            if update is not None:
+                updates.append(update)
+        # Without events it is etcd's periodic notice that nothing happened up to this revision;
+        # a watch's events and notices are in order. (Answers to progress requests are not: they
+        # carry no watch's number, and only prove that the peer is alive.)
+        revision = (
+            response.events[-1].kv.mod_revision if response.events else response.header.revision
+        )
+        if updates:
+            self._deliver(Batch(updates, in_sync=True))
+        self._resume[number] = max(self._resume[number], revision + 1)
+        self._note_revision(revision)
+
+    # --- the probe thread ---------------------------------------------------------------------
+
+    def _supervise(self) -> None:
+        while not self._stopping.wait(PROBE_INTERVAL):
+            self._pulse.check()
+
+
+class _PermissionDenied(Exception):  # noqa: N818
+    """etcd refused a watch."""
+
+
+def _cancellation(response: pb.WatchResponse) -> Exception:
+    reason = response.cancel_reason
+    if response.compact_revision or "compacted" in reason:
+        return EtcdCompacted(f"watch cancelled at compact revision {response.compact_revision}")
+    if "permission denied" in reason or "auth token" in reason:
+        return _PermissionDenied(reason)
+    return _StreamEnded(f"watch cancelled: {reason or 'no reason given'}")
+
+
+def _create_request(watch_id: int, replica: Replica, revision: int) -> pb.WatchRequest:
+    key = to_bytes(replica.prefix) or b"\0"
+    create = pb.WatchCreateRequest(
+        key=key,
+        range_end=range_end(replica.prefix),
+        start_revision=revision,
+        progress_notify=True,
+        watch_id=watch_id,
+    )
+    return pb.WatchRequest(create_request=create)
+
+
+class _Pulse:
+    """Whether the peer of the open stream shows signs of life; time spent by us does not count."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._stream: Stream[pb.WatchResponse] | None = None
+        self._requests: queue.SimpleQueue[pb.WatchRequest | None] | None = None
+        self._waiting_since: float | None = None
+        self.reason = ""
+
+    def open(
+        self,
+        stream: Stream[pb.WatchResponse],
+        requests: queue.SimpleQueue[pb.WatchRequest | None],
+    ) -> None:
+        with self._lock:
+            self._stream, self._requests = stream, requests
+            self._waiting_since = time.monotonic()
+            self.reason = ""
+
+    def close(self) -> None:
+        self.cancel()
+        with self._lock:
+            self._stream = self._requests = self._waiting_since = None
+
+    def busy(self) -> None:
+        self._waiting_since = None
+
+    def waiting(self) -> None:
+        self._waiting_since = time.monotonic()
+
+    def cancel(self) -> None:
+        with self._lock:
+            if self._stream is not None:
+                self._stream.cancel()
+
+    def check(self) -> None:
+        """Cancel a stream that has been silent for too long, else ask for a sign of life."""
+        with self._lock:
+            stream, requests, since = self._stream, self._requests, self._waiting_since
+            if stream is None or requests is None or since is None:
+                return
+            silence = time.monotonic() - since
+            if silence > SILENCE_LIMIT:
+                self.reason = f"no sign of life for {silence:.1f} s"
+                stream.cancel()
+            else:
+                requests.put(pb.WatchRequest(progress_request=pb.WatchProgressRequest()))
+
+
+__all__ = ["Batch", "SnapshotWatch", "Update"]
