@@ -126,8 +126,8 @@ class _Planner:
         """Return the plan; raises _ReplaceTableError when changing in place is not possible."""
         changed = self._changed
         if changed is None:
-            chains: Iterable[str] = self._desired.chains.keys() | self._image.chains.keys()
-            sets: Iterable[str] = self._desired.sets.keys() | self._image.sets.keys()
+            chains: Iterable[str] = self._desired.chains | self._image.chains
+            sets: Iterable[str] = self._desired.sets | self._image.sets
         else:
             chains, sets = changed.chains, changed.sets
         for name in sets:

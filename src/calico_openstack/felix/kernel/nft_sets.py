@@ -95,7 +95,7 @@ def encode_set(table: str, name: str, set_: Set, set_id: int) -> bytes:
     if set_.verdicts:
         parts.append(attribute_be32(nft.SetAttribute.DATA_TYPE, nft.DATA_TYPE_VERDICT))
         parts.append(attribute_be32(nft.SetAttribute.DATA_LENGTH, 0))
-        userdata += bytes([_USERDATA_DATA_BYTE_ORDER, 4, _BYTE_ORDER_HOST, 0, 0, 0])
+        userdata += bytes([_USERDATA_DATA_BYTE_ORDER, 4, _BYTE_ORDER_NONE, 0, 0, 0])
     if set_.interval and not single:
         fields = (
             nested(nft.LIST_ELEMENT, attribute_be32(nft.FIELD_LENGTH, _DATATYPES[part].length))
