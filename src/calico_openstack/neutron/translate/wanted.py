@@ -1,0 +1,75 @@
+"""What must be stored: the translation of many objects, by key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from calico_openstack.datamodel.dhcp import DhcpSubnet
+from calico_openstack.datamodel.keys import DhcpSubnetKey, ResourceKey
+from calico_openstack.datamodel.resource import Resource
+from calico_openstack.neutron.translate.endpoint import translate_port
+from calico_openstack.neutron.translate.facts import (
+    GroupFacts,
+    PortFacts,
+    Problem,
+    SubnetFacts,
+)
+from calico_openstack.neutron.translate.policy import translate_group
+from calico_openstack.neutron.translate.subnet import translate_subnet
+
+Content = Resource | DhcpSubnet
+"""What is stored under a key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What must be stored, by key, and what could not be honoured in it.
+
+    ``elsewhere`` are problems of objects that have no key because of them.
+    """
+
+    contents: dict[str, Content] = field(default_factory=dict)
+    problems: dict[str, tuple[Problem, ...]] = field(default_factory=dict)
+    elsewhere: list[Problem] = field(default_factory=list)
+
+
+def path_of(resource: Resource) -> str:
+    """Return the key under which a resource is stored."""
+    metadata = resource.metadata
+    return ResourceKey(resource.KIND, metadata.name, metadata.namespace).path
+
+
+def wanted_endpoints(ports: Iterable[PortFacts], namespace: str) -> Wanted:
+    """Return the endpoints that ports must have."""
+    wanted = Wanted()
+    for port in ports:
+        translated = translate_port(port, namespace)
+        for endpoint in translated.endpoints:
+            path = path_of(endpoint)
+            wanted.contents[path] = endpoint
+            wanted.problems[path] = translated.problems
+        if not translated.endpoints:
+            wanted.elsewhere.extend(translated.problems)
+    return wanted
+
+
+def wanted_policies(groups: Iterable[GroupFacts], namespace: str) -> Wanted:
+    """Return the policies that security groups must have."""
+    wanted = Wanted()
+    for group in groups:
+        translated = translate_group(group, namespace)
+        path = path_of(translated.policy)
+        wanted.contents[path] = translated.policy
+        wanted.problems[path] = translated.problems
+    return wanted
+
+
+def wanted_subnets(subnets: Iterable[SubnetFacts], region: str) -> Wanted:
+    """Return the DHCP agents' values that subnets must have."""
+    wanted = Wanted()
+    for subnet in subnets:
+        value = translate_subnet(subnet)
+        if value is not None:
+            wanted.contents[DhcpSubnetKey(region, subnet.id).path] = value
+    return wanted
