@@ -94,7 +94,7 @@ def render(
         problems += (Problem(f"Node {host}", "", "no Node with a BGP address for this host"),)
     context: dict[str, Any] = {
         "host": host,
-        "log_target": f'"{_string(options.log_file)}"' if options.log_file else "syslog",
+        "log_target": log_target(options.log_file),
         "router_id": router_id,
         "recovery_wait": RECOVERY_WAIT_SECONDS,
         "debug": settings.log_severity,
@@ -113,7 +113,7 @@ def render(
         "filter_functions": functions,
         "sessions": [_session_context(s, settings, usable, state, options) for s in sessions],
     }
-    text = _environment().get_template("bird.conf.j2").render(context)
+    text = environment().get_template("bird.conf.j2").render(context)
     secrets = frozenset(s.password for s in sessions if s.password is not None)
     return Rendered(text, router_id, sessions, tuple(sorted(set(problems))), secrets)
 
@@ -121,6 +121,11 @@ def render(
 def render_without_sessions(host: str, options: HostOptions) -> Rendered:
     """Return the configuration of a host about which nothing is known yet: no BGP at all."""
     return render(BgpState(), host, {}, options)
+
+
+def log_target(path: str) -> str:
+    """Return where BIRD logs to, in its notation: a file, or syslog without one."""
+    return f'"{_string(path)}"' if path else "syslog"
 
 
 def password_fault(text: str) -> str:
@@ -337,7 +342,8 @@ def _comment(text: str) -> str:
 
 
 @functools.cache
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
+    """Return the templates of this package."""
     return jinja2.Environment(
         loader=jinja2.PackageLoader("calico_openstack.bgp"),
         undefined=jinja2.StrictUndefined,
