@@ -6,6 +6,7 @@ the kernel started it, it names one process for ever.
 
 import os
 import signal
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -81,6 +82,27 @@ def send(identity: Identity, signal_number: int) -> bool:
     return True
 
 
+def spawn(argv: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None) -> int:
+    """Start a program in a session of its own, appending what it says to a log; return its id.
+
+    `env` is added to our own environment. Raises OSError.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    return os.posix_spawnp(
+        argv[0],
+        list(argv),
+        {**os.environ, **(env or {})},
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, str(log), flags, 0o644),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+        setsid=True,
+        setsigmask=[],
+        setsigdef=[signal.SIGPIPE, signal.SIGINT, signal.SIGTERM, signal.SIGHUP],
+    )
+
+
 def resident_bytes(pid: int) -> int:
     """The resident memory of a process in bytes; 0 when it is gone."""
     try:
@@ -99,6 +121,16 @@ def process_group(leader: int) -> frozenset[int]:
             if fields is not None and fields[0] != "Z" and int(fields[2]) == leader:
                 members.add(int(entry.name))
     return frozenset(members)
+
+
+def kill_group(identity: Identity) -> None:
+    """Kill a process and its process group, if it is still this process or its group is left."""
+    if send(identity, signal.SIGKILL) or identify(identity.pid) is None:
+        for member in process_group(identity.pid):
+            try:
+                os.kill(member, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
 
 
 def pid_file(path: Path) -> Identity | None:

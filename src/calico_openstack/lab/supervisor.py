@@ -30,6 +30,7 @@ from calico_openstack.lab.processes import (
     process_group,
     resident_bytes,
     send,
+    spawn,
 )
 
 LOG_LIMIT = 16 << 20
@@ -168,7 +169,7 @@ class SupervisorLoop:
 
     def _spawn(self, child: Child) -> None:
         try:
-            pid = _spawn(child.spec)
+            pid = spawn(child.spec.argv, log=Path(child.spec.log), env=child.spec.env)
         except OSError as error:
             _say(f"{child.spec.name} cannot be started: {error}")
             self._carry_out(child, child.life.exited(time.monotonic(), None))
@@ -251,23 +252,6 @@ def cap_log(path: Path, limit: int, kept: int) -> None:
             log.truncate(0)
     except OSError as error:
         _say(f"{path} could not be cut: {error}")
-
-
-def _spawn(spec: ProcessSpec) -> int:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-    return os.posix_spawnp(
-        spec.argv[0],
-        spec.argv,
-        {**os.environ, **spec.env},
-        file_actions=[
-            (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, spec.log, flags, 0o644),
-            (os.POSIX_SPAWN_DUP2, 1, 2),
-        ],
-        setsid=True,
-        setsigmask=[],
-        setsigdef=[signal.SIGPIPE, signal.SIGINT, signal.SIGTERM, signal.SIGHUP],
-    )
 
 
 def _exit_code(pid: int) -> int | None:

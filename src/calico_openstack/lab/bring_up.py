@@ -1,0 +1,178 @@
+"""Bringing a lab up: its network, its servers and its agents, in an order that works."""
+
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+from calico_openstack.lab import (
+    bgp_setup,
+    compute,
+    database,
+    etcd_server,
+    namespaces,
+    neutron_server,
+    router,
+)
+from calico_openstack.lab.cloud import (
+    CloudError,
+    Description,
+    api,
+    describe,
+    remember,
+    supervisor,
+)
+from calico_openstack.lab.log_files import tail
+from calico_openstack.lab.namespaces import inside
+from calico_openstack.lab.neutron_api import NeutronError
+from calico_openstack.lab.neutron_config import NeutronSettings
+from calico_openstack.lab.processes import ProcessSpec, spawn
+from calico_openstack.lab.progress import Progress
+from calico_openstack.lab.settings import Lab
+from calico_openstack.lab.teardown import down, leftovers
+from calico_openstack.lab.topology import Topology, plan, setups
+from calico_openstack.lab.waiting import wait_until
+
+# Seconds. Generous: a loaded machine is slow, not wrong.
+SERVER_TIMEOUT = 60.0
+API_TIMEOUT = 120.0
+AGENTS_TIMEOUT = 120.0
+
+
+def up(lab: Lab, hosts: int, progress: Progress) -> bool:
+    """Build the lab and start everything in it; False when it was there already.
+
+    What an interrupted attempt left is removed first. A complete lab is left alone, but for a
+    dead supervisor, which is started again and takes over what runs.
+    """
+    topology = plan(hosts)
+    description = describe(lab)
+    if description is not None and description.complete:
+        if description.hosts != hosts:
+            raise CloudError(
+                f"the lab {lab.name} is up with {description.hosts} compute hosts; "
+                "take it down first to change their number"
+            )
+        if not supervisor(lab).is_running():
+            with progress.step("supervisor, which takes over what runs"):
+                _start_supervisor(lab)
+        return False
+    if leftovers(lab):
+        with progress.step("removing what an earlier attempt left"):
+            down(lab)
+    _build(lab, topology, progress)
+    return True
+
+
+def _build(lab: Lab, topology: Topology, progress: Progress) -> None:
+    for folder in (lab.run, lab.logs, lab.workloads):
+        folder.mkdir(parents=True, exist_ok=True)
+    remember(lab, Description(hosts=len(topology.compute)))
+    with progress.step(f"network: {len(topology.hosts)} hosts in namespaces"):
+        _build_network(lab, topology)
+    with progress.step("supervisor"):
+        _start_supervisor(lab)
+    control = supervisor(lab)
+    control.add(etcd_server.process(lab, topology))
+    neutron = neutron_server.settings(lab, topology)
+    neutron_server.write_configuration(neutron)
+    _prepare_database(lab, neutron, progress)
+    with progress.step("etcd"):
+        await_process(lab, "etcd", lambda: etcd_server.is_healthy(lab))
+        bgp_setup.store(lab, topology)
+    for spec in _services(lab, topology, neutron):
+        control.add(spec)
+    with progress.step("Neutron's API"):
+        await_process(lab, "neutron-api", api(lab).answers, timeout=API_TIMEOUT)
+    with progress.step(f"agents of {len(topology.compute)} hosts, alive in Neutron"):
+        await_agents(lab, topology)
+    remember(lab, Description(hosts=len(topology.compute), complete=True))
+
+
+def _build_network(lab: Lab, topology: Topology) -> None:
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        names = [lab.namespace(host.name) for host in topology.hosts]
+        list(pool.map(namespaces.create, names))
+        first, *others = setups(topology, f"{lab.name}-")
+        namespaces.configure(lab.namespace(first.host), first.commands, first.sysctls)
+        done = [
+            pool.submit(namespaces.configure, lab.namespace(s.host), s.commands, s.sysctls)
+            for s in others
+        ]
+        for future in done:
+            future.result()
+
+
+def _prepare_database(lab: Lab, neutron: NeutronSettings, progress: Progress) -> None:
+    with progress.step("MariaDB"):
+        database.install(neutron)
+        supervisor(lab).add(database.process(lab, neutron))
+        await_process(lab, "mariadb", lambda: database.is_ready(neutron))
+    cached = database.cached_dump(lab)
+    if cached.exists():
+        with progress.step("Neutron's database, from the dump of an earlier migration"):
+            database.restore(neutron, cached)
+    else:
+        with progress.step("Neutron's database, by its migrations"):
+            database.migrate(lab, neutron)
+            database.dump(neutron, cached)
+
+
+def _services(lab: Lab, topology: Topology, neutron: NeutronSettings) -> Iterator[ProcessSpec]:
+    yield from neutron_server.processes(lab, neutron)
+    router.write_configuration(lab, topology)
+    yield router.process(lab)
+    for host in topology.compute:
+        compute.write_configuration(lab, topology, host)
+        yield from compute.processes(lab, host)
+
+
+def _start_supervisor(lab: Lab) -> None:
+    command = [sys.executable, "-m", "calico_openstack.lab.supervisor", str(lab.run)]
+    log = lab.log_file("supervisor")
+    spawn(inside(lab.namespace("controller"), command), log=log)
+    wait_until(
+        supervisor(lab).is_running,
+        "the supervisor",
+        timeout=SERVER_TIMEOUT,
+        reason=lambda: " / ".join(tail(log, 5)),
+    )
+
+
+def await_process(
+    lab: Lab, name: str, ready: Callable[[], bool], *, timeout: float = SERVER_TIMEOUT
+) -> None:
+    """Wait until a process does its work. Raises NotReadyError with the end of its log."""
+    wait_until(
+        ready,
+        name,
+        timeout=timeout,
+        interval=0.1,
+        reason=lambda: _last_words(lab, name),
+    )
+
+
+def await_agents(lab: Lab, topology: Topology, *, timeout: float = AGENTS_TIMEOUT) -> None:
+    """Wait until Neutron has an alive agent of each compute host. Raises NotReadyError."""
+    wanted = {host.name for host in topology.compute}
+
+    def missing() -> set[str]:
+        try:
+            agents = api(lab).find_all("agents")
+        except NeutronError:
+            return wanted
+        return wanted - {agent["host"] for agent in agents if agent["alive"]}
+
+    def reason() -> str:
+        host = min(missing(), default="")
+        return f"none alive on {host}; {_last_words(lab, f'felix@{host}')}" if host else ""
+
+    wait_until(lambda: not missing(), "the agents", timeout=timeout, interval=0.2, reason=reason)
+
+
+def _last_words(lab: Lab, name: str) -> str:
+    process = supervisor(lab).process(name)
+    words = " / ".join(tail(lab.log_file(name), 5)) or "it has written nothing"
+    state = f"{name} is {process.state}"
+    if process.last_exit is not None:
+        state += f", ended {process.starts - 1} times, last with status {process.last_exit}"
+    return f"{state}; the end of {lab.log_file(name)}: {words}"

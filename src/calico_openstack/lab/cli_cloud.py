@@ -1,0 +1,129 @@
+"""Commands for the lab as a whole: up, down, status, openstack, calicoctl, shell."""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from calico_openstack.lab import etcd_server, identity, neutron_server, status_view, teardown
+from calico_openstack.lab.bring_up import up as bring_up
+from calico_openstack.lab.cloud import CloudError, describe, exclusive, topology_of
+from calico_openstack.lab.namespaces import inside_host
+from calico_openstack.lab.progress import Progress
+from calico_openstack.lab.settings import Lab
+from calico_openstack.lab.workload import WorkloadStore
+
+DEFAULT_HOSTS = 3
+
+
+@click.command()
+@click.option("--hosts", type=int, help=f"Number of compute hosts, {DEFAULT_HOSTS} by default.")
+@click.pass_obj
+def up(lab: Lab, hosts: int | None) -> None:
+    """Start the lab, or what is missing of it."""
+    progress = Progress(Console())
+    description = describe(lab)
+    if hosts is None:
+        hosts = description.hosts if description and description.complete else DEFAULT_HOSTS
+    with exclusive(lab):
+        built = bring_up(lab, hosts, progress)
+    if built:
+        progress.note(f"the lab {lab.name} is up after {progress.elapsed:.1f} s")
+    else:
+        progress.note(f"the lab {lab.name} is up already, with {hosts} compute hosts")
+
+
+@click.command()
+@click.option("--purge", is_flag=True, help="Remove the cache too, for a start from nothing.")
+@click.pass_obj
+def down(lab: Lab, purge: bool) -> None:
+    """Remove the lab with everything in it, in whatever state it is."""
+    progress = Progress(Console())
+    with exclusive(lab):
+        if teardown.leftovers(lab):
+            with progress.step(f"removing the lab {lab.name}"):
+                killed = teardown.down(lab)
+            progress.note(f"{killed} processes ended; no namespace and no file is left")
+        else:
+            progress.note(f"there is no lab {lab.name}")
+        if purge:
+            shutil.rmtree(lab.cache, ignore_errors=True)
+
+
+@click.command()
+@click.pass_obj
+def status(lab: Lab) -> None:
+    """Show hosts, processes, agents and workloads."""
+    topology_of(lab)
+    status_view.show(Console(), lab)
+
+
+@click.command(
+    "openstack",
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+    add_help_option=False,
+)
+@click.option("--as-project", metavar="NAME", help="Act as a member of this project.")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.pass_obj
+def openstack(lab: Lab, as_project: str | None, arguments: tuple[str, ...]) -> None:
+    """Run the real `openstack` client against the lab's Neutron, as its administrator."""
+    topology = topology_of(lab)
+    url = neutron_server.settings(lab, topology).api_url
+    environment = identity.client_environment(url, as_project)
+    _become(lab, "controller", [_own_program("openstack"), *arguments], environment)
+
+
+@click.command(
+    "calicoctl",
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+    add_help_option=False,
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.pass_obj
+def calicoctl(lab: Lab, arguments: tuple[str, ...]) -> None:
+    """Run `calicoctl` against the lab's etcd."""
+    endpoint = etcd_server.endpoint(topology_of(lab))
+    environment = {"ETCD_ENDPOINTS": endpoint, "DATASTORE_TYPE": "etcdv3"}
+    _become(lab, "controller", [_own_program("calicoctl"), *arguments], environment)
+
+
+@click.command()
+@click.argument("host")
+@click.pass_obj
+def shell(lab: Lab, host: str) -> None:
+    """Open a shell on a host (compute-1, tor, client, controller) or in a workload."""
+    hosts = [known.name for known in topology_of(lab).hosts]
+    program = os.environ.get("SHELL", "/bin/sh")
+    environment = {"PS1": f"{lab.name}:{host}# "}
+    if host in hosts:
+        _become(lab, host, [program], environment)
+    workload = WorkloadStore(lab).find(host)
+    if workload is None:
+        raise CloudError(f"there is no host and no workload {host!r}; hosts: {', '.join(hosts)}")
+    if workload.machine is not None:
+        raise CloudError(f"{host} is a virtual machine; use: calico-lab exec {host} -- COMMAND")
+    os.environ.update(environment)
+    command = inside_host(lab.workload_namespace(host), host, [program])
+    os.execvp(command[0], command)
+
+
+def _become(lab: Lab, host: str, command: list[str], environment: dict[str, str]) -> None:
+    """Replace this process by a command on a host. It does not return."""
+    cleaned = {k: v for k, v in os.environ.items() if not k.startswith("OS_")}
+    argv = inside_host(lab.namespace(host), host, command)
+    sys.stdout.flush()
+    os.execvpe(argv[0], argv, {**cleaned, **environment})
+
+
+def _own_program(name: str) -> str:
+    return str(Path(sys.prefix) / "bin" / name)
+
+
+def register(group: click.Group) -> None:
+    """Add these commands to the group."""
+    for command in (up, down, status, openstack, calicoctl, shell):
+        group.add_command(command)

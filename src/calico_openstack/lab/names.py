@@ -1,0 +1,39 @@
+"""What commands call things: processes and the parties of a ping."""
+
+from dataclasses import dataclass
+
+from calico_openstack.lab import compute
+from calico_openstack.lab.cloud import CloudError, topology_of
+from calico_openstack.lab.processes import Identity, pid_file
+from calico_openstack.lab.settings import Lab
+
+
+@dataclass(frozen=True)
+class Daemon:
+    """A process that an agent starts to outlive it, such as bird@compute-1.
+
+    `processes` are the ones that run now; `agent` is the process that keeps them running.
+    """
+
+    name: str
+    agent: str
+    processes: tuple[Identity, ...]
+
+
+def daemon(lab: Lab, name: str) -> Daemon | None:
+    """The daemon of this name; None when the supervisor itself runs the process.
+
+    Raises CloudError when there is no such host.
+    """
+    kind, _, host_name = name.partition("@")
+    owner = compute.DAEMONS.get(kind)
+    if owner is None or not host_name.startswith("compute-"):
+        return None
+    topology = topology_of(lab)
+    for host in topology.compute:
+        if host.name == host_name:
+            files = compute.run_folder(lab, host).rglob(f"*{kind}*.pid")
+            found = (pid_file(path) for path in sorted(files))
+            running = tuple(identity for identity in found if identity is not None)
+            return Daemon(name, compute.process_name(owner, host), running)
+    raise CloudError(f"there is no compute host {host_name!r}")

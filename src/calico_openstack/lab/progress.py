@@ -1,0 +1,57 @@
+"""What a command tells while it works: one line per step with its time.
+
+On a terminal the running step is shown with a spinner and results have colours; through a pipe
+the same lines come out plain, each when its step has ended.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.text import Text
+
+
+class Progress:
+    """Steps of one command. Times are seconds since the command began and of the step."""
+
+    def __init__(self, console: Console, *, quiet: bool = False) -> None:
+        self.console = console
+        self._quiet = quiet
+        self._begin = time.monotonic()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the command began."""
+        return time.monotonic() - self._begin
+
+    @contextmanager
+    def step(self, title: str) -> Iterator[None]:
+        """Time a step; when it raises, say that it failed and let the exception pass."""
+        begin = time.monotonic()
+        try:
+            if self._quiet or not self.console.is_terminal:
+                yield
+            else:
+                with self.console.status(Text(f"{title} …")):
+                    yield
+        except BaseException:
+            self._line("✗", "red", title, time.monotonic() - begin)
+            raise
+        self._line("✓", "green", title, time.monotonic() - begin)
+
+    def note(self, text: str) -> None:
+        """Say something that is not a step."""
+        if not self._quiet:
+            self.console.print(f"    {text}", highlight=False)
+
+    def _line(self, mark: str, style: str, title: str, seconds: float) -> None:
+        if self._quiet:
+            return
+        line = Text.assemble(
+            (f"{mark} ", style),
+            (f"{self.elapsed:6.1f} s  ", "dim"),
+            title,
+            (f"  ({seconds:.1f} s)", "dim"),
+        )
+        self.console.print(line)
