@@ -25,7 +25,7 @@ from calico_openstack.datamodel.kinds import RESOURCE_TYPES
 from calico_openstack.datamodel.policies import DEFAULT_ALLOW_PROFILE_NAME, Profile
 from calico_openstack.datamodel.resource import API_VERSION, Resource
 from calico_openstack.datamodel.status import AgentStatus, EndpointStatus
-from calico_openstack.datamodel.validation import validate, validate_subnet
+from calico_openstack.datamodel.validation import validate
 
 Value = Resource | DhcpSubnet | AgentStatus | EndpointStatus
 """Everything that ``decode`` can give back besides ``Invalid``."""
@@ -87,18 +87,20 @@ def encode(value: Value) -> bytes:
     return b"".join(members)
 
 
-def _decode_plain(path: str, key: Key, value: bytes) -> Value | Invalid | None:
+def _decode_plain(path: str, key: Key, value: bytes) -> Value | Invalid:
     """Decode the values that are not resources."""
+    plain: DhcpSubnet | AgentStatus | EndpointStatus
     try:
         if isinstance(key, DhcpSubnetKey):
-            subnet = _SUBNET.decode(value)
-            reasons = validate_subnet(subnet)
-            return Invalid(path, key, reasons) if reasons else subnet
-        if isinstance(key, FelixStatusKey | LastReportedStatusKey):
-            return _AGENT_STATUS.decode(value)
-        return _ENDPOINT_STATUS.decode(value)
+            plain = _SUBNET.decode(value)
+        elif isinstance(key, FelixStatusKey | LastReportedStatusKey):
+            plain = _AGENT_STATUS.decode(value)
+        else:
+            plain = _ENDPOINT_STATUS.decode(value)
     except _UNREADABLE as error:
         return Invalid(path, key, (_reason_of(error),))
+    reasons = validate(plain)
+    return Invalid(path, key, reasons) if reasons else plain
 
 
 def _decode_resource(decoder: msgspec.json.Decoder[Resource], value: bytes) -> Resource:
@@ -126,22 +128,32 @@ def _without_nulls(value: Any) -> Any:
 def _fitted(key: ResourceKey, resource: Resource) -> tuple[Resource, tuple[Reason, ...]]:
     """Return a resource with the name that its key gives, and where the two disagree."""
     metadata = resource.metadata
-    reasons: list[Reason] = []
-    for field, found, wanted in (
-        ("kind", resource.kind, key.kind),
-        ("apiVersion", resource.api_version, API_VERSION),
-        ("metadata.name", metadata.name, key.name),
-        ("metadata.namespace", metadata.namespace, key.namespace),
+    if (
+        metadata.name == key.name
+        and metadata.namespace == key.namespace
+        and resource.kind == key.kind
+        and resource.api_version == API_VERSION
+        and not metadata.resource_version
+        and not metadata.self_link
     ):
-        if found not in (wanted, ""):
-            reasons.append(Reason(field, f"is {quoted(found)}, but must be {quoted(wanted)}"))
-    fitting = metadata.name == key.name and metadata.namespace == key.namespace
-    if not fitting or metadata.resource_version or metadata.self_link:
-        metadata = msgspec.structs.replace(
-            metadata, name=key.name, namespace=key.namespace, resource_version="", self_link=""
+        return resource, ()
+    reasons = tuple(
+        Reason(field, f"is {quoted(found)}, but must be {quoted(wanted)}")
+        for field, found, wanted in (
+            ("kind", resource.kind, key.kind),
+            ("apiVersion", resource.api_version, API_VERSION),
+            ("metadata.name", metadata.name, key.name),
+            ("metadata.namespace", metadata.namespace, key.namespace),
         )
-        resource = msgspec.structs.replace(resource, metadata=metadata)
-    return resource, tuple(reasons)
+        if found not in (wanted, "")
+    )
+    metadata = msgspec.structs.replace(
+        metadata, name=key.name, namespace=key.namespace, resource_version="", self_link=""
+    )
+    fitting = msgspec.structs.replace(
+        resource, kind=key.kind, api_version=API_VERSION, metadata=metadata
+    )
+    return fitting, reasons
 
 
 def _reason_of(error: Exception) -> Reason:

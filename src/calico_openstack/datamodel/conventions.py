@@ -27,6 +27,10 @@ NAMESPACE_LABEL: Final = "projectcalico.org/namespace"
 ORCHESTRATOR_LABEL: Final = "projectcalico.org/orchestrator"
 
 
+# Not a union type: building one costs more than the test, and every object is tested.
+_POLICIES: Final = (NetworkPolicy, GlobalNetworkPolicy)
+
+
 class _OriginalName(msgspec.Struct):
     name: str
 
@@ -36,7 +40,7 @@ _ORIGINAL_NAME: Final = msgspec.json.Decoder(_OriginalName)
 
 def as_read(resource: Resource) -> Resource:
     """Return a stored resource as readers see it. Changes policies only."""
-    if not isinstance(resource, NetworkPolicy | GlobalNetworkPolicy):
+    if not isinstance(resource, _POLICIES):
         return resource
     metadata = resource.metadata
     in_default_tier = resource.spec.tier in ("", DEFAULT_TIER)
@@ -66,7 +70,7 @@ def as_written(resource: Resource) -> Resource:
             ORCHESTRATOR_LABEL: resource.spec.orchestrator,
         }
         return _with_metadata(resource, labels=labels)
-    if not isinstance(resource, NetworkPolicy | GlobalNetworkPolicy):
+    if not isinstance(resource, _POLICIES):
         return resource
     spec = resource.spec
     if not spec.types:

@@ -187,10 +187,14 @@ def parse_workload_endpoint_name(name: str) -> tuple[str, str, str, str] | None:
     """Return node, orchestrator, workload and endpoint of a name, None if it is no such name."""
     if "\0" in name:
         return None
-    parts = [part.replace("\0", "-") for part in name.replace("--", "\0").split("-")]
-    if len(parts) != 4 or any(not p or p[0] == "-" or p[-1] == "-" for p in parts):
+    parts = name.replace("--", "\0").split("-")
+    if len(parts) != 4:
         return None
-    return parts[0], parts[1], parts[2], parts[3]
+    for part in parts:
+        if not part or part[0] == "\0" or part[-1] == "\0":
+            return None
+    node, orchestrator, workload, endpoint = (part.replace("\0", "-") for part in parts)
+    return node, orchestrator, workload, endpoint
 
 
 def parse_key(path: str) -> Key | None:
