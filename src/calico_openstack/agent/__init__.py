@@ -1,1 +1,13 @@
-"""What every agent process shares."""
+"""What every agent process shares.
+
+=================  =================================================================
+``configuration``  file, environment, and from them how to reach etcd
+``mainloop``       the synchronous core loop: queue, timers, descriptors, coalescing
+``delta``          desired and actual state, and the difference (pure)
+``backoff``        how long to wait before trying again (pure)
+``health``         liveness and readiness from progress, and their HTTP server
+``metrics``        the Prometheus server, summaries with quantiles
+``log``            the format of log lines and their sinks
+``supervision``    a child process that outlives the agent
+=================  =================================================================
+"""

@@ -168,7 +168,8 @@ class SnapshotWatch:
             status.cluster_id,
             status.raft_term,
             status.revision,
-            status.raft_applied_index - status.revision,
+            # Servers before 3.4 do not tell.
+            status.raft_applied_index - status.revision if status.raft_applied_index else 0,
         )
         if self._cluster is not None and not now.continues(self._cluster):
             _log.warning("etcd was replaced or restored from a backup: listing again")

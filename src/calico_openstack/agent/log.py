@@ -1,0 +1,177 @@
+"""Log lines: one format for all agents, several sinks, and no sink that can stop the agent.
+
+A line looks like ``2026-08-22 09:30:00.123 [INFO][4711] felix/agent.py 120: Message key="value"``.
+"""
+
+from __future__ import annotations
+
+import atexit
+import datetime
+import logging
+import logging.handlers
+import queue
+import sys
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+QUEUE_SIZE: Final = 1000
+FLUSH_TIMEOUT: Final = 2.0
+
+_LEVELS: Final = {
+    "TRACE": logging.DEBUG,
+    "DEBUG": logging.DEBUG,
+    "INFO": logging.INFO,
+    "WARNING": logging.WARNING,
+    "ERROR": logging.ERROR,
+    "FATAL": logging.CRITICAL,
+}
+_NAMES: Final = {logging.CRITICAL: "FATAL"}
+
+
+def level_number(name: str) -> int | None:
+    """Return the number of a severity's name, None for ``none``; raises ValueError."""
+    upper = name.upper()
+    if upper in ("", "NONE"):
+        return None
+    if upper not in _LEVELS:
+        raise ValueError(f"{name!r} is none of {', '.join(_LEVELS)}")
+    return _LEVELS[upper]
+
+
+def fields(**values: object) -> Mapping[str, object]:
+    """Return the *extra* argument that adds ``key="value"`` pairs to a line."""
+    return {"fields": values}
+
+
+def _quoted(value: object) -> str:
+    text = str(value)
+    if len(text) > 2000:
+        text = f"{text[:2000]}... ({len(text)} characters)"
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return '"' + escaped.encode("utf-8", "backslashreplace").decode() + '"'
+
+
+class LineFormatter(logging.Formatter):
+    """Formats a record as one line; *prefix* is the program's short name.
+
+    With *stamped* False, the time and process id are left out: syslog adds its own.
+    """
+
+    def __init__(self, prefix: str, *, stamped: bool = True) -> None:
+        super().__init__()
+        self._prefix = prefix
+        self._stamped = stamped
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, with the traceback below it if there is one."""
+        level = _NAMES.get(record.levelno, record.levelname)
+        message = record.getMessage().replace("\n", "\\n")
+        message = message.encode("utf-8", "backslashreplace").decode()
+        pairs: Mapping[str, object] = getattr(record, "fields", {})
+        text = "".join(f" {key}={_quoted(value)}" for key, value in sorted(pairs.items()))
+        line = f"{self._prefix}/{record.filename} {record.lineno}: {message}{text}"
+        if self._stamped:
+            moment = datetime.datetime.fromtimestamp(record.created).astimezone()
+            stamp = moment.strftime("%Y-%m-%d %H:%M:%S")
+            line = f"{stamp}.{moment.microsecond // 1000:03d} [{level}][{record.process}] {line}"
+        else:
+            line = f"[{level}] {line}"
+        if record.exc_info:
+            line += "\n" + self.formatException(record.exc_info)
+        return line
+
+
+class Sink(logging.Handler):
+    """Hands records to a thread that writes; drops and counts them when it cannot keep up."""
+
+    def __init__(self, writer: logging.Handler, level: int, formatter: logging.Formatter) -> None:
+        super().__init__(level)
+        self._records: queue.SimpleQueue[logging.LogRecord | None] = queue.SimpleQueue()
+        self._writer = writer
+        self._closed = False
+        self.dropped = 0
+        writer.setFormatter(formatter)
+        self._thread = threading.Thread(target=self._write, name="log", daemon=True)
+        self._thread.start()
+        atexit.register(self.close)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Queue the record if there is room."""
+        if self._records.qsize() >= QUEUE_SIZE:
+            self.dropped += 1
+            return
+        # The arguments may change before the thread comes to it.
+        record.msg, record.args = record.getMessage(), None
+        self._records.put(record)
+
+    def close(self) -> None:
+        """Write what is queued, as far as that is possible in a moment."""
+        if not self._closed:
+            self._closed = True
+            atexit.unregister(self.close)
+            self._records.put(None)
+            self._thread.join(FLUSH_TIMEOUT)
+        super().close()
+
+    def _write(self) -> None:
+        while (record := self._records.get()) is not None:
+            self._writer.handle(record)
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """Where to log, and from which severity on; names as in `level_number`.
+
+    *file_path* "" or "none" means no file.
+    """
+
+    screen: str = "INFO"
+    file: str = "INFO"
+    file_path: str = ""
+    system: str = "NONE"
+
+
+def configure(program: str, settings: LogSettings) -> None:
+    """Set up the sinks, replacing those of an earlier call.
+
+    *program* is the process's name (``calico-felix``); lines carry it without ``calico-``. Raises
+    OSError when the log file cannot be opened, ValueError for an unknown severity.
+    """
+    prefix = program.removeprefix("calico-")
+    sinks: list[Sink] = []
+    screen = level_number(settings.screen)
+    if screen is not None:
+        sinks.append(Sink(logging.StreamHandler(sys.stdout), screen, LineFormatter(prefix)))
+    file = level_number(settings.file)
+    if file is not None and settings.file_path and settings.file_path.lower() != "none":
+        path = Path(settings.file_path)
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        writer = logging.handlers.WatchedFileHandler(path, encoding="utf-8")
+        sinks.append(Sink(writer, file, LineFormatter(prefix)))
+    system = level_number(settings.system)
+    unreachable = None
+    if system is not None:
+        try:
+            handler = logging.handlers.SysLogHandler("/dev/log")
+        except OSError as error:
+            unreachable = error
+        else:
+            handler.ident = f"{program}: "
+            sinks.append(Sink(handler, system, LineFormatter(prefix, stamped=False)))
+    root = logging.getLogger()
+    for old in list(root.handlers):
+        root.removeHandler(old)
+        old.close()
+    for sink in sinks:
+        root.addHandler(sink)
+    root.setLevel(min((sink.level for sink in sinks), default=logging.CRITICAL))
+    if unreachable is not None:
+        root.error("Cannot reach syslog: %s", unreachable)
+
+
+def dropped_lines() -> int:
+    """Return how many lines were dropped because a sink could not keep up."""
+    return sum(h.dropped for h in logging.getLogger().handlers if isinstance(h, Sink))
