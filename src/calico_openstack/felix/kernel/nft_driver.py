@@ -17,7 +17,8 @@ from calico_openstack.felix.kernel.netlink import (
     NetlinkSocket,
     Refusal,
 )
-from calico_openstack.felix.kernel.nft_dump import TableImage, read_table
+from calico_openstack.felix.kernel.nft_dump import TableImage, read_generation, read_table
+from calico_openstack.felix.kernel.nft_monitor import NftMonitor
 from calico_openstack.felix.kernel.nft_plan import Exclusions, plan_table
 from calico_openstack.felix.kernel.nft_transaction import (
     ObjectKind,
@@ -32,6 +33,8 @@ from calico_openstack.felix.render.nft import Ruleset, Table
 
 # A transaction is one buffer; a hundred thousand elements take about two megabytes.
 _SEND_BUFFER = 256 << 20
+# Above this size of a transaction, in bytes, its notifications would cost more than pausing them.
+_LARGE_TRANSACTION = 1 << 14
 # Refusals that a wrong image of the kernel explains.
 _STALE_CODES = frozenset({errno.ENOENT, errno.EEXIST, errno.EBUSY})
 # Rounds in which the first refused object alone is left out, and rounds altogether.
@@ -52,20 +55,34 @@ class NftDriver:
         self.writes = 0
         self.failures: dict[ObjectName, str] = {}
         self._socket = NetlinkSocket(NETLINK_NETFILTER, send_buffer=_SEND_BUFFER)
+        self._monitor = NftMonitor(self.tables, self._socket.port)
         self._images: dict[Table, TableImage | None] = {}
         self._stale = set(self.tables)
         # What may differ from the image, None for everything.
         self._pending: dict[Table, TableDelta | None] = {}
         self._exclusions = Exclusions()
+        # Somebody else's transaction came between; set until the images are read again.
+        self._disturbed = False
 
-    @property
-    def port(self) -> int:
-        """The netlink port of this driver's socket, by which notifications name who wrote."""
-        return self._socket.port
+    def fileno(self) -> int:
+        """Return the descriptor that becomes readable when somebody else changed nftables."""
+        return self._monitor.fileno()
 
     def close(self) -> None:
-        """Close the socket; the tables stay."""
+        """Close the sockets; the tables stay."""
+        self._monitor.close()
         self._socket.close()
+
+    @property
+    def needs_apply(self) -> bool:
+        """Whether a table must be read again, or a change is kept that could not be made."""
+        return bool(self._stale or self._pending)
+
+    def read_notifications(self) -> bool:
+        """Take in who changed what; return whether it concerned our tables."""
+        touched = self._monitor.read()
+        self.mark_stale(touched)
+        return bool(touched)
 
     def mark_stale(self, tables: Iterable[Table] | None = None) -> None:
         """Distrust the image of *tables* (None: of all); the next `apply` reads them again."""
@@ -151,7 +168,10 @@ class NftDriver:
         if not transaction:
             return []
         try:
-            refusals = self._socket.exchange([transaction])
+            if len(transaction) < _LARGE_TRANSACTION:
+                refusals = self._socket.exchange([transaction])
+            else:
+                refusals = self._exchange_unheard(transaction)
         except OSError:
             # Perhaps an answer was lost: then nothing was changed, but better look.
             self.mark_stale()
@@ -161,11 +181,30 @@ class NftDriver:
             raise NetlinkError(refusals[0])
         return refusals
 
+    def _exchange_unheard(self, transaction: bytes) -> list[Refusal]:
+        """Send a transaction with notifications paused, without missing anybody else's change.
+
+        The kernel counts transactions: when more than ours was counted, all images are distrusted.
+        """
+        before = read_generation(self._socket)
+        self._monitor.pause()
+        try:
+            refusals = self._socket.exchange([transaction])
+        finally:
+            self._monitor.resume()
+        ours = 0 if refusals else 1
+        if read_generation(self._socket) != before + ours:
+            self._disturbed = True
+        return refusals
+
     def _record(self, plans: list[TablePlan], requests: int) -> None:
         for plan in plans:
             self._images[plan.table] = plan.record(self._images[plan.table])
         self._pending.clear()
         self.writes += requests
+        if self._disturbed:
+            self._disturbed = False
+            self.mark_stale()
 
     def _exclude(self, subject: ObjectName, reason: str) -> None:
         if subject in self._exclusions.closed:

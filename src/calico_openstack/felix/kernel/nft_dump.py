@@ -6,6 +6,7 @@ including itself, and the sequence of hashes of a chain says whether it is as it
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -35,6 +36,7 @@ from calico_openstack.felix.kernel.nft_sets import (
 )
 from calico_openstack.felix.render.nft import Element, Hook, Set, Table, Verdict
 
+_GENERATION_ID = 1
 _SUBSYSTEM = nft.NFNL_SUBSYS_NFTABLES << 8
 
 
@@ -100,6 +102,14 @@ def read_table(socket: NetlinkSocket, table: Table) -> TableImage | None:
         if set_image.set is not None:
             set_image.elements = read_elements(socket, table, name, set_image.set)
     return image
+
+
+def read_generation(socket: NetlinkSocket) -> int:
+    """Return the number of transactions that nf_tables carried out in this namespace."""
+    body = nft.NFGENMSG.pack(0, 0, 0)
+    for answer in socket.request(_SUBSYSTEM | NftMessage.GETGEN, body):
+        return be32(attributes(answer.body, nft.NFGENMSG.size)[_GENERATION_ID])
+    raise OSError(errno.ENOMSG, "nf_tables did not tell its generation")
 
 
 def read_elements(

@@ -110,8 +110,10 @@ def _encode_comment(rule: Rule, digest: str) -> bytes:
     text = f"{_HASH_MARK}{digest};"
     if rule.comment:
         # nft prints a comment between quotes without escaping anything.
-        clean = "".join("'" if c == '"' else c if c.isprintable() else " " for c in rule.comment)
-        text += f" {clean}"
+        comment = rule.comment.replace('"', "'")
+        if not comment.isprintable():
+            comment = "".join(c if c.isprintable() else " " for c in comment)
+        text += f" {comment}"
     # Cut at a whole character.
     value = text.encode()[:_MAXIMUM_COMMENT].decode(errors="ignore").encode() + b"\0"
     return struct.pack("BB", _USERDATA_COMMENT, len(value)) + value

@@ -215,6 +215,8 @@ class _Planner:
             (Phase.REMOVE_ELEMENTS, NftMessage.DELSETELEM, 0, change.removed),
             (Phase.ADD_ELEMENTS, NftMessage.NEWSETELEM, NLM_F_CREATE, change.added),
         ):
+            if not elements:
+                continue
             for encoded, inside in self._element_lists(subject, set_, elements):
                 body = where + nested(ElementListAttribute.ELEMENTS, encoded)
                 self._plan.add(phase, Request(subject, kind, body, flags, inside))

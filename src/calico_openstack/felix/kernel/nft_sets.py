@@ -56,13 +56,17 @@ _INTERVAL_END = attribute_be32(nft.ElementAttribute.FLAGS, nft.ELEMENT_INTERVAL_
 _VERDICT_KINDS = {code: kind for kind, code in VERDICT_CODES.items()}
 
 
+@functools.cache
 def key_length(key: tuple[KeyType, ...]) -> int:
     """Return the bytes of a set's key: each component fills whole registers."""
-    return sum(_field_lengths(key)) if len(key) > 1 else _DATATYPES[key[0]].length
+    return register_length(key) if len(key) > 1 else _DATATYPES[key[0]].length
 
 
-def _field_lengths(key: tuple[KeyType, ...]) -> list[int]:
-    return [-(-_DATATYPES[part].length // nft.REGISTER_BYTES) * 4 for part in key]
+@functools.cache
+def register_length(key: tuple[KeyType, ...]) -> int:
+    """Return the bytes of the registers that a key fills; the model's keys are that long."""
+    register = nft.REGISTER_BYTES
+    return sum(-(-_DATATYPES[part].length // register) * register for part in key)
 
 
 def _flags(set_: Set) -> int:
@@ -161,7 +165,7 @@ def encode_elements(
 def _encode_each(
     set_: Set, elements: Mapping[Element, Verdict | None] | Iterable[Element]
 ) -> Iterator[tuple[Element, bytes]]:
-    length = sum(_field_lengths(set_.key))
+    length = register_length(set_.key)
     pad = bytes(length - key_length(set_.key))
     if not set_.interval and not set_.verdicts and not pad:
         prefix = _plain_prefix(length)
@@ -181,6 +185,13 @@ def _plain_prefix(length: int) -> bytes:
     return nested(nft.LIST_ELEMENT, _key(nft.ElementAttribute.KEY, bytes(length)))[:-length]
 
 
+@functools.cache
+def _listed_prefix(length: int) -> bytes:
+    """Return the same as the kernel lists it, which does not mark nested attributes as such."""
+    key = attribute(nft.ElementAttribute.KEY, attribute(nft.DATA_VALUE, bytes(length)))
+    return attribute(nft.LIST_ELEMENT, key)[:-length]
+
+
 def _key(kind: int, value: bytes) -> bytes:
     return nested(kind, attribute(nft.DATA_VALUE, value))
 
@@ -189,7 +200,7 @@ def _encode_element(set_: Set, element: Element, verdict: Verdict | None, paddin
     data = b""
     if verdict is not None:
         data = nested(nft.ElementAttribute.DATA, encode_verdict(verdict))
-    length = sum(_field_lengths(set_.key))
+    length = register_length(set_.key)
     if isinstance(element, Range) != set_.interval:
         raise ValueError(f"element {element!r} does not fit the set")
     first, last = (
@@ -262,8 +273,8 @@ def _items(data: bytes) -> Iterator[bytes]:
 
 def _parse_plain(set_: Set, data: bytes) -> dict[Element, Verdict | None]:
     """Parse bare keys; they all have one size, so that no attribute needs to be looked at."""
-    length = sum(_field_lengths(set_.key))
-    prefix = _plain_prefix(length)
+    length = register_length(set_.key)
+    prefix = _listed_prefix(length)
     size = len(prefix) + length
     rest = len(data) % size
     if not rest and key_length(set_.key) == length:
@@ -285,7 +296,7 @@ class _ParsedElement:
     @classmethod
     def parse(cls, set_: Set, item: bytes) -> _ParsedElement:
         found = attributes(item)
-        length = sum(_field_lengths(set_.key))
+        length = register_length(set_.key)
         key = _value(found.get(nft.ElementAttribute.KEY, b"")).ljust(length, b"\0")
         key_end = found.get(nft.ElementAttribute.KEY_END)
         flags = be32(found.get(nft.ElementAttribute.FLAGS, b""))

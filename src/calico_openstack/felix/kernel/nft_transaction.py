@@ -139,7 +139,7 @@ def assemble(plans: Iterable[TablePlan]) -> tuple[bytes, list[Request]]:
     plans = list(plans)
     parts = [_BEGIN]
     requests: list[Request] = []
-    for phase in Phase:
+    for phase in _PHASES:
         for plan in plans:
             for one in plan.requests.get(phase, ()):
                 requests.append(one)
@@ -152,6 +152,7 @@ def assemble(plans: Iterable[TablePlan]) -> tuple[bytes, list[Request]]:
     return b"".join(parts), requests
 
 
+_PHASES = tuple(Phase)
 _BEGIN = batch_edge(nft.NFNL_MSG_BATCH_BEGIN)
 _END = batch_edge(nft.NFNL_MSG_BATCH_END)
 
