@@ -65,7 +65,8 @@ def decode_at(path: str, key: Key, value: bytes) -> Value | Invalid | None:
         return Invalid(path, key, (_reason_of(error),))
     resource, reasons = _fitted(key, resource)
     reasons += validate(resource)
-    return Invalid(path, key, reasons) if reasons else as_read(resource)
+    resource = as_read(resource)
+    return Invalid(path, key, reasons, resource) if reasons else resource
 
 
 def encode(value: Value) -> bytes:

@@ -1,9 +1,10 @@
 """From the text of a selector to its syntax tree.
 
 The lexis of the language is simple enough to take one operand (a whole comparison, a function,
-a parenthesis or a negation) with one regular expression. The quantifiers are possessive, so that
-no text takes more than linear time, and groups are kept on an explicit stack, so that no text
-exhausts Python's.
+a parenthesis or a negation) with one regular expression. Repeated characters are matched
+possessively, so that no text takes more than linear time; repeated groups are not, because
+possessive groups match wrongly in Python 3.11.2. Parentheses are kept on an explicit stack, so
+that no text exhausts Python's.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ _OPERAND: Final = re.compile(
         [ \t]*+ (?P<string> {_STRING} )
       | (?P<membership> in | not[ \t]*+in )
         [ \t]*+ \{{ (?P<set> [ \t]*+ (?:
-            {_STRING} [ \t]*+ (?: , [ \t]*+ {_STRING} [ \t]*+ )*+ (?: , [ \t]*+ )?+ )?+ ) \}}
+            {_STRING} [ \t]*+ (?: , [ \t]*+ {_STRING} [ \t]*+ )* (?: , [ \t]*+ )? )? ) \}}
       )
     | (?P<function> all | global ) \( [ \t]*+ \)
     | (?P<open> \( )
