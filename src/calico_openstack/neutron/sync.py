@@ -115,13 +115,7 @@ class Synchroniser:
         result: dict[str, Outcome] = {}
         paths = {ResourceKey("WorkloadEndpoint", name, self.namespace).path for name in left}
         for some in _portions(sorted(ids), _PORTS_AT_ONCE):
-            result |= self._converge(
-                paths,
-                lambda some=some: wanted_endpoints(
-                    reading.read_ports(some).values(), self.namespace
-                ),
-                self._policies_first,
-            )
+            result |= self._converge(paths, self._wanted_endpoints(some), self._policies_first)
             paths = set()
         return result
 
@@ -144,7 +138,10 @@ class Synchroniser:
         return self._converge({DhcpSubnetKey(self.region, i).path for i in ids}, wanted)
 
     def _wanted_endpoints(self, ids: Collection[str]) -> Callable[[], Wanted]:
-        return lambda: wanted_endpoints(reading.read_ports(ids).values(), self.namespace)
+        def wanted() -> Wanted:
+            return wanted_endpoints(reading.read_ports(ids).values(), self.namespace)
+
+        return wanted
 
     def _policies_first(self, endpoints: Collection[Content]) -> None:
         groups = {

@@ -1,0 +1,139 @@
+"""What Felix reports, and what Neutron must say because of it. Pure.
+
+`ReportBook` is the state of the status keys in etcd; `port_status` compares it with a port.
+Neither remembers what was done before: the same reports against the same database always give
+the same answer, which any number of servers may carry out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from calico_openstack.datamodel.codec import decode_at
+from calico_openstack.datamodel.keys import EndpointStatusKey, FelixStatusKey, parse_key
+from calico_openstack.datamodel.status import AgentStatus, EndpointStatus
+from calico_openstack.etcd import Update
+from calico_openstack.neutron.binding import VIF_TYPE
+from calico_openstack.neutron.translate.labels import ORCHESTRATOR
+
+ACTIVE = "ACTIVE"
+DOWN = "DOWN"
+ERROR = "ERROR"
+
+_STATUSES = {"up": ACTIVE, "down": DOWN, "error": ERROR}
+
+
+@dataclass(frozen=True, slots=True)
+class PortState:
+    """A port's status in Neutron and where it is bound."""
+
+    id: str
+    status: str
+    admin_state_up: bool
+    device_id: str
+    host: str
+    vif_type: str
+
+
+@dataclass(slots=True)
+class Changes:
+    """What a batch of updates was about.
+
+    ``ports`` are ids; ``started`` are hosts whose Felix is there for the first time or anew,
+    ``gone`` those whose sign of life expired; ``refused`` are keys with values that are none.
+    """
+
+    ports: set[str] = field(default_factory=set)
+    started: set[str] = field(default_factory=set)
+    gone: set[str] = field(default_factory=set)
+    refused: list[str] = field(default_factory=list)
+
+
+class ReportBook:
+    """The reports in etcd, as they are now."""
+
+    def __init__(self, namespace: str) -> None:
+        self._workload_prefix = f"{namespace}/"
+        self._reports: dict[str, dict[tuple[str, str], str]] = {}
+        self._hosts: dict[str, AgentStatus] = {}
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """The hosts whose Felix is alive."""
+        return frozenset(self._hosts)
+
+    def report(self, port_id: str, host: str, device_id: str) -> str | None:
+        """Return what a host says about a port of a device: up, down, error or nothing."""
+        return self._reports.get(port_id, {}).get((host, device_id))
+
+    def ports_up(self) -> set[str]:
+        """Return the ids of the ports that some host says are up."""
+        return {port for port, reports in self._reports.items() if "up" in reports.values()}
+
+    def apply(self, updates: Iterable[Update]) -> Changes:
+        """Take in changed keys, and return what they were about; other keys are ignored."""
+        changes = Changes()
+        for update in updates:
+            key = parse_key(update.key)
+            if isinstance(key, FelixStatusKey):
+                self._apply_host(key, update, changes)
+            elif isinstance(key, EndpointStatusKey):
+                self._apply_endpoint(key, update, changes)
+        return changes
+
+    def _apply_host(self, key: FelixStatusKey, update: Update, changes: Changes) -> None:
+        if update.value is None:
+            if self._hosts.pop(key.host, None) is not None:
+                changes.gone.add(key.host)
+                changes.started.discard(key.host)
+            return
+        status = decode_at(update.key, key, update.value)
+        if not isinstance(status, AgentStatus):
+            changes.refused.append(str(status))
+            return
+        before = self._hosts.get(key.host)
+        self._hosts[key.host] = status
+        if before is None or status.uptime < before.uptime:
+            changes.started.add(key.host)
+            changes.gone.discard(key.host)
+
+    def _apply_endpoint(self, key: EndpointStatusKey, update: Update, changes: Changes) -> None:
+        if key.orchestrator != ORCHESTRATOR or not key.workload.startswith(self._workload_prefix):
+            return
+        place = (key.host, key.workload.removeprefix(self._workload_prefix))
+        status = None
+        if update.value is not None:
+            decoded = decode_at(update.key, key, update.value)
+            if isinstance(decoded, EndpointStatus) and decoded.status in _STATUSES:
+                status = decoded.status
+            else:
+                changes.refused.append(f"{update.key}: {decoded}")
+        reports = self._reports.setdefault(key.endpoint, {})
+        if status is None:
+            reports.pop(place, None)
+        else:
+            reports[place] = status
+        if not reports:
+            del self._reports[key.endpoint]
+        changes.ports.add(key.endpoint)
+
+
+def port_status(port: PortState, book: ReportBook) -> str | None:
+    """Return the status that a port must be given, None where it has the right one.
+
+    Only the host to which the port is bound has a say: the host that it left reports its end.
+    A living Felix that says nothing about the port has not programmed it; a dead one says
+    nothing new, and its host goes on forwarding as before.
+    """
+    if not port.host or port.vif_type != VIF_TYPE:
+        return None
+    reported = book.report(port.id, port.host, port.device_id)
+    if reported is None:
+        if port.host not in book.hosts or port.status not in (ACTIVE, ERROR):
+            return None
+        return DOWN
+    wanted = _STATUSES[reported]
+    if wanted == ACTIVE and not port.admin_state_up:
+        return None
+    return None if wanted == port.status else wanted

@@ -1,0 +1,225 @@
+"""Takes Felix's reports from etcd to Neutron's agents and ports.
+
+One thread of etcd's watch hands over changes, one thread decides, and a few write ports. A
+round takes what has come in, up to a number of ports, and ends before the next one begins:
+what is newer is decided on later and is written later.
+
+Any number of these services may run. Each of them compares reports with the database before it
+writes, so that a second one finds nothing to do.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+
+from oslo_log import log
+
+from calico_openstack.datamodel.keys import felix_status_prefix
+from calico_openstack.etcd import Batch, EtcdClient, SnapshotWatch
+from calico_openstack.neutron import status_database as database
+from calico_openstack.neutron.options import Settings
+from calico_openstack.neutron.provisioning import provisioned
+from calico_openstack.neutron.status import ACTIVE, ReportBook, port_status
+
+LOG = log.getLogger(__name__)
+
+# Ports in one round: many enough to be read together, few enough that news do not wait long.
+_PORTS_IN_A_ROUND = 64
+_RETRY_SECONDS = 5.0
+# All ports are compared with their reports this often, for what no report announces: that
+# Neutron itself changed a status, or that a write failed.
+_REVIEW_SECONDS = 60.0
+
+
+class StatusService:
+    """The threads that report status, from `start` to `stop`; may be started again."""
+
+    def __init__(self, settings: Settings, heartbeat_seconds: float) -> None:
+        self._settings = settings
+        self._heartbeat_seconds = heartbeat_seconds
+        self._batches: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
+        self._book = ReportBook(settings.namespace)
+        self._connected = False
+        self._in_sync = False
+        self._ports: dict[str, None] = {}
+        self._retry: set[str] = set()
+        self._client = EtcdClient(settings.etcd)
+        prefix = felix_status_prefix(settings.region_string)
+        self._watch = SnapshotWatch(self._client, [prefix], self._batches.put)
+        self._thread = threading.Thread(target=self._run, name="calico-status", daemon=True)
+
+    def start(self) -> None:
+        """Start the threads; call it in the process that they belong to."""
+        self._watch.start()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the threads; what is being written is finished."""
+        self._watch.stop()
+        self._batches.put(None)
+
+    def join(self) -> None:
+        """Wait for the end of the threads."""
+        self._thread.join()
+        self._watch.join()
+        self._client.close()
+
+    def _run(self) -> None:
+        timers = [
+            _Timer(self._heartbeat_seconds, self._refresh_agents),
+            _Timer(_REVIEW_SECONDS, self._review),
+            _Timer(_RETRY_SECONDS, self._retry_failed),
+        ]
+        with ThreadPoolExecutor(self._settings.status_threads, "calico-port-status") as writers:
+            while True:
+                now = time.monotonic()
+                wait = 0.0 if self._ports else min(timer.left(now) for timer in timers)
+                if not self._take_in(wait):
+                    return
+                for timer in timers:
+                    timer.run_if_due(time.monotonic())
+                self._write_ports(writers)
+
+    def _take_in(self, wait: float) -> bool:
+        """Take in what has arrived, waiting ``wait`` seconds for the first; False to end."""
+        try:
+            batch = self._batches.get(timeout=wait) if wait > 0 else self._batches.get_nowait()
+            while True:
+                if batch is None:
+                    return False
+                self._apply(batch)
+                batch = self._batches.get_nowait()
+        except queue.Empty:
+            return True
+
+    def _apply(self, batch: Batch) -> None:
+        first = batch.in_sync and not self._in_sync
+        self._in_sync, self._connected = batch.in_sync, batch.connected
+        changes = self._book.apply(batch.updates)
+        for refused in changes.refused:
+            LOG.warning("A status that is none is ignored: %s", refused)
+        if not self._in_sync:
+            return
+        if first:
+            self._refresh_agents()
+            self._review()
+            return
+        self._ports.update(dict.fromkeys(changes.ports))
+        self._register(changes.started)
+        self._expire(changes.gone)
+
+    # --- agents -------------------------------------------------------------------------------
+
+    def _register(self, hosts: Collection[str], *, started: bool = True) -> None:
+        for host in sorted(hosts):
+            _guarded(f"agent {host}", _register_agent, host, started)
+
+    def _expire(self, hosts: Collection[str]) -> None:
+        if hosts:
+            LOG.warning("No more sign of life of Felix on %s", ", ".join(sorted(hosts)))
+            _guarded("expired agents", database.expire_agents, hosts)
+
+    def _refresh_agents(self) -> None:
+        """Keep agents alive whose key exists; what etcd said last is worth nothing if it is old."""
+        if not (self._connected and self._in_sync):
+            return
+        hosts = self._book.hosts
+
+        def refresh() -> None:
+            strangers = database.dead_or_unknown(hosts)
+            database.refresh_agents(hosts - strangers)
+            self._register(strangers, started=False)
+
+        _guarded("agents", refresh)
+
+    # --- ports --------------------------------------------------------------------------------
+
+    def _review(self) -> None:
+        """Compare all ports with their reports."""
+        if not (self._connected and self._in_sync):
+            return
+
+        def review() -> None:
+            for port in database.port_states(None):
+                if port_status(port, self._book) is not None:
+                    self._ports[port.id] = None
+
+        _guarded("ports", review)
+
+    def _retry_failed(self) -> None:
+        self._ports.update(dict.fromkeys(self._retry))
+        self._retry.clear()
+
+    def _write_ports(self, writers: ThreadPoolExecutor) -> None:
+        """Write the status of the ports that came first, and wait for that."""
+        ids = list(self._ports)[:_PORTS_IN_A_ROUND]
+        for port_id in ids:
+            del self._ports[port_id]
+        if not ids:
+            return
+        portions = [ids[start :: self._settings.status_threads] for start in range(len(ids))]
+        for failed in writers.map(self._write_some, filter(None, portions)):
+            self._retry.update(failed)
+
+    def _write_some(self, ids: list[str]) -> list[str]:
+        """Write the status of some ports; return those that must be tried again."""
+        failed: list[str] = []
+
+        def write() -> None:
+            for port in database.port_states(ids):
+                status = port_status(port, self._book)
+                if status is None:
+                    continue
+                if not _guarded(f"port {port.id}", _write, port.id, port.host, status):
+                    failed.append(port.id)
+
+        return failed if _guarded("ports", write) else ids
+
+
+def _write(port_id: str, host: str, status: str) -> None:
+    LOG.info("Port %s is %s, says host %s", port_id, status, host)
+    if status == ACTIVE:
+        provisioned(port_id)
+    else:
+        database.set_port_status(port_id, status, host)
+
+
+def _register_agent(host: str, started: bool) -> None:
+    """Make an agent alive, and bind the ports whose binding failed because it was not."""
+    database.register_agent(host, started)
+    for port_id in database.ports_not_bound(host):
+        LOG.info("Binding port %s again, now that Felix on %s is alive", port_id, host)
+        _guarded(f"port {port_id}", database.bind_port, port_id)
+
+
+def _guarded(subject: str, action: Callable[..., None], *arguments: object) -> bool:
+    """Do something with the database; return whether that succeeded."""
+    try:
+        action(*arguments)
+    except Exception:
+        # Whatever goes wrong between here and the database concerns this subject only, and the
+        # next review repeats it.
+        LOG.exception("The status of %s is not in Neutron's database", subject)
+        return False
+    return True
+
+
+class _Timer:
+    """Something that is done at an interval; the first time after one interval."""
+
+    def __init__(self, seconds: float, action: Callable[[], None]) -> None:
+        self._seconds = seconds
+        self._action = action
+        self._due = time.monotonic() + seconds
+
+    def left(self, now: float) -> float:
+        return max(0.0, self._due - now)
+
+    def run_if_due(self, now: float) -> None:
+        if now >= self._due:
+            self._due = now + self._seconds
+            self._action()

@@ -1,0 +1,82 @@
+"""The driver's background work, as workers of ``neutron-periodic-workers``.
+
+Each runs in a process of its own, so that comparing everything does not delay the status of a
+port. A worker holds its settings only, and makes threads and connections when it is started:
+it may be sent to its process by fork or by pickling, and be started again.
+"""
+
+from __future__ import annotations
+
+import abc
+from typing import Protocol
+
+from neutron_lib import worker
+from oslo_config import cfg
+
+from calico_openstack.neutron.options import Settings
+from calico_openstack.neutron.resync_service import ResyncService
+from calico_openstack.neutron.status_service import StatusService
+
+
+class _Service(Protocol):
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def join(self) -> None: ...
+
+
+class _CalicoWorker(worker.BaseWorker):
+    """Runs a service from `start` to `stop`."""
+
+    desc = ""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(worker_process_count=1, desc=self.desc)
+        self._settings = settings
+        self._service: _Service | None = None
+
+    @abc.abstractmethod
+    def make_service(self) -> _Service:
+        """Return the service, not yet started."""
+
+    def start(self) -> None:
+        """Start the service in this process."""
+        super().start(name="neutron", desc=self.desc)
+        self._service = self.make_service()
+        self._service.start()
+
+    def stop(self) -> None:
+        """Ask the service to end."""
+        if self._service is not None:
+            self._service.stop()
+
+    def wait(self) -> None:
+        """Wait for the service's end."""
+        if self._service is not None:
+            self._service.join()
+            self._service = None
+
+    def reset(self) -> None:
+        """Nothing: the options that can change at run time are not the driver's."""
+
+
+class StatusWorker(_CalicoWorker):
+    """Brings Felix's reports to Neutron's agents and ports."""
+
+    desc = "calico-status"
+
+    def make_service(self) -> _Service:
+        """Return the service, not yet started."""
+        # A third, so that two reports in a row may be late.
+        return StatusService(self._settings, cfg.CONF.agent_down_time / 3)
+
+
+class ResyncWorker(_CalicoWorker):
+    """Compares etcd with Neutron's database."""
+
+    desc = "calico-resync"
+
+    def make_service(self) -> _Service:
+        """Return the service, not yet started."""
+        return ResyncService(self._settings)
