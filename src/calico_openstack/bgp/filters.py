@@ -69,7 +69,7 @@ def function_lines(
     for number, rule in enumerate(rules):
         try:
             lines += _rule_lines(rule, direction, family)
-        except ValueError as error:
+        except (ValueError, KeyError) as error:
             where = f"spec.{direction.value}V{family}[{number}]"
             raise FilterError(f"{where}: {error}") from error
     return (*lines, "}")

@@ -2,34 +2,38 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from calico_openstack.bgp.settings import SecretRef
 
-_log = logging.getLogger(__name__)
+
+@dataclass(frozen=True, slots=True)
+class Passwords:
+    """Those that could be read, and why the others could not."""
+
+    found: dict[SecretRef, str] = field(default_factory=dict)
+    faults: dict[SecretRef, str] = field(default_factory=dict)
 
 
-def read_passwords(directory: Path, wanted: Iterable[SecretRef]) -> dict[SecretRef, str]:
-    """Return the passwords that can be read; one line end at the end does not belong to them.
+def read_passwords(directory: Path, wanted: Iterable[SecretRef]) -> Passwords:
+    """Read passwords; one line end at the end of a file does not belong to the password.
 
     What cannot be read is left out, so that its session stays closed.
     """
-    found = {}
+    passwords = Passwords()
     for secret in sorted(wanted):
         if not (_is_file_name(secret.name) and _is_file_name(secret.key)):
-            _log.warning("The secret %r/%r cannot name a file", secret.name, secret.key)
+            passwords.faults[secret] = "its name cannot be that of a file"
             continue
         try:
             text = (directory / secret.name / secret.key).read_text(encoding="utf-8")
-        except FileNotFoundError:
-            continue  # reported with the session that it closes
         except (OSError, UnicodeError) as error:
-            _log.warning("Cannot read the secret %s/%s: %s", secret.name, secret.key, error)
+            passwords.faults[secret] = str(error)
             continue
-        found[secret] = text.removesuffix("\n").removesuffix("\r")
-    return found
+        passwords.found[secret] = text.removesuffix("\n").removesuffix("\r")
+    return passwords
 
 
 def _is_file_name(text: str) -> bool:

@@ -31,6 +31,7 @@ from calico_openstack.bgp.settings import (
     SecretRef,
     Settings,
     hashed_router_id,
+    secret_ref,
     settings_of,
 )
 from calico_openstack.bgp.state import BgpState, Problem
@@ -121,6 +122,15 @@ def render(
 def render_without_sessions(host: str, options: HostOptions) -> Rendered:
     """Return the configuration of a host about which nothing is known yet: no BGP at all."""
     return render(BgpState(), host, {}, options)
+
+
+def secrets_of(state: BgpState) -> frozenset[SecretRef]:
+    """Return every password that some session of the state may want."""
+    passwords = [peer.spec.password for peer in state.peers.values()]
+    cluster = state.configurations.get("default")
+    if cluster is not None:
+        passwords.append(cluster.spec.node_mesh_password)
+    return frozenset(filter(None, map(secret_ref, passwords)))
 
 
 def log_target(path: str) -> str:

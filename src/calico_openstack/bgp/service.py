@@ -1,0 +1,189 @@
+"""BIRD as a service: its process, its configuration file and its control socket.
+
+``reconcile`` brings BIRD to the text that is wanted, one step at a time and from whatever is there:
+no process, a process of an earlier agent, a file that BIRD has not read yet. It is called whenever
+the text changes and every second.
+
+BIRD is always started with ``-R``: it takes over the routes that it finds in the kernel and waits
+for its neighbours to send theirs before it touches any. Where the kernel has no routes of BIRD,
+after a boot, there is nothing to take over and the wait would only delay the first routes. So BIRD
+starts without sessions then, which ends the recovery at once, and gets its sessions afterwards.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from calico_openstack.agent.log import fields
+from calico_openstack.agent.supervision import SupervisedProcess
+from calico_openstack.bgp.birdc import BirdCommandError, BirdControl, BirdUnavailableError
+from calico_openstack.bgp.birdstatus import parse_protocols, parse_route_counts, parse_status
+from calico_openstack.bgp.install import ConfigurationFile, ConfigurationRejectedError
+from calico_openstack.bgp.interfaces import has_bird_routes
+from calico_openstack.bgp.status import BirdReport
+from calico_openstack.bgp.version import BirdVersion, parse_version
+
+_log = logging.getLogger(__name__)
+
+# A BIRD that leaves this many questions in a row unanswered hangs. With the time limit of each
+# and the pause between them this is half a minute: a busy BIRD answers sooner.
+_UNANSWERED_LIMIT: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class BirdPaths:
+    """Where BIRD's files are. ``process`` is the supervisor's record of the process."""
+
+    configuration: Path
+    control: Path
+    pid: Path
+    process: Path
+    log: Path | None
+
+
+class BirdService:
+    """Keeps BIRD running with the configuration that is wanted."""
+
+    def __init__(self, paths: BirdPaths, bird: str, group: str, sessionless: str) -> None:
+        self._file = ConfigurationFile(paths.configuration, bird, group)
+        self._control = BirdControl(paths.control)
+        self._paths = paths
+        self._sessionless = sessionless
+        command = [bird, "-f", "-R", "-c", str(paths.configuration)]
+        command += ["-s", str(paths.control), "-P", str(paths.pid)]
+        self._process = SupervisedProcess(command, paths.process, log=paths.log)
+        self._wanted = self._file.read()
+        self._running: str | None = None
+        self._refused: str | None = None
+        self._reason = ""
+        self._unanswered = 0
+
+    @property
+    def configured(self) -> bool:
+        """Whether there is any configuration to run BIRD with."""
+        return self._wanted is not None
+
+    @property
+    def settled(self) -> bool:
+        """Whether BIRD runs with the text that is wanted, or has refused it."""
+        return self._wanted is not None and self._wanted in (self._running, self._refused)
+
+    @property
+    def alarm(self) -> str:
+        """Why BIRD does not run with the text that is wanted; empty if it does or will soon."""
+        return self._reason if self._wanted == self._refused else ""
+
+    def adopt(self) -> None:
+        """Take over the BIRD that an earlier agent left running, if there is one."""
+        for path in (self._paths.control, self._paths.log):
+            if path is not None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+        self._process.adopt()
+
+    def want(self, text: str) -> None:
+        """Say what BIRD is to run with from now on."""
+        self._wanted = text
+
+    def reconcile(self) -> None:
+        """Bring BIRD one step closer to what is wanted. Raises OSError."""
+        if self._wanted is None:
+            return
+        if not self._process.running:
+            self._prepare_start()
+        if self._process.check():
+            # What is installed is what a starting BIRD reads.
+            self._running = self._file.read()
+            self._unanswered = 0
+            self._control.close()
+        if self._process.running and not self.settled:
+            self._apply(self._wanted)
+
+    def report(self) -> BirdReport | None:
+        """Ask BIRD how it is; None without an answer. A BIRD that never answers is killed."""
+        if not self._process.running:
+            return None
+        try:
+            report = BirdReport(
+                daemon=parse_status(self._control.command("show status")),
+                protocols={
+                    protocol.name: protocol
+                    for protocol in parse_protocols(self._control.command("show protocols all"))
+                },
+                routes=parse_route_counts(self._control.command("show route count")),
+            )
+        except (BirdUnavailableError, BirdCommandError) as error:
+            self._no_answer(error)
+            return None
+        self._unanswered = 0
+        return report
+
+    def stop(self) -> None:
+        """End BIRD. Its neighbours withdraw the routes of this host."""
+        self._control.close()
+        self._process.stop()
+
+    def close(self) -> None:
+        """Leave BIRD alone."""
+        self._control.close()
+
+    def _prepare_start(self) -> None:
+        """Put in place what a starting BIRD is to read."""
+        installed = self._file.read()
+        text = self._wanted if has_bird_routes() else self._sessionless
+        if text is None or text == installed or (text == self._refused and installed is not None):
+            return
+        if not self._install(text) and installed is None:
+            self._install(self._sessionless)
+
+    def _apply(self, text: str) -> None:
+        if self._file.read() != text and not self._install(text):
+            return
+        try:
+            result = self._control.configure()
+        except BirdUnavailableError as error:
+            _log.debug("BIRD cannot be told to read its configuration yet: %s", error)
+            return
+        if result.accepted:
+            self._running = text
+            self._refused = None
+            _log.info("BIRD took over its configuration", extra=fields(answer=result.text))
+        else:
+            self._refuse(text, result.text)
+
+    def _install(self, text: str) -> bool:
+        try:
+            self._file.install(text)
+        except ConfigurationRejectedError as error:
+            self._refuse(text, str(error))
+            return False
+        return True
+
+    def _refuse(self, text: str, reason: str) -> None:
+        self._refused = text
+        self._reason = f"BIRD refuses the new configuration: {reason}"
+        _log.error("%s; the old one stays", self._reason)
+
+    def _no_answer(self, error: Exception) -> None:
+        self._unanswered += 1
+        _log.warning("BIRD does not answer: %s", error)
+        if self._unanswered >= _UNANSWERED_LIMIT:
+            # No SIGTERM: an orderly end tells the neighbours to forget this host's routes.
+            _log.error("BIRD hangs and is killed, to be started again")
+            self._process.signal(signal.SIGKILL)
+            self._unanswered = 0
+
+
+def installed_version(bird: str) -> BirdVersion | None:
+    """Return the version of the program *bird*; None if it cannot be found out."""
+    try:
+        result = subprocess.run(
+            [bird, "--version"], capture_output=True, text=True, timeout=10, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return parse_version(result.stderr + result.stdout)
