@@ -1,0 +1,215 @@
+"""The connection tracking table: listing flows and ending them (ctnetlink).
+
+Messages and attributes are those of linux/netfilter/nfnetlink_conntrack.h.
+"""
+
+from __future__ import annotations
+
+import errno
+import struct
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+
+from calico_openstack.felix.kernel.netlink import (
+    NETLINK_NETFILTER,
+    NetlinkSocket,
+    attribute,
+    attributes,
+    be32,
+    message,
+    nested,
+)
+from calico_openstack.felix.render.dataplane import Address
+
+_SUBSYSTEM = 1 << 8
+_GET, _DELETE = _SUBSYSTEM | 1, _SUBSYSTEM | 2
+_HEADER = struct.Struct(">BBH")
+_AF_INET, _AF_INET6 = 2, 10
+
+_CTA_TUPLE_ORIG, _CTA_TUPLE_REPLY, _CTA_STATUS, _CTA_ID, _CTA_ZONE = 1, 2, 3, 12, 18
+_CTA_TUPLE_IP, _CTA_TUPLE_PROTO = 1, 2
+_CTA_IP_V4_SRC, _CTA_IP_V4_DST, _CTA_IP_V6_SRC, _CTA_IP_V6_DST = 1, 2, 3, 4
+_CTA_PROTO_NUM, _CTA_PROTO_SRC_PORT, _CTA_PROTO_DST_PORT = 1, 2, 3
+# ICMP: identifier, type, code; the same three for ICMPv6.
+_CTA_PROTO_ICMP = (4, 5, 6)
+_CTA_PROTO_ICMPV6 = (7, 8, 9)
+_ICMP, _ICMPV6 = 1, 58
+_U16 = struct.Struct(">H")
+# Requests to delete in one buffer.
+_BATCH = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class FlowTuple:
+    """One direction of a flow; ports are 0 for protocols without, ICMP's parts None elsewhere."""
+
+    source: Address
+    destination: Address
+    protocol: int
+    source_port: int = 0
+    destination_port: int = 0
+    icmp_type: int | None = None
+    icmp_code: int | None = None
+    icmp_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """A tracked connection.
+
+    ``original`` is its first packet as it arrived, ``reply`` what an answer looks like; they mirror
+    each other unless addresses are translated. ``status`` holds the IPS_* bits, ``id`` tells this
+    flow from a later one with the same tuple.
+    """
+
+    original: FlowTuple
+    reply: FlowTuple
+    zone: int
+    status: int
+    id: int
+
+
+class ConntrackTable:
+    """Reads and deletes flows of the network namespace in which it is made."""
+
+    def __init__(self) -> None:
+        self.deletions = 0
+        self._socket = NetlinkSocket(NETLINK_NETFILTER, receive_buffer=32 << 20)
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+    def flows(self, containing: Collection[Address] = ()) -> Iterator[Flow]:
+        """Yield all flows of both families, or those that name one of the addresses given.
+
+        The table changes while it is listed; each flow is as it was at some moment of the listing.
+        Read the iterator to its end. Raises OSError.
+        """
+        for family, version in ((_AF_INET, 4), (_AF_INET6, 6)):
+            packed = [address.packed for address in containing if address.version == version]
+            if containing and not packed:
+                continue
+            for received in self._socket.stream(_GET, _HEADER.pack(family, 0, 0)):
+                # Looking for bytes is far cheaper than parsing what is not wanted.
+                if packed and not any(address in received.body for address in packed):
+                    continue
+                flow = parse_flow(received.body)
+                if flow is not None:
+                    yield flow
+
+    def delete(self, flows: Iterable[Flow]) -> int:
+        """Delete *flows*, as far as they still exist; return how many were.
+
+        Raises OSError when the kernel refuses for any other reason than that a flow is gone.
+        """
+        requests = [encode_deletion(flow, i) for i, flow in enumerate(flows)]
+        deleted = 0
+        for start in range(0, len(requests), _BATCH):
+            batch = requests[start : start + _BATCH]
+            refusals = self._socket.exchange([b"".join(batch)])
+            deleted += len(batch) - len(refusals)
+            for refusal in refusals:
+                if refusal.code != errno.ENOENT:
+                    raise OSError(refusal.code, f"conntrack deletion: {refusal}")
+        self.deletions += deleted
+        return deleted
+
+    def delete_of_addresses(self, addresses: Collection[Address]) -> int:
+        """Delete the flows that one of *addresses* began or answered; return how many were.
+
+        These are the flows with the address as original source or reply source, what
+        ``conntrack -D --orig-src`` and ``--reply-src`` remove.
+        """
+        wanted = set(addresses)
+        doomed = [
+            flow
+            for flow in self.flows(wanted)
+            if flow.original.source in wanted or flow.reply.source in wanted
+        ]
+        return self.delete(doomed)
+
+
+def parse_flow(body: bytes) -> Flow | None:
+    """Return the flow of a ctnetlink message, None when it lacks a tuple."""
+    found = attributes(body, _HEADER.size)
+    original = _parse_tuple(found.get(_CTA_TUPLE_ORIG, b""))
+    reply = _parse_tuple(found.get(_CTA_TUPLE_REPLY, b""))
+    if original is None or reply is None:
+        return None
+    return Flow(
+        original=original,
+        reply=reply,
+        zone=int.from_bytes(found.get(_CTA_ZONE, b""), "big"),
+        status=be32(found.get(_CTA_STATUS, b"")),
+        id=be32(found.get(_CTA_ID, b"")),
+    )
+
+
+def _parse_tuple(data: bytes) -> FlowTuple | None:
+    found = attributes(data)
+    addresses = attributes(found.get(_CTA_TUPLE_IP, b""))
+    protocol = attributes(found.get(_CTA_TUPLE_PROTO, b""))
+    source: Address
+    destination: Address
+    if _CTA_IP_V4_SRC in addresses:
+        source = IPv4Address(addresses[_CTA_IP_V4_SRC])
+        destination = IPv4Address(addresses[_CTA_IP_V4_DST])
+    elif _CTA_IP_V6_SRC in addresses:
+        source = IPv6Address(addresses[_CTA_IP_V6_SRC])
+        destination = IPv6Address(addresses[_CTA_IP_V6_DST])
+    else:
+        return None
+    number = protocol[_CTA_PROTO_NUM][0]
+    if number in (_ICMP, _ICMPV6):
+        id_kind, type_kind, code_kind = _CTA_PROTO_ICMP if number == _ICMP else _CTA_PROTO_ICMPV6
+        return FlowTuple(
+            source,
+            destination,
+            number,
+            icmp_type=int.from_bytes(protocol.get(type_kind, b""), "big"),
+            icmp_code=int.from_bytes(protocol.get(code_kind, b""), "big"),
+            icmp_id=int.from_bytes(protocol.get(id_kind, b""), "big"),
+        )
+    return FlowTuple(
+        source,
+        destination,
+        number,
+        source_port=int.from_bytes(protocol.get(_CTA_PROTO_SRC_PORT, b""), "big"),
+        destination_port=int.from_bytes(protocol.get(_CTA_PROTO_DST_PORT, b""), "big"),
+    )
+
+
+def encode_deletion(flow: Flow, sequence: int) -> bytes:
+    """Return the request to delete exactly *flow*."""
+    family = _AF_INET if flow.original.source.version == 4 else _AF_INET6
+    zone = attribute(_CTA_ZONE, _U16.pack(flow.zone)) if flow.zone else b""
+    body = (
+        _HEADER.pack(family, 0, 0)
+        + _encode_tuple(flow.original)
+        + zone
+        + attribute(_CTA_ID, flow.id.to_bytes(4, "big"))
+    )
+    return message(_DELETE, 0, sequence, body)
+
+
+def _encode_tuple(tuple_: FlowTuple) -> bytes:
+    ipv4 = tuple_.source.version == 4
+    source_kind = _CTA_IP_V4_SRC if ipv4 else _CTA_IP_V6_SRC
+    destination_kind = _CTA_IP_V4_DST if ipv4 else _CTA_IP_V6_DST
+    addresses = nested(
+        _CTA_TUPLE_IP,
+        attribute(source_kind, tuple_.source.packed),
+        attribute(destination_kind, tuple_.destination.packed),
+    )
+    parts = [attribute(_CTA_PROTO_NUM, bytes([tuple_.protocol]))]
+    if tuple_.icmp_type is not None:
+        kinds = _CTA_PROTO_ICMP if tuple_.protocol == _ICMP else _CTA_PROTO_ICMPV6
+        parts.append(attribute(kinds[0], _U16.pack(tuple_.icmp_id or 0)))
+        parts.append(attribute(kinds[1], bytes([tuple_.icmp_type])))
+        parts.append(attribute(kinds[2], bytes([tuple_.icmp_code or 0])))
+    else:
+        parts.append(attribute(_CTA_PROTO_SRC_PORT, _U16.pack(tuple_.source_port)))
+        parts.append(attribute(_CTA_PROTO_DST_PORT, _U16.pack(tuple_.destination_port)))
+    return nested(_CTA_TUPLE_ORIG, addresses, nested(_CTA_TUPLE_PROTO, *parts))

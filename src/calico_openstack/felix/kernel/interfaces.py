@@ -1,0 +1,225 @@
+"""The host's interfaces and their changes, from the kernel's own notifications.
+
+One socket hears links, addresses, routes and neighbour entries, in the order in which the kernel
+changed them; what concerns routes and neighbours is handed on undigested.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from calico_openstack.felix.kernel.netlink import (
+    NETLINK_ROUTE,
+    Message,
+    NetlinkSocket,
+    split,
+)
+from calico_openstack.felix.kernel.rtnetlink import (
+    IFF_RUNNING,
+    IFF_UP,
+    Link,
+    RtGroup,
+    RtMessage,
+    address_dump_request,
+    link_dump_request,
+    parse_address,
+    parse_link,
+)
+from calico_openstack.felix.render.dataplane import Address
+
+_ROUTES = (RtMessage.NEWROUTE, RtMessage.DELROUTE)
+_NEIGHBOURS = (RtMessage.NEWNEIGH, RtMessage.DELNEIGH)
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """An interface that exists. It is *up* when set up and operational (has its carrier).
+
+    ``since`` is the time at which it was first seen, on the caller's monotonic clock.
+    """
+
+    name: str
+    index: int
+    up: bool
+    mac: bytes
+    mtu: int
+    since: float
+    addresses: frozenset[Address] = frozenset()
+
+
+@dataclass(slots=True)
+class InterfaceChanges:
+    """What happened since the last look.
+
+    ``names`` are interfaces that differ in any way, appeared or vanished; ``interrupted`` those
+    indexes that were down or gone at any moment, even if they are up again: the kernel may have
+    dropped their routes and neighbours without a word. After an ``overrun`` of the socket anything
+    may have changed.
+    """
+
+    names: set[str] = field(default_factory=set)
+    interrupted: set[int] = field(default_factory=set)
+    routes: list[Message] = field(default_factory=list)
+    neighbours: list[Message] = field(default_factory=list)
+    overrun: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(
+            self.names or self.interrupted or self.routes or self.neighbours or self.overrun
+        )
+
+
+class InterfaceMonitor:
+    """Keeps the table of interfaces of the namespace in which it is made.
+
+    *own_port* is the socket through which routes and neighbours are written; its notifications are
+    not heard.
+    """
+
+    def __init__(self, own_port: int, now: float) -> None:
+        self._requests = NetlinkSocket(NETLINK_ROUTE)
+        self._notifications = NetlinkSocket(NETLINK_ROUTE, receive_buffer=32 << 20)
+        self._notifications.ignore(own_port)
+        for group in RtGroup:
+            self._notifications.join(group)
+        self._by_index: dict[int, Interface] = {}
+        self._by_name: dict[str, Interface] = {}
+        self.resync(now)
+
+    @property
+    def interfaces(self) -> Mapping[str, Interface]:
+        """The interfaces by name, as of the last `read`."""
+        return self._by_name
+
+    def name_of(self, index: int) -> str | None:
+        """Return the name of the interface with *index*."""
+        interface = self._by_index.get(index)
+        return interface.name if interface else None
+
+    def is_down(self, index: int) -> bool:
+        """Return whether the interface with *index* exists and is not up."""
+        interface = self._by_index.get(index)
+        return interface is not None and not interface.up
+
+    def fileno(self) -> int:
+        """Return the descriptor that becomes readable when something changed."""
+        return self._notifications.fileno()
+
+    def close(self) -> None:
+        """Close the sockets."""
+        self._requests.close()
+        self._notifications.close()
+
+    def resync(self, now: float) -> InterfaceChanges:
+        """Read all links and addresses anew and return what differs from what was known."""
+        changes = InterfaceChanges()
+        addresses: dict[int, set[Address]] = {}
+        for received in self._requests.dump(RtMessage.GETADDR, address_dump_request()):
+            parsed = parse_address(received.body)
+            if parsed:
+                addresses.setdefault(parsed[0], set()).add(parsed[1])
+        gone = set(self._by_index)
+        for received in self._requests.dump(RtMessage.GETLINK, link_dump_request()):
+            link = parse_link(received.body)
+            if link is not None:
+                gone.discard(link.index)
+                self._set_link(link, now, changes)
+                self._set_addresses(link.index, frozenset(addresses.get(link.index, ())), changes)
+        for index in gone:
+            self._remove(index, changes)
+        return changes
+
+    def read(self, now: float) -> InterfaceChanges:
+        """Take in all waiting notifications and return what they changed."""
+        changes = InterfaceChanges()
+        while True:
+            try:
+                data = self._notifications.receive()
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+                changes.overrun = True
+                continue
+            if data is None:
+                break
+            for received in split(data):
+                self._take(received, now, changes)
+        if changes.overrun:
+            missed = self.resync(now)
+            changes.names |= missed.names
+            changes.interrupted |= missed.interrupted
+        return changes
+
+    # --- notifications --------------------------------------------------------------------------
+
+    def _take(self, received: Message, now: float, changes: InterfaceChanges) -> None:
+        kind = received.kind
+        if kind in _ROUTES:
+            changes.routes.append(received)
+        elif kind in _NEIGHBOURS:
+            changes.neighbours.append(received)
+        elif kind in (RtMessage.NEWLINK, RtMessage.DELLINK):
+            link = parse_link(received.body)
+            if link is None:
+                return
+            if kind == RtMessage.NEWLINK:
+                self._set_link(link, now, changes)
+            else:
+                self._remove(link.index, changes)
+        elif kind in (RtMessage.NEWADDR, RtMessage.DELADDR):
+            parsed = parse_address(received.body)
+            interface = self._by_index.get(parsed[0]) if parsed else None
+            if parsed and interface:
+                one = {parsed[1]}
+                known = interface.addresses
+                after = known | one if kind == RtMessage.NEWADDR else known - one
+                self._set_addresses(interface.index, after, changes)
+
+    def _set_link(self, link: Link, now: float, changes: InterfaceChanges) -> None:
+        if not link.name:
+            return
+        up = bool(link.flags & IFF_UP and link.flags & IFF_RUNNING)
+        before = self._by_index.get(link.index)
+        interface = Interface(
+            name=link.name,
+            index=link.index,
+            up=up,
+            mac=link.mac,
+            mtu=link.mtu,
+            since=before.since if before else now,
+            addresses=before.addresses if before else frozenset(),
+        )
+        if not up:
+            changes.interrupted.add(link.index)
+        if interface == before:
+            return
+        if before and before.name != interface.name:
+            # A new name may mean a new role: what was programmed for the old one is in question.
+            changes.interrupted.add(link.index)
+            changes.names.add(before.name)
+            if self._by_name.get(before.name) is before:
+                del self._by_name[before.name]
+        self._store(interface, changes)
+
+    def _set_addresses(
+        self, index: int, addresses: frozenset[Address], changes: InterfaceChanges
+    ) -> None:
+        interface = self._by_index.get(index)
+        if interface and interface.addresses != addresses:
+            self._store(replace(interface, addresses=addresses), changes)
+
+    def _store(self, interface: Interface, changes: InterfaceChanges) -> None:
+        self._by_index[interface.index] = interface
+        self._by_name[interface.name] = interface
+        changes.names.add(interface.name)
+
+    def _remove(self, index: int, changes: InterfaceChanges) -> None:
+        interface = self._by_index.pop(index, None)
+        if interface is None:
+            return
+        changes.interrupted.add(index)
+        changes.names.add(interface.name)
+        if self._by_name.get(interface.name) is interface:
+            del self._by_name[interface.name]

@@ -1,0 +1,246 @@
+"""Keeps the workloads' routes in the main table.
+
+Which routes are ours to remove (specification section 3.13): those of protocol 80 wherever they
+are; on workload interfaces every one, or, when foreign ones are tolerated, those of the protocols
+that we use. An unknown route on an interface that appeared a moment ago is left for a grace period:
+whoever made it may be ahead of the datastore. Nothing else is touched.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from calico_openstack.agent.delta import DeltaTracker
+from calico_openstack.felix.kernel.batch import BatchWriter
+from calico_openstack.felix.kernel.interfaces import Interface, InterfaceMonitor
+from calico_openstack.felix.kernel.netlink import NLM_F_REPLACE, Message
+from calico_openstack.felix.kernel.rtnetlink import (
+    AF_INET,
+    AF_INET6,
+    RouteAttributes,
+    RouteKey,
+    RtMessage,
+    encode_route,
+    encode_route_removal,
+    parse_route,
+    route_dump_request,
+)
+from calico_openstack.felix.render.dataplane import Network, Route
+
+# The routing protocol number that Calico's own, non-device routes carry.
+FELIX_PROTOCOL = 80
+GRACE_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class RouteOwnership:
+    """Which routes are ours; *is_workload* tells a workload interface by its name."""
+
+    is_workload: Callable[[str], bool]
+    remove_external: bool = True
+    device_protocol: int = 3
+
+    def owns(self, key: RouteKey, route: RouteAttributes, interface: str | None) -> bool:
+        """Return whether an unwanted route is ours to remove."""
+        if key.destination.is_link_local or key.destination.is_multicast:
+            # The kernel's own, on every interface with IPv6.
+            return False
+        if route.protocol == FELIX_PROTOCOL:
+            return True
+        if interface is None or not self.is_workload(interface):
+            return False
+        return self.remove_external or route.protocol == self.device_protocol
+
+
+class RouteDriver:
+    """Writes routes as they should be; see the module's docstring for what it removes.
+
+    A route is programmed while its interface exists and is up. ``writes`` counts requests that the
+    kernel carried out, ``failures`` destinations that it refused.
+    """
+
+    def __init__(
+        self, writer: BatchWriter, monitor: InterfaceMonitor, ownership: RouteOwnership
+    ) -> None:
+        self.writes = 0
+        self.failures: dict[Network, str] = {}
+        self._writer = writer
+        self._monitor = monitor
+        self._ownership = ownership
+        self._tracker: DeltaTracker[RouteKey, RouteAttributes] = DeltaTracker()
+        # What is wanted, whether or not the interface is there; and the key it has in the kernel.
+        self._wanted: dict[Network, Route] = {}
+        self._keys: dict[Network, RouteKey] = {}
+        self._by_interface: dict[str, set[Network]] = {}
+        self._graced: set[RouteKey] = set()
+        self._stale = True
+
+    # --- wishes ---------------------------------------------------------------------------------
+
+    def wanted(self, destination: Network) -> Route | None:
+        """Return the route that is wanted to *destination*."""
+        return self._wanted.get(destination)
+
+    def set_wanted(self, destination: Network, route: Route | None) -> None:
+        """Want *route* to *destination*, None for no route."""
+        before = self._wanted.pop(destination, None)
+        if before is not None:
+            self._by_interface[before.interface].discard(destination)
+            if not self._by_interface[before.interface]:
+                del self._by_interface[before.interface]
+        if route is not None:
+            self._wanted[destination] = route
+            self._by_interface.setdefault(route.interface, set()).add(destination)
+        else:
+            self.failures.pop(destination, None)
+        self._resolve(destination)
+
+    def interfaces_changed(self, names: Iterable[str], interrupted: Iterable[int]) -> None:
+        """Take in that interfaces came, went, or were down, see `InterfaceChanges`."""
+        # Where an interface is down its routes may still be there, and are removed; where it is up
+        # again or gone the kernel has dropped them, and they are made anew.
+        lost = {index for index in interrupted if not self._monitor.is_down(index)}
+        if lost:
+            for key in [key for key in self._tracker.actual if key.interface in lost]:
+                self._tracker.delete_actual(key)
+        for name in names:
+            for destination in self._by_interface.get(name, ()):
+                self._resolve(destination)
+
+    def _resolve(self, destination: Network) -> None:
+        """Want of the kernel what is wanted and possible now."""
+        key = None
+        route = self._wanted.get(destination)
+        if route is not None:
+            interface = self._monitor.interfaces.get(route.interface)
+            if interface is not None and interface.up:
+                key = RouteKey(destination, route.metric, interface.index)
+        before = self._keys.pop(destination, None)
+        if before is not None and before != key:
+            self._tracker.delete_desired(before)
+        if key is not None and route is not None:
+            self._keys[destination] = key
+            self._tracker.set_desired(key, RouteAttributes(route.protocol, route.source))
+
+    # --- reading --------------------------------------------------------------------------------
+
+    @property
+    def needs_apply(self) -> bool:
+        """Whether something is to be written or read."""
+        tracker = self._tracker
+        return (
+            self._stale
+            or bool(tracker.pending_updates)
+            or any(key not in self._graced for key in tracker.pending_deletions)
+        )
+
+    def mark_stale(self) -> None:
+        """Distrust what is known of the kernel's routes; the next `remove` reads them again."""
+        self._stale = True
+
+    def resync(self, now: float) -> None:
+        """Read back all routes."""
+        found: dict[RouteKey, RouteAttributes] = {}
+        for family in (AF_INET, AF_INET6):
+            for received in self._writer.socket.dump(
+                RtMessage.GETROUTE, route_dump_request(family)
+            ):
+                parsed = parse_route(received.body)
+                if parsed and self._concerns_us(*parsed):
+                    found[parsed[0]] = parsed[1]
+        self._tracker.replace_actual(found)
+        self._graced = {key for key in found if self._in_grace(key, now)}
+        self._stale = False
+
+    def notified(self, received: Message, now: float) -> None:
+        """Take in that somebody else made or removed a route."""
+        parsed = parse_route(received.body)
+        if parsed is None:
+            return
+        key, route = parsed
+        if received.kind == RtMessage.DELROUTE:
+            self._tracker.delete_actual(key)
+            return
+        if received.flags & NLM_F_REPLACE:
+            ours = self._keys.get(key.destination)
+            if ours is not None and ours != key and ours.metric == key.metric:
+                self._tracker.delete_actual(ours)
+        if self._concerns_us(key, route):
+            self._tracker.set_actual(key, route)
+            if self._in_grace(key, now):
+                self._graced.add(key)
+
+    def _concerns_us(self, key: RouteKey, route: RouteAttributes) -> bool:
+        if key in self._tracker.desired:
+            return True
+        return self._ownership.owns(key, route, self._monitor.name_of(key.interface))
+
+    def _in_grace(self, key: RouteKey, now: float) -> bool:
+        if key in self._tracker.desired:
+            return False
+        name = self._monitor.name_of(key.interface)
+        interface: Interface | None = self._monitor.interfaces.get(name) if name else None
+        return interface is not None and now < interface.since + GRACE_SECONDS
+
+    def next_deadline(self) -> float | None:
+        """Return when the grace of the next unknown route ends, on the monitor's clock."""
+        ends = [
+            interface.since + GRACE_SECONDS
+            for key in self._graced
+            if (name := self._monitor.name_of(key.interface))
+            and (interface := self._monitor.interfaces.get(name))
+        ]
+        return min(ends, default=None)
+
+    # --- writing --------------------------------------------------------------------------------
+
+    def remove(self, now: float) -> None:
+        """Remove what is unwanted, unless an addition is going to replace it; OSError: cannot."""
+        if self._stale:
+            self.resync(now)
+        self._graced = {key for key in self._graced if self._in_grace(key, now)}
+        # A destination that moves keeps its old route until it has the new one.
+        moving = {key.destination for key in self._tracker.pending_updates}
+        self._remove(
+            key
+            for key in self._tracker.pending_deletions
+            if key not in self._graced and key.destination not in moving
+        )
+
+    def add(self) -> None:
+        """Make what is missing or different, then remove what that replaced."""
+        updates = list(self._tracker.pending_updates.items())
+        if updates:
+            moved = {key.destination for key, _ in updates}
+            requests = [encode_route(key, value, i) for i, (key, value) in enumerate(updates)]
+            done, refused = self._writer.send(requests)
+            self.writes += done
+            for i, (key, value) in enumerate(updates):
+                if i in refused:
+                    self.failures[key.destination] = refused[i]
+                else:
+                    self.failures.pop(key.destination, None)
+                    self._tracker.set_actual(key, value)
+            self._remove(
+                key
+                for key in self._tracker.pending_deletions
+                if key.destination in moved and key not in self._graced
+            )
+
+    def _remove(self, keys: Iterable[RouteKey]) -> None:
+        doomed = list(keys)
+        if not doomed:
+            return
+        actual: Mapping[RouteKey, RouteAttributes] = self._tracker.actual
+        requests = [
+            encode_route_removal(key, actual[key].protocol, i) for i, key in enumerate(doomed)
+        ]
+        done, refused = self._writer.send(requests, tolerated=(errno.ESRCH, errno.ENODEV))
+        self.writes += done
+        for i, key in enumerate(doomed):
+            if i in refused:
+                self.failures[key.destination] = refused[i]
+            else:
+                self._tracker.delete_actual(key)
