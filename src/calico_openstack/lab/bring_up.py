@@ -21,7 +21,7 @@ from calico_openstack.lab.cloud import (
     remember,
     supervisor,
 )
-from calico_openstack.lab.log_files import tail
+from calico_openstack.lab.log_files import last_words
 from calico_openstack.lab.namespaces import inside
 from calico_openstack.lab.neutron_api import NeutronError
 from calico_openstack.lab.neutron_config import NeutronSettings
@@ -134,7 +134,7 @@ def _start_supervisor(lab: Lab) -> None:
         supervisor(lab).is_running,
         "the supervisor",
         timeout=SERVER_TIMEOUT,
-        reason=lambda: " / ".join(tail(log, 5)),
+        reason=lambda: " / ".join(last_words(log)),
     )
 
 
@@ -171,8 +171,8 @@ def await_agents(lab: Lab, topology: Topology, *, timeout: float = AGENTS_TIMEOU
 
 def _last_words(lab: Lab, name: str) -> str:
     process = supervisor(lab).process(name)
-    words = " / ".join(tail(lab.log_file(name), 5)) or "it has written nothing"
+    words = " / ".join(last_words(lab.log_file(name))) or "it has written nothing"
     state = f"{name} is {process.state}"
     if process.last_exit is not None:
         state += f", ended {process.starts - 1} times, last with status {process.last_exit}"
-    return f"{state}; the end of {lab.log_file(name)}: {words}"
+    return f"{state}; {lab.log_file(name)} says: {words}"

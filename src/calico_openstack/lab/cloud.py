@@ -3,6 +3,7 @@
 import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import msgspec
 
@@ -10,6 +11,9 @@ from calico_openstack.lab.control import Supervisor
 from calico_openstack.lab.neutron_api import NeutronApi
 from calico_openstack.lab.settings import Lab
 from calico_openstack.lab.topology import Topology, plan
+
+# Namespaces are the machine's, so a lab is locked by its name, wherever its folder is.
+LOCKS = Path("/run/lock")
 
 
 class CloudError(Exception):
@@ -26,8 +30,8 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
 @contextmanager
 def exclusive(lab: Lab) -> Iterator[None]:
     """Hold the lab's lock, so that two commands do not build and remove it at once."""
-    lab.state.parent.mkdir(parents=True, exist_ok=True)
-    with (lab.state.parent / f".{lab.name}.lock").open("w") as lock:
+    LOCKS.mkdir(parents=True, exist_ok=True)
+    with (LOCKS / f"calico-lab-{lab.name}").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

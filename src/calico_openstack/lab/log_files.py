@@ -1,10 +1,12 @@
 """The processes' log files: their ends, and following them."""
 
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 _TAIL_BYTES = 1 << 18
+_TELLING = re.compile(r"\b(CRITICAL|ERROR|FATAL|error|fatal|cannot)\b|Error\b")
 
 
 def tail(path: Path, lines: int) -> list[str]:
@@ -17,6 +19,12 @@ def tail(path: Path, lines: int) -> list[str]:
     except OSError:
         return []
     return text.splitlines()[-lines:] if lines else []
+
+
+def last_words(path: Path, lines: int = 3) -> list[str]:
+    """The last lines that speak of an error, or the last lines if none does."""
+    end = tail(path, 200)
+    return [line.strip() for line in end if _TELLING.search(line)][-lines:] or end[-lines:]
 
 
 def follow(path: Path, *, interval: float = 0.2) -> Iterator[str]:

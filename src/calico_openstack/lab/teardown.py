@@ -4,6 +4,7 @@ Nothing has to cooperate: every process of a lab is in one of its namespaces, wh
 finds it, and is killed; the links go with the namespaces.
 """
 
+import contextlib
 import shutil
 
 import msgspec
@@ -26,6 +27,8 @@ def down(lab: Lab) -> int:
     for name in names:
         namespaces.delete(name)
     shutil.rmtree(lab.state, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        lab.state.parent.rmdir()  # it stays when other labs are in it
     left = leftovers(lab)
     if left:
         raise CloudError(f"could not be removed: {', '.join(left)}")
