@@ -25,8 +25,8 @@ _log = logging.getLogger(__name__)
 
 # A peer is asked for a sign of life every PROBE_INTERVAL seconds of silence and given up after
 # SILENCE_LIMIT, so a dead one is noticed within the sum of both.
-PROBE_INTERVAL: Final = 3.0
-SILENCE_LIMIT: Final = 6.0
+PROBE_INTERVAL = 2.0
+SILENCE_LIMIT = 6.0
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 2.0
 # A member that has lost the cluster's leader ends the stream instead of keeping silent.
