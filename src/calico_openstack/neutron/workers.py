@@ -10,6 +10,7 @@ from __future__ import annotations
 import abc
 from typing import Protocol
 
+import neutron  # noqa: F401  (chooses oslo.service's backend of threads, before its first use)
 from neutron_lib import worker
 from oslo_config import cfg
 
