@@ -34,8 +34,14 @@ def configuration(lab: Lab, topology: Topology, host: Host) -> dict[Path, str]:
     agent = {
         **etcd,
         "Hostname": host.name,
-        "StateDir": str(folder / "lib"),
-        "RunDir": str(run_folder(lab, host)),
+        "StateDirectory": str(folder / "lib"),
+        "RunDirectory": str(run_folder(lab, host)),
+    }
+    bgp = {
+        **agent,
+        "IP": f"{host.ipv4}/24",
+        "IP6": f"{host.ipv6}/64",
+        "BirdLogFile": str(lab.log_file(f"bird@{host.name}")),
     }
     felix = {
         **etcd,
@@ -46,10 +52,9 @@ def configuration(lab: Lab, topology: Topology, host: Host) -> dict[Path, str]:
         "LogFilePath": "none",
         "EndpointReportingEnabled": "true",
     }
-    addresses = {"IPv4Address": host.ipv4, "IPv6Address": host.ipv6}
     return {
         folder / _FILE["felix"]: _ini("global", felix),
-        folder / _FILE["bgp"]: _ini("global", {**agent, **addresses}),
+        folder / _FILE["bgp"]: _ini("global", bgp),
         folder / _FILE["dhcp"]: _ini("global", agent),
     }
 

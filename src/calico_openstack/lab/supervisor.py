@@ -37,6 +37,9 @@ LOG_LIMIT = 16 << 20
 LOG_KEPT = 4 << 20
 HOUSEKEEPING = 5.0
 _PR_SET_CHILD_SUBREAPER = 36
+# The agents and clients take settings from the environment. Those of whoever called the lab's
+# command are not meant for them.
+_FOREIGN_SETTINGS = ("CALICO_", "ETCD", "FELIX_", "OS_")
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -294,6 +297,8 @@ def _say(text: str) -> None:
 
 def main() -> None:
     """Entry point: `python -m calico_openstack.lab.supervisor RUN_FOLDER`."""
+    for name in [name for name in os.environ if name.startswith(_FOREIGN_SETTINGS)]:
+        del os.environ[name]
     # Daemons that the agents leave behind become our children, not those of process 1, which
     # in a container may be one that never reaps.
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

@@ -1,0 +1,66 @@
+# Everything that is done with this repository. `make help` lists it.
+
+MAKEFLAGS += --no-print-directory
+SHELL := /bin/bash
+BIN := .venv/bin
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+.PHONY: lab
+lab: packages venv ## install what is missing, start the lab and its demonstration
+	@$(BIN)/calico-lab up
+	@$(BIN)/calico-lab demo
+
+.PHONY: lab-down
+lab-down: ## remove the lab
+	@$(BIN)/calico-lab down
+
+.PHONY: test
+test: packages venv-dev ## run everything, and end with one summary
+	@scripts/test.sh
+
+.PHONY: test-unit
+test-unit: venv-dev ## run the tests that need no root and no other program, in seconds
+	@$(BIN)/pytest tests/unit
+
+.PHONY: test-system
+test-system: packages venv-dev ## run the tests with the real kernel, etcd, BIRD, dnsmasq, Neutron
+	@$(BIN)/pytest tests/etcd tests/kernel tests/bgp tests/dhcp tests/neutron
+
+.PHONY: test-lab
+test-lab: packages venv-dev ## run the tests in a lab of their own
+	@$(BIN)/pytest tests/scenario
+
+.PHONY: lint
+lint: venv-dev ## check style, format and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+.PHONY: format
+format: venv-dev ## format the sources
+	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format .
+
+.PHONY: bench-lab
+bench-lab: packages venv ## measure the latencies of a lab of its own
+	@$(BIN)/python benchmarks/lab_latency.py
+
+.PHONY: packages
+packages: ## install the Debian packages that are missing
+	@scripts/packages.sh
+
+.PHONY: venv
+venv: packages ## make .venv with what the lab needs
+	@scripts/venv.sh lab
+
+.PHONY: venv-dev
+venv-dev: packages ## make .venv with what developers need too
+	@scripts/venv.sh lab dev
+
+.PHONY: clean
+clean: ## remove what was made from the sources
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	@find . -name '*.egg-info' -prune -exec rm -rf {} + ; find src tests -name __pycache__ -prune -exec rm -rf {} +
