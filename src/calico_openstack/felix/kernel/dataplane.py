@@ -1,0 +1,308 @@
+"""The kernel as one thing that can be made what it should be.
+
+Puts the drivers in order. What is added must be protected before traffic can reach it: kernel
+parameters, nftables, neighbours, routes. What is removed loses its traffic first: routes,
+neighbours, nftables. Within nftables one transaction makes order invisible.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from calico_openstack.felix.kernel.affected import interfaces_affected
+from calico_openstack.felix.kernel.batch import BatchWriter
+from calico_openstack.felix.kernel.conntrack import ConntrackTable
+from calico_openstack.felix.kernel.interfaces import Interface, InterfaceMonitor
+from calico_openstack.felix.kernel.neighbours import NeighbourDriver
+from calico_openstack.felix.kernel.nft_driver import NftDriver
+from calico_openstack.felix.kernel.routes import RouteDriver, RouteOwnership
+from calico_openstack.felix.kernel.sysctls import SettingFailure, SysctlDriver
+from calico_openstack.felix.render.dataplane import (
+    Address,
+    DataplaneDelta,
+    DesiredDataplane,
+    InterfaceSettings,
+)
+from calico_openstack.felix.render.nft import Table
+
+
+@dataclass(frozen=True, slots=True)
+class InterfaceStatus:
+    """How far a wanted workload interface is served.
+
+    ``problems`` says what could not be programmed for it.
+    """
+
+    present: bool
+    up: bool
+    problems: tuple[str, ...] = ()
+
+    @property
+    def working(self) -> bool:
+        """Whether its endpoint may be reported up."""
+        return self.up and not self.problems
+
+
+class Dataplane:
+    """Makes the kernel of the namespace in which it is created what a `DesiredDataplane` says.
+
+    All times are the caller's monotonic clock, in seconds. After `apply` returned, ``needs_apply``
+    tells whether another try, after a pause, makes sense.
+    """
+
+    def __init__(self, tables: Iterable[Table], ownership: RouteOwnership, now: float) -> None:
+        self._writer = BatchWriter()
+        self._monitor = InterfaceMonitor(self._writer.socket.port, now)
+        self._sysctls = SysctlDriver()
+        self._nft = NftDriver(tables)
+        self._neighbours = NeighbourDriver(self._writer, self._monitor, ownership.is_workload)
+        self._routes = RouteDriver(self._writer, self._monitor, ownership)
+        self.conntrack = ConntrackTable()
+        self._first = True
+        self._settings: dict[str, InterfaceSettings] = {}
+        self._unconfigured: set[str] = set()
+        self._setting_failures: dict[str, list[SettingFailure]] = {}
+        self._globals: dict[str, str] = {}
+        self._unset_globals: set[str] = set()
+        self._global_failures: dict[str, SettingFailure] = {}
+        # Addresses whose flows must end: they left this host or moved to another interface.
+        self._leaving: set[Address] = set()
+        self._stage_failures: dict[str, str] = {}
+        self._statuses: dict[str, InterfaceStatus] = {}
+        self._unreported: set[str] = set()
+
+    def close(self) -> None:
+        """Close all sockets; the kernel stays as it is."""
+        self._monitor.close()
+        self._nft.close()
+        self._writer.close()
+        self.conntrack.close()
+
+    # --- looking --------------------------------------------------------------------------------
+
+    def filenos(self) -> tuple[int, ...]:
+        """Return the descriptors that become readable when `read_notifications` has work."""
+        return (self._monitor.fileno(), self._nft.fileno())
+
+    @property
+    def interfaces(self) -> Mapping[str, Interface]:
+        """All interfaces of the host by name."""
+        return self._monitor.interfaces
+
+    @property
+    def writes(self) -> int:
+        """How many changes the kernel has carried out for us."""
+        return (
+            self._sysctls.writes
+            + self._nft.writes
+            + self._neighbours.writes
+            + self._routes.writes
+            + self.conntrack.deletions
+        )
+
+    @property
+    def needs_apply(self) -> bool:
+        """Whether something is not as it should be, as far as known, or must be looked at."""
+        return bool(
+            self._first
+            or self._nft.needs_apply
+            or self._neighbours.needs_apply
+            or self._routes.needs_apply
+            or self._unconfigured
+            or self._unset_globals
+            or self._leaving
+            or self._stage_failures
+        )
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """All that could not be programmed, for the log and for metrics."""
+        return (
+            *(f"{stage}: {reason}" for stage, reason in self._stage_failures.items()),
+            *(f"{subject}: {reason}" for subject, reason in self._nft.failures.items()),
+            *(f"route {to}: {reason}" for to, reason in self._routes.failures.items()),
+            *(
+                f"neighbour {key.address} on {key.interface}: {reason}"
+                for key, reason in self._neighbours.failures.items()
+            ),
+            *(str(one) for failed in self._setting_failures.values() for one in failed),
+            *map(str, self._global_failures.values()),
+        )
+
+    def next_deadline(self) -> float | None:
+        """Return when `apply` should run again though nothing happens; None for never."""
+        return self._routes.next_deadline()
+
+    def status(self, name: str) -> InterfaceStatus:
+        """Return how far the interface *name* is served, as of the last `apply`."""
+        return self._statuses.get(name) or InterfaceStatus(present=False, up=False)
+
+    def read_notifications(self, now: float) -> set[str]:
+        """Take in what others changed; return the names of interfaces that differ.
+
+        `apply` then repairs what is not as it should be.
+        """
+        changes = self._monitor.read(now)
+        for received in changes.routes:
+            self._routes.notified(received, now)
+        for received in changes.neighbours:
+            self._neighbours.notified(received)
+        if changes.overrun:
+            self._routes.mark_stale()
+            self._neighbours.mark_stale()
+        self._interfaces_changed(changes.names, changes.interrupted)
+        self._nft.read_notifications()
+        return changes.names
+
+    def audit(self, now: float) -> set[str]:
+        """Distrust all that is known; the next `apply` reads everything and repairs it.
+
+        Objects that were refused are tried again. Returns the interfaces that differ, of which no
+        notification told.
+        """
+        changes = self._monitor.resync(now)
+        self._interfaces_changed(changes.names, changes.interrupted)
+        self._nft.mark_stale()
+        self._nft.retry()
+        self._routes.mark_stale()
+        self._neighbours.mark_stale()
+        self._unconfigured.update(self._settings)
+        self._unset_globals.update(self._globals)
+        return changes.names
+
+    def _interfaces_changed(self, names: set[str], interrupted: set[int]) -> None:
+        self._routes.interfaces_changed(names, interrupted)
+        self._neighbours.interfaces_changed(names, interrupted)
+        known = names & self._settings.keys()
+        self._unconfigured |= known
+        self._unreported |= known
+
+    # --- applying -------------------------------------------------------------------------------
+
+    def apply(self, desired: DesiredDataplane, changed: DataplaneDelta, now: float) -> set[str]:
+        """Make the kernel what is *desired*, given that only *changed* differs from last time.
+
+        Returns the wanted interfaces whose `status` differs from before. Nothing is raised: what
+        fails is told by ``failures`` and kept for the next call.
+        """
+        self._take_wishes(desired, changed)
+        self._stage_failures.clear()
+        self._first = False
+        self._attempt("routes", lambda: self._routes.remove(now))
+        self._attempt("neighbours", self._neighbours.remove)
+        self._set_parameters()
+        protected = self._attempt("nftables", lambda: self._apply_nft(desired, changed))
+        self._attempt("conntrack", self._end_flows)
+        if protected:
+            # Without its rules a new endpoint gets no traffic.
+            self._attempt("neighbours", self._neighbours.add)
+            self._attempt("routes", self._routes.add)
+        return self._update_statuses(desired)
+
+    def _take_wishes(self, desired: DesiredDataplane, changed: DataplaneDelta) -> None:
+        # At first everything counts as changed, whatever the caller says.
+        first = self._first
+        for network in desired.routes if first else changed.routes:
+            before, route = self._routes.wanted(network), desired.routes.get(network)
+            if before is not None and (route is None or route.interface != before.interface):
+                self._leaving.add(network.network_address)
+            self._routes.set_wanted(network, route)
+        for key in desired.neighbours if first else changed.neighbours:
+            self._neighbours.set_wanted(key, desired.neighbours.get(key))
+        for name in desired.interfaces if first else changed.interfaces:
+            self._unreported.add(name)
+            settings = desired.interfaces.get(name)
+            if settings is None:
+                self._settings.pop(name, None)
+                self._setting_failures.pop(name, None)
+                self._unconfigured.discard(name)
+            else:
+                self._settings[name] = settings
+                self._unconfigured.add(name)
+        for path in desired.globals if first else changed.globals:
+            if path in desired.globals:
+                self._globals[path] = desired.globals[path]
+                self._unset_globals.add(path)
+            else:
+                self._globals.pop(path, None)
+                self._unset_globals.discard(path)
+
+    def _attempt(self, stage: str, step: Callable[[], None]) -> bool:
+        try:
+            step()
+        except OSError as error:
+            self._stage_failures[stage] = error.strerror or str(error)
+            return False
+        return True
+
+    def _apply_nft(self, desired: DesiredDataplane, changed: DataplaneDelta) -> None:
+        failed_before = bool(self._nft.failures)
+        self._nft.apply(desired.ruleset, changed.tables)
+        if failed_before or self._nft.failures:
+            self._unreported.update(self._settings)
+
+    def _set_parameters(self) -> None:
+        for path in list(self._unset_globals):
+            failure = self._sysctls.set_global(path, self._globals[path])
+            self._unset_globals.discard(path)
+            if failure:
+                self._global_failures[path] = failure
+            else:
+                self._global_failures.pop(path, None)
+        for name in list(self._unconfigured):
+            self._unconfigured.discard(name)
+            self._setting_failures.pop(name, None)
+            if name in self._monitor.interfaces:
+                failed = self._sysctls.set_interface(name, self._settings[name])
+                if failed:
+                    self._setting_failures[name] = failed
+                if any(failure.fatal for failure in failed):
+                    self._unconfigured.add(name)
+                self._unreported.add(name)
+
+    def _end_flows(self) -> None:
+        if self._leaving:
+            self.conntrack.delete_of_addresses(self._leaving)
+            self._leaving.clear()
+
+    # --- status ---------------------------------------------------------------------------------
+
+    def _update_statuses(self, desired: DesiredDataplane) -> set[str]:
+        refused = self._refusals(desired)
+        names = self._settings.keys() | self._statuses.keys() if refused else self._unreported
+        different = set()
+        for name in names:
+            before = self._statuses.pop(name, None)
+            if name in self._settings:
+                self._statuses[name] = self._current_status(name, refused)
+            if self._statuses.get(name) != before:
+                different.add(name)
+        # What had a problem now is looked at again next time, when it may have none.
+        self._unreported = {name for name in names if self.status(name).problems}
+        return different
+
+    def _current_status(self, name: str, refused: dict[str, list[str]]) -> InterfaceStatus:
+        interface = self._monitor.interfaces.get(name)
+        if interface is None:
+            return InterfaceStatus(present=False, up=False)
+        fatal = (str(one) for one in self._setting_failures.get(name, ()) if one.fatal)
+        problems = (*fatal, *refused.get("", ()), *refused.get(name, ()))
+        return InterfaceStatus(present=True, up=interface.up, problems=problems)
+
+    def _refusals(self, desired: DesiredDataplane) -> dict[str, list[str]]:
+        """Return what the kernel refused by interface name, "" for what concerns all."""
+        refused: dict[str, list[str]] = {}
+        for stage, reason in self._stage_failures.items():
+            refused.setdefault("", []).append(f"{stage}: {reason}")
+        if self._nft.failures:
+            affected = interfaces_affected(desired.ruleset, self._nft.failures)
+            for name, reason in affected.items():
+                refused.setdefault(name, []).append(reason)
+        for destination, reason in self._routes.failures.items():
+            route = self._routes.wanted(destination)
+            if route is not None:
+                refused.setdefault(route.interface, []).append(f"route {destination}: {reason}")
+        for key, reason in self._neighbours.failures.items():
+            refused.setdefault(key.interface, []).append(f"neighbour {key.address}: {reason}")
+        return refused
