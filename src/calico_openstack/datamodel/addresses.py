@@ -26,8 +26,10 @@ _MAX_LENGTH: Final = 49
 _OCTET: Final = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _HEX: Final = r"[0-9a-fA-F]{1,4}"
 _IPV4_HOST: Final = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}(?:/32)?")
-# An address with "::", less exact than the standard: what it lets pass is looked at again.
-_IPV6_HOST: Final = re.compile(rf"{_HEX}(?::{_HEX}){{0,5}}::(?:{_HEX}(?::{_HEX}){{0,5}})?(?:/128)?")
+# The usual form: with "::" inside, not beginning with 0 as IPv4-mapped addresses do.
+_IPV6_HOST: Final = re.compile(
+    rf"[1-9a-fA-F][0-9a-fA-F]{{0,3}}(?::{_HEX}){{0,5}}::(?:{_HEX}(?::{_HEX}){{0,5}})?(?:/128)?"
+)
 _PREFIX_LENGTH: Final = re.compile(r"[0-9]{1,3}")
 
 
