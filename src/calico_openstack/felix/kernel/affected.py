@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from calico_openstack.felix.kernel.nft_expressions import INTERFACE_NAME_BYTES
+from calico_openstack.felix.kernel.nft_fields import INTERFACE_NAME_BYTES
 from calico_openstack.felix.kernel.nft_transaction import ObjectKind, ObjectName
 from calico_openstack.felix.render.nft import (
     Chain,

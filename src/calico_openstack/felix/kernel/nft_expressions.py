@@ -12,7 +12,7 @@ import functools
 import struct
 from collections.abc import Callable
 from ipaddress import IPv4Network
-from typing import Any, NamedTuple
+from typing import Any
 
 from calico_openstack.felix.kernel import nft_constants as nft
 from calico_openstack.felix.kernel.netlink import (
@@ -20,6 +20,14 @@ from calico_openstack.felix.kernel.netlink import (
     attribute_be32,
     attribute_string,
     nested,
+)
+from calico_openstack.felix.kernel.nft_fields import (
+    HOST_ORDER,
+    INTERFACE_NAME_BYTES,
+    IPV4_FIELDS,
+    META_MARK,
+    SOURCES,
+    Meta,
 )
 from calico_openstack.felix.render.nft import (
     Compare,
@@ -43,12 +51,9 @@ from calico_openstack.felix.render.nft import (
     VerdictMap,
 )
 
-INTERFACE_NAME_BYTES = 16
-
 _EQUAL, _NOT_EQUAL, _AT_MOST, _AT_LEAST = 0, 1, 3, 5  # enum nft_cmp_ops
 _RANGE_NOT_EQUAL = 1
 _LOOKUP_INVERT = 1
-_META_MARK = 3
 _CT_STATE = 0
 _FIB_RESULT_ADDRESS_TYPE, _FIB_DESTINATION = 3, 2
 _RTN_LOCAL = 2
@@ -66,47 +71,6 @@ VERDICT_CODES = {
     VerdictKind.GOTO: -4 & 0xFFFFFFFF,
     VerdictKind.RETURN: -5 & 0xFFFFFFFF,
 }
-
-
-class _Meta(NamedTuple):
-    """A field that the ``meta`` expression loads, by its key."""
-
-    key: int
-    length: int
-
-
-class _Payload(NamedTuple):
-    """A field of the packet: *base* is 1 for the network, 2 for the transport header."""
-
-    base: int
-    offset: int
-    length: int
-
-
-_NETWORK, _TRANSPORT = 1, 2
-_SOURCES: dict[Field, _Meta | _Payload] = {
-    Field.IIFNAME: _Meta(6, INTERFACE_NAME_BYTES),
-    Field.OIFNAME: _Meta(7, INTERFACE_NAME_BYTES),
-    Field.OIF: _Meta(5, 4),
-    Field.L4PROTO: _Meta(16, 1),
-    Field.MARK: _Meta(_META_MARK, 4),
-    Field.IP_SADDR: _Payload(_NETWORK, 12, 4),
-    Field.IP_DADDR: _Payload(_NETWORK, 16, 4),
-    Field.IP6_SADDR: _Payload(_NETWORK, 8, 16),
-    Field.IP6_DADDR: _Payload(_NETWORK, 24, 16),
-    Field.TH_SPORT: _Payload(_TRANSPORT, 0, 2),
-    Field.TH_DPORT: _Payload(_TRANSPORT, 2, 2),
-    Field.ICMP_TYPE: _Payload(_TRANSPORT, 0, 1),
-    Field.ICMP_CODE: _Payload(_TRANSPORT, 1, 1),
-    Field.ICMPV6_TYPE: _Payload(_TRANSPORT, 0, 1),
-    Field.ICMPV6_CODE: _Payload(_TRANSPORT, 1, 1),
-    # In an ARP header for IPv4 over Ethernet (RFC 826).
-    Field.ARP_OPERATION: _Payload(_NETWORK, 6, 2),
-    Field.ARP_SADDR_IP: _Payload(_NETWORK, 14, 4),
-}
-# Numbers that the kernel keeps in host byte order, while `Compare` states network byte order.
-_HOST_ORDER = frozenset({Field.OIF, Field.MARK})
-_IP_FIELDS = frozenset({Field.IP_SADDR, Field.IP_DADDR, Field.ARP_SADDR_IP})
 
 
 @functools.lru_cache(maxsize=8192)
@@ -153,8 +117,8 @@ def _value(kind: int, data: bytes) -> bytes:
 
 def _load(field: Field, register: int = nft.REGISTER_FIRST, length: int | None = None) -> bytes:
     """Load *field*, or its first *length* bytes, into the registers from *register* on."""
-    source = _SOURCES[field]
-    if isinstance(source, _Meta):
+    source = SOURCES[field]
+    if isinstance(source, Meta):
         return _expression("meta", attribute_be32(1, register), attribute_be32(2, source.key))
     return _expression(
         "payload",
@@ -170,7 +134,7 @@ def _load_all(fields: tuple[Field, ...]) -> bytes:
     parts, register = [], nft.REGISTER_FIRST
     for field in fields:
         parts.append(_load(field, register))
-        register += -(-_SOURCES[field].length // nft.REGISTER_BYTES)
+        register += -(-SOURCES[field].length // nft.REGISTER_BYTES)
     return b"".join(parts)
 
 
@@ -210,7 +174,7 @@ _HOST_U32 = struct.Struct("=I")
 
 
 def _encode_compare(match: Compare, _: Family) -> bytes:
-    length = _SOURCES[match.field].length
+    length = SOURCES[match.field].length
     value = match.value
     if match.field in (Field.IIFNAME, Field.OIFNAME):
         padded = interface_name(value)
@@ -218,14 +182,14 @@ def _encode_compare(match: Compare, _: Family) -> bytes:
             value = padded
     elif match.prefix or len(value) != length:
         raise ValueError(f"{match.field.value} takes {length} bytes, not {value!r}")
-    elif match.field in _HOST_ORDER:
+    elif match.field in HOST_ORDER:
         value = value[::-1] if _HOST_U32.pack(1)[0] else value
     return _load(match.field) + _compare_register(_equality(match.invert), value)
 
 
 def _encode_in_network(match: InNetwork, _: Family) -> bytes:
     network, length = match.network, match.network.prefixlen
-    wants_ipv4 = match.field in _IP_FIELDS
+    wants_ipv4 = match.field in IPV4_FIELDS
     if wants_ipv4 != isinstance(network, IPv4Network):
         raise ValueError(f"{match.field.value} cannot lie in {network}")
     address = network.network_address.packed
@@ -245,9 +209,9 @@ def _encode_in_network(match: InNetwork, _: Family) -> bytes:
 
 
 def _encode_in_range(match: InRange, _: Family) -> bytes:
-    if match.field in _HOST_ORDER:
+    if match.field in HOST_ORDER:
         raise ValueError(f"{match.field.value} is in host byte order and has no ranges")
-    length = _SOURCES[match.field].length
+    length = SOURCES[match.field].length
     try:
         low, high = match.low.to_bytes(length, "big"), match.high.to_bytes(length, "big")
     except OverflowError as error:
@@ -344,7 +308,7 @@ def _encode_set_mark(statement: SetMark, _: Family) -> bytes:
     return (
         _load(Field.MARK)
         + _bitwise(_HOST_U32.pack(keep), _HOST_U32.pack(statement.value & statement.mask))
-        + _expression("meta", attribute_be32(2, _META_MARK), attribute_be32(3, nft.REGISTER_FIRST))
+        + _expression("meta", attribute_be32(2, META_MARK), attribute_be32(3, nft.REGISTER_FIRST))
     )
 
 
