@@ -7,7 +7,8 @@ The map of the package:
 ``config``      how to reach the cluster
 ``records``     what is read, and what a transaction consists of
 ``client``      the operations
-``session``     which connection and token a call uses; failover; forks
+``session``     which connection and token a call uses; failover
+``forks``       keeps calls and forks apart
 ``connection``  one gRPC channel
 ``failures``    what a failed call means
 ``replica``     what is known of a prefix, and the difference to a new listing (pure)

@@ -8,6 +8,7 @@ from typing import Final
 
 import grpc
 
+from calico_openstack.etcd import forks
 from calico_openstack.etcd.config import EtcdConfig
 from calico_openstack.etcd.connection import (
     COMPACT,
@@ -201,16 +202,17 @@ class EtcdClient:
             with attempt.connection() as connection:
                 metadata: Metadata = ()
                 try:
-                    left = attempt.timeout()
-                    metadata = self.session.metadata(connection, left)
-                    stream = connection.stream(
-                        LEASE_KEEP_ALIVE,
-                        iter([request]),
-                        pb.LeaseKeepAliveResponse,
-                        timeout=left,
-                        metadata=metadata,
-                    )
-                    return next(iter(stream)).TTL
+                    with forks.gate:
+                        left = attempt.timeout()
+                        metadata = self.session.metadata(connection, left)
+                        stream = connection.stream(
+                            LEASE_KEEP_ALIVE,
+                            iter([request]),
+                            pb.LeaseKeepAliveResponse,
+                            timeout=left,
+                            metadata=metadata,
+                        )
+                        return next(iter(stream)).TTL
                 except grpc.RpcError as error:
                     attempt.failed(error, connection, metadata)
 

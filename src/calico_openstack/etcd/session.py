@@ -6,15 +6,14 @@ made. Every operation of the client and every watch goes through it.
 
 from __future__ import annotations
 
-import os
 import random
 import threading
 import time
-import weakref
 from typing import Final
 
 import grpc
 
+from calico_openstack.etcd import forks
 from calico_openstack.etcd.config import EtcdConfig
 from calico_openstack.etcd.connection import (
     AUTHENTICATE,
@@ -35,15 +34,6 @@ _LONGEST_PAUSE: Final = 1.0
 # Connections of a parent process. They are never used, closed or even collected in the child: the
 # sockets are shared with the parent, and the library's threads do not exist here.
 _inherited: list[object] = []
-_sessions: weakref.WeakSet[Session] = weakref.WeakSet()
-
-
-def _forget_parent() -> None:
-    for session in _sessions:
-        session.after_fork()
-
-
-os.register_at_fork(after_in_child=_forget_parent)
 
 
 class Session:
@@ -57,7 +47,7 @@ class Session:
         self._token = ""
         self._lock = threading.Lock()
         self.closed = False
-        _sessions.add(self)
+        forks.tell(self)
 
     def after_fork(self) -> None:
         """Leave the parent's connection alone; its lock may have been held by another thread."""
@@ -159,9 +149,10 @@ class Session:
             with attempt.connection() as connection:
                 metadata: Metadata = ()
                 try:
-                    left = attempt.timeout()
-                    metadata = self.metadata(connection, left)
-                    return connection.call(method, request, timeout=left, metadata=metadata)
+                    with forks.gate:
+                        left = attempt.timeout()
+                        metadata = self.metadata(connection, left)
+                        return connection.call(method, request, timeout=left, metadata=metadata)
                 except grpc.RpcError as error:
                     attempt.failed(error, connection, metadata)
 
@@ -180,7 +171,8 @@ class Attempt:
         """Return a connection to use in a ``with`` statement; raise EtcdUnavailable in the end."""
         while True:
             try:
-                return self._session.connection(self._deadline)
+                with forks.gate:
+                    return self._session.connection(self._deadline)
             except EtcdUnavailable:
                 if self._session.closed or not self.pause():
                     raise
