@@ -37,6 +37,8 @@ NAMESPACE_LABEL = "projectcalico.org/namespace"
 SERVICE_ACCOUNT_LABEL = "projectcalico.org/serviceaccount"
 NAMESPACE_PREFIX = "pcns."
 SERVICE_ACCOUNT_PREFIX = "pcsa."
+INHERITED_PREFIXES = (NAMESPACE_PREFIX, SERVICE_ACCOUNT_PREFIX)
+"""Labels that come from profiles alone: an object's own of this kind do not count."""
 
 Policy = NetworkPolicy | GlobalNetworkPolicy
 
@@ -49,15 +51,11 @@ def is_for_workloads(policy: Policy) -> bool:
 
 
 def placement(key: ResourceKey, policy: Policy) -> Placement:
-    """Return where a policy stands. No types at all mean both directions."""
+    """Return where a policy stands. No types, or none that is known, mean both directions."""
     spec = policy.spec
-    return Placement(
-        key,
-        spec.tier or DEFAULT_TIER,
-        spec.order,
-        ingress=not spec.types or "Ingress" in spec.types,
-        egress=not spec.types or "Egress" in spec.types,
-    )
+    ingress, egress = "Ingress" in spec.types, "Egress" in spec.types
+    both = not (ingress or egress)
+    return Placement(key, spec.tier or DEFAULT_TIER, spec.order, ingress or both, egress or both)
 
 
 def endpoint_selector(key: ResourceKey, policy: Policy) -> Selector:
@@ -92,9 +90,17 @@ def profile_block(key: ResourceKey, profile: Profile | None) -> RuleBlock:
     return RuleBlock(key, rules(profile.spec.ingress, ""), rules(profile.spec.egress, ""))
 
 
-def denial(key: ResourceKey) -> RuleBlock:
-    """Return the stand-in for what is missing or invalid: it denies both ways."""
-    return RuleBlock(key, ingress=DENY_ALL, egress=DENY_ALL)
+def denial(key: ResourceKey, policy: Policy | None = None) -> RuleBlock:
+    """Return the stand-in for what is missing or invalid: it denies.
+
+    That of an invalid *policy* denies in the policy's directions, others both ways.
+    """
+    place = placement(key, policy) if policy else None
+    return RuleBlock(
+        key,
+        ingress=DENY_ALL if place is None or place.ingress else (),
+        egress=DENY_ALL if place is None or place.egress else (),
+    )
 
 
 def rules(stored: tuple[Rule, ...], namespace: str) -> tuple[PolicyRule, ...]:

@@ -60,6 +60,30 @@ class Verdict:
     reasons: tuple[Reason, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class EndpointVerdict:
+    """What one endpoint decides about a packet in one direction."""
+
+    endpoint: ResourceKey
+    direction: Direction
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What all endpoints at the two ends of a packet decide: it passes if all of them allow it.
+
+    So does a packet that has no known endpoint at either end: policy has no say about it.
+    """
+
+    verdicts: tuple[EndpointVerdict, ...]
+
+    @property
+    def allowed(self) -> bool:
+        """Whether nobody refuses the packet."""
+        return all(each.verdict.allowed for each in self.verdicts)
+
+
 def evaluate(
     policy: EndpointPolicy,
     blocks: Mapping[ResourceKey, RuleBlock],

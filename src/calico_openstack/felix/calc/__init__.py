@@ -1,1 +1,48 @@
-"""Cluster state to this host's desired state, incremental. Pure."""
+"""From the state of the cluster to the policy state of this host, incrementally. Pure.
+
+`HostCalculation` takes the present value of one key after the other and keeps a `HostState`: the
+endpoints of this host with their ordered policies, the rules that those name, and the members of
+everything that the rules select. `HostDelta` says what changed. No history, no clock, no I/O: the
+same values give the same state, whatever the order, repetition or batching of the updates.
+
+How the parts fit:
+
+- `groups`: all endpoints and network sets of the cluster, grouped by labels, profiles and ports;
+  `ipsets` hang off the groups. `selector_index` finds selectors by a label that they require.
+- `policies`: which policies match the groups with local endpoints, and their order.
+- `endpoints`: the endpoints of this host, and who wins where two claim an interface.
+- `blocks`: the rules in use, and the sets in use through them.
+- `withdrawals`: which established flows may have lost their permission. `judgement`: whether a flow
+  is allowed now.
+- `host` puts them together.
+
+What is missing or invalid closes:
+
+- An invalid endpoint, one without addresses or interface, one that may spoof where that is not
+  permitted: absent. Its interface is unknown and all its packets are dropped.
+- A missing or invalid profile denies both ways.
+- An invalid policy of which selector and tier can be told denies, at its place in the order, all
+  packets of the endpoints that it selects, in its directions. If not even that can be told it
+  contributes nothing: what it allowed is closed, but what it denied cannot be known.
+- A missing tier is enforced after all others and denies what its policies do not decide; an
+  invalid one is the same as a missing one.
+- Two endpoints of this host with one interface name: the lowest orchestrator, workload and endpoint
+  is programmed, the others are reported in ``HostState.problems``. Two with one address: both are
+  programmed; which of them gets the route is decided in `render`.
+"""
+
+from calico_openstack.felix.calc.host import CalculationSettings, HostCalculation
+from calico_openstack.felix.calc.ipsets import AddressRange, IPSet, SetChange
+from calico_openstack.felix.calc.state import HostDelta, HostState, LocalEndpoint, Withdrawal
+
+__all__ = [
+    "AddressRange",
+    "CalculationSettings",
+    "HostCalculation",
+    "HostDelta",
+    "HostState",
+    "IPSet",
+    "LocalEndpoint",
+    "SetChange",
+    "Withdrawal",
+]

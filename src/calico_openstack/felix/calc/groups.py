@@ -13,6 +13,7 @@ from sys import intern
 from calico_openstack.datamodel.selector import Selector
 from calico_openstack.felix.calc.ipsets import EndpointPort, IPSet, Member
 from calico_openstack.felix.calc.selector_index import SelectorIndex
+from calico_openstack.policy.conversion import INHERITED_PREFIXES
 from calico_openstack.policy.rules import NamedPort
 
 _Identity = tuple[tuple[str, ...], tuple[str, ...], tuple[EndpointPort, ...]]
@@ -167,7 +168,11 @@ class GroupIndex:
     def _effective(self, identity: _Identity) -> dict[str, str]:
         texts, profiles, _ports = identity
         half = len(texts) // 2
-        labels = dict(zip(texts[:half], texts[half:], strict=True))
+        labels = {
+            label: value
+            for label, value in zip(texts[:half], texts[half:], strict=True)
+            if not label.startswith(INHERITED_PREFIXES)
+        }
         for profile in profiles:
             for label, value in self._profile_labels.get(profile, {}).items():
                 labels.setdefault(label, value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
@@ -38,6 +38,12 @@ class SetChange:
 
     def __bool__(self) -> bool:
         return bool(self.added or self.removed or self.added_ranges or self.removed_ranges)
+
+    def addresses(self) -> frozenset[bytes] | None:
+        """Return the addresses concerned; None if they are too many to list, being ranges."""
+        if self.added_ranges or self.removed_ranges:
+            return None
+        return frozenset(map(key_address, (*self.added, *self.removed)))
 
 
 class IPSet:
@@ -130,7 +136,12 @@ def port_key(address: bytes, protocol: int, port: int) -> bytes:
     return address + bytes((protocol, 0, 0, 0)) + port.to_bytes(2, "big") + b"\0\0"
 
 
-def merged(networks: Iterable[Prefix]) -> tuple[AddressRange, ...]:
+def key_address(key: bytes) -> bytes:
+    """Return the address in an exact key of a set, which may be that of a named port."""
+    return key if len(key) in (4, 16) else key[:-8]
+
+
+def merged(networks: Collection[Prefix]) -> tuple[AddressRange, ...]:
     """Return the fewest ranges that cover exactly *networks*; IPv4 first, ascending."""
     result: list[AddressRange] = []
     for size in (4, 16):

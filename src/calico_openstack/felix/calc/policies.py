@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from calico_openstack.datamodel.invalid import Invalid
 from calico_openstack.datamodel.keys import ResourceKey
 from calico_openstack.datamodel.policies import GlobalNetworkPolicy, NetworkPolicy, TierSpec
+from calico_openstack.datamodel.resource import Resource
 from calico_openstack.datamodel.selector import Selector, SelectorError
 from calico_openstack.felix.calc.groups import Group
 from calico_openstack.felix.calc.selector_index import SelectorIndex
@@ -44,7 +45,7 @@ class PolicyTable:
         self._matching: dict[ResourceKey, set[int]] = {}
         self._tiers: dict[str, TierSpec] = {}
 
-    def update_policy(self, key: ResourceKey, value: Policy | Invalid | None) -> None:
+    def update_policy(self, key: ResourceKey, value: Resource | Invalid | None) -> None:
         """Take up the present value of a policy."""
         stored = _stored(key, value)
         old = self._stored.get(key)
@@ -57,7 +58,7 @@ class PolicyTable:
             return
         self._stored[key] = stored
         self.dirty_blocks.add(key)
-        if old is None or old.selector is not stored.selector:
+        if old is None or old.selector != stored.selector:
             self._index.add(key, stored.selector)
             matches = stored.selector.matches
             self._match(key, {n for n, group in self._local.items() if matches(group.labels)})
@@ -88,12 +89,12 @@ class PolicyTable:
         for key in old - found:
             self._unmatch(key, group.id)
 
-    def remove_group(self, group: Group) -> None:
+    def remove_group(self, number: int) -> None:
         """Stop watching a group: its last local endpoint has gone."""
-        del self._local[group.id]
-        for key in self._matched.pop(group.id):
-            self._unmatch(key, group.id)
-        self.dirty_groups.discard(group.id)
+        del self._local[number]
+        for key in self._matched.pop(number):
+            self._unmatch(key, number)
+        self.dirty_groups.discard(number)
 
     def tiers_of(self, group: Group) -> tuple[TierPolicies, ...]:
         """Return the ordered tiers of the policies that match a local group."""
@@ -106,7 +107,7 @@ class PolicyTable:
         stored = self._stored[key]
         if stored.valid:
             return conversion.policy_block(key, stored.policy)
-        return conversion.denial(key)
+        return conversion.denial(key, stored.policy)
 
     @property
     def tiers(self) -> Mapping[str, TierSpec]:
@@ -133,16 +134,14 @@ class PolicyTable:
             del self._matching[key]
 
 
-def _stored(key: ResourceKey, value: Policy | Invalid | None) -> _Stored | None:
-    """Return what to keep of a policy, None if it can apply to no workload.
+def _stored(key: ResourceKey, value: Resource | Invalid | None) -> _Stored | None:
+    """Return what to keep of a policy, None if it is none or applies to no workload.
 
     An invalid policy still applies to what it selects, to deny it. If not even that can be told,
     nothing can be denied on its behalf.
     """
-    if isinstance(value, Invalid):
-        policy, valid = value.resource, False
-    else:
-        policy, valid = value, True
+    valid = not isinstance(value, Invalid)
+    policy = value.resource if isinstance(value, Invalid) else value
     if not isinstance(policy, NetworkPolicy | GlobalNetworkPolicy):
         return None
     if not conversion.is_for_workloads(policy):

@@ -1,0 +1,345 @@
+"""The calculation itself: changes of the cluster in, changes of this host's policy state out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+
+from calico_openstack.datamodel.endpoints import GlobalNetworkSet, NetworkSet, WorkloadEndpoint
+from calico_openstack.datamodel.invalid import Invalid
+from calico_openstack.datamodel.keys import ResourceKey
+from calico_openstack.datamodel.policies import (
+    DEFAULT_ALLOW_PROFILE,
+    DEFAULT_ALLOW_PROFILE_NAME,
+    GlobalNetworkPolicy,
+    NetworkPolicy,
+    Profile,
+    Tier,
+)
+from calico_openstack.datamodel.protocols import protocol_number
+from calico_openstack.datamodel.resource import Resource
+from calico_openstack.felix.calc.blocks import ActiveBlocks
+from calico_openstack.felix.calc.endpoints import LocalEndpoints
+from calico_openstack.felix.calc.groups import Group, GroupIndex
+from calico_openstack.felix.calc.ipsets import EndpointPort, Member, SetChange
+from calico_openstack.felix.calc.judgement import verdicts
+from calico_openstack.felix.calc.policies import PolicyTable
+from calico_openstack.felix.calc.state import HostDelta, HostState, Withdrawal
+from calico_openstack.felix.calc.withdrawals import (
+    block_withdraws,
+    grants_only,
+    policy_withdraws,
+    set_withdraws,
+)
+from calico_openstack.policy import conversion
+from calico_openstack.policy.addresses import pack_address, pack_prefix
+from calico_openstack.policy.evaluation import Judgement
+from calico_openstack.policy.packet import Direction, Packet
+from calico_openstack.policy.rules import EndpointPolicy, RuleBlock
+
+_Entry = tuple[int, *tuple[Member, ...]]
+"""What is kept of any endpoint or network set: the number of its group, then its members."""
+
+
+@dataclass(frozen=True, slots=True)
+class CalculationSettings:
+    """Settings that decide which endpoints count.
+
+    *source_spoofing*: endpoints may name source prefixes that are not their own; without it those
+    that do are treated as absent (parameter ``WorkloadSourceSpoofing``).
+    """
+
+    source_spoofing: bool = False
+
+
+class HostCalculation:
+    """Keeps a `HostState` in step with the cluster, in proportion to what changes.
+
+    `update` takes the present value of a key, in any order and as often as one likes; `flush`
+    brings ``state`` up to date and says what changed. The result depends on the present values
+    alone.
+    """
+
+    def __init__(self, hostname: str, settings: CalculationSettings | None = None) -> None:
+        self._hostname = hostname
+        self._settings = settings or CalculationSettings()
+        self._groups = GroupIndex()
+        self._policies = PolicyTable()
+        self._profiles: dict[str, Profile] = {DEFAULT_ALLOW_PROFILE_NAME: DEFAULT_ALLOW_PROFILE}
+        self._endpoints = LocalEndpoints()
+        self._entries: dict[bytes, _Entry] = {}
+        self._blocks = ActiveBlocks(self._groups, self._block)
+        self._group_policies: dict[int, EndpointPolicy] = {}
+        self._left_groups: set[int] = set()
+        self._by_address: dict[bytes, set[ResourceKey]] = {}
+        self.state = HostState(blocks=self._blocks.blocks, sets=self._groups.sets)
+
+    # --- input --------------------------------------------------------------------------------
+
+    def update(self, key: ResourceKey, value: Resource | Invalid | None) -> None:
+        """Take up the present value of a key; None: there is none. Unknown kinds are ignored."""
+        match key.kind:
+            case "WorkloadEndpoint":
+                self._update_endpoint(key, value if isinstance(value, WorkloadEndpoint) else None)
+            case "NetworkSet" | "GlobalNetworkSet":
+                usable = value if isinstance(value, NetworkSet | GlobalNetworkSet) else None
+                self._update_network_set(key, usable)
+            case "NetworkPolicy" | "GlobalNetworkPolicy":
+                known = isinstance(value, NetworkPolicy | GlobalNetworkPolicy | Invalid)
+                self._policies.update_policy(key, value if known else None)
+            case "Tier":
+                spec = value.spec if isinstance(value, Tier) else None
+                self._policies.update_tier(key.name, spec)
+            case "Profile":
+                self._update_profile(key, value if isinstance(value, Profile) else None)
+
+    def _update_endpoint(self, key: ResourceKey, endpoint: WorkloadEndpoint | None) -> None:
+        problem = self._problem(endpoint) if endpoint else ""
+        if endpoint is None or problem:
+            self._replace_entry(key, None, ())
+            self._leave_host(key)
+            if endpoint is not None and endpoint.spec.node == self._hostname:
+                self.state.problems[key] = problem
+            return
+        spec = endpoint.spec
+        labels = endpoint.metadata.labels
+        if spec.service_account_name:
+            labels = {**labels, conversion.SERVICE_ACCOUNT_LABEL: spec.service_account_name}
+        ports = _ports(endpoint) if spec.ports else ()
+        group = self._groups.group(labels, spec.profiles, ports)
+        self._replace_entry(key, group, map(pack_address, spec.ip_networks))
+        if spec.node == self._hostname:
+            self._join_host(key, endpoint, group)
+        else:
+            self._leave_host(key)
+
+    def _problem(self, endpoint: WorkloadEndpoint) -> str:
+        """Return why an endpoint counts as absent; empty if it does not."""
+        spec = endpoint.spec
+        if not spec.ip_networks:
+            return "it has no address"
+        if not spec.interface_name:
+            return "it names no interface"
+        if spec.allow_spoofed_source_prefixes and not self._settings.source_spoofing:
+            return "it may use foreign source addresses, which this host does not permit"
+        return ""
+
+    def _update_network_set(
+        self, key: ResourceKey, value: NetworkSet | GlobalNetworkSet | None
+    ) -> None:
+        if value is None:
+            self._replace_entry(key, None, ())
+            return
+        labels = value.metadata.labels
+        profiles: tuple[str, ...] = ()
+        if isinstance(value, NetworkSet):
+            labels = {**labels, conversion.NAMESPACE_LABEL: key.namespace}
+            profiles = (f"kns.{key.namespace}",)
+        group = self._groups.group(labels, profiles)
+        self._replace_entry(key, group, map(_member, value.spec.nets))
+
+    def _update_profile(self, key: ResourceKey, profile: Profile | None) -> None:
+        if key.name == DEFAULT_ALLOW_PROFILE_NAME:
+            return
+        if profile is None:
+            self._profiles.pop(key.name, None)
+        else:
+            self._profiles[key.name] = profile
+        self._blocks.mark((key,))
+        labels = profile.spec.labels_to_apply if profile else {}
+        for group in self._groups.set_profile_labels(key.name, labels):
+            if self._endpoints.of_group(group.id):
+                self._policies.add_group(group)
+
+    def _replace_entry(
+        self, key: ResourceKey, group: Group | None, members: Iterable[Member]
+    ) -> None:
+        """Move an endpoint or network set to a group, None: out of all."""
+        # A digest instead of the key itself: there is one for each endpoint of the cluster.
+        name = f"{key.kind}/{key.namespace}/{key.name}".encode()
+        digest = blake2b(name, digest_size=16).digest()
+        old = self._entries.get(digest)
+        new: _Entry | None = (group.id, *members) if group else None
+        if old == new:
+            return
+        if group and new:
+            self._entries[digest] = new
+            self._groups.join(group, new[1:])
+        else:
+            del self._entries[digest]
+        if old:
+            self._groups.leave(self._groups.by_id[old[0]], old[1:])
+
+    def _join_host(self, key: ResourceKey, endpoint: WorkloadEndpoint, group: Group) -> None:
+        known = key in self._endpoints
+        before = self._endpoints.group_of(key) if known else None
+        is_new = not self._endpoints.of_group(group.id)
+        self._endpoints.put(key, endpoint, group)
+        self.state.problems.pop(key, None)
+        if before is not None and before != group.id:
+            self._check_group(before)
+        if is_new:
+            self._policies.add_group(group)
+
+    def _leave_host(self, key: ResourceKey) -> None:
+        self.state.problems.pop(key, None)
+        if key in self._endpoints:
+            group = self._endpoints.group_of(key)
+            self._endpoints.discard(key)
+            self._check_group(group)
+
+    def _check_group(self, group: int) -> None:
+        """Stop working for a group whose last local endpoint has left."""
+        if not self._endpoints.of_group(group):
+            self._policies.remove_group(group)
+            self._left_groups.add(group)
+
+    def _block(self, key: ResourceKey) -> RuleBlock:
+        if key.kind == Profile.KIND:
+            return conversion.profile_block(key, self._profiles.get(key.name))
+        return self._policies.block(key)
+
+    # --- output -------------------------------------------------------------------------------
+
+    def flush(self) -> HostDelta:
+        """Bring ``state`` up to date with all updates; return what changed since the last call."""
+        regrouped = self._resolve_groups()
+        self._blocks.mark(self._policies.dirty_blocks)
+        self._policies.dirty_blocks.clear()
+        changes = self._blocks.flush()
+        delta = HostDelta(
+            blocks=set(changes.blocks), new_sets=changes.new_sets, gone_sets=changes.gone_sets
+        )
+        for uid, ipset in self._groups.changed_sets.items():
+            change = ipset.flush()
+            if change and uid not in changes.new_sets:
+                delta.sets[uid] = change
+        self._groups.changed_sets.clear()
+        withdrawn: set[bytes] = set()
+        for key in regrouped | self._endpoints.dirty:
+            withdrawn |= self._update_outcome(key, delta)
+        self._endpoints.dirty.clear()
+        for key, (old, new) in changes.blocks.items():
+            if old and new and block_withdraws(old, new):
+                withdrawn |= self._addresses(key)
+        delta.withdrawals = self._withdrawals(frozenset(withdrawn), delta.sets)
+        return delta
+
+    def _resolve_groups(self) -> set[ResourceKey]:
+        """Find the policies of groups that may have other ones now; return their endpoints."""
+        regrouped: set[ResourceKey] = set()
+        for number in self._policies.dirty_groups | self._left_groups:
+            members = self._endpoints.of_group(number)
+            old = self._group_policies.pop(number, None)
+            new = self._resolve(self._groups.by_id[number]) if members else None
+            if new:
+                self._group_policies[number] = new
+            if new != old:
+                self._blocks.change_user(
+                    number, old.blocks() if old else (), new.blocks() if new else ()
+                )
+                regrouped.update(members)
+        self._policies.dirty_groups.clear()
+        self._left_groups.clear()
+        return regrouped
+
+    def _resolve(self, group: Group) -> EndpointPolicy:
+        return EndpointPolicy(
+            self._policies.tiers_of(group),
+            tuple(ResourceKey(Profile.KIND, name) for name in group.profiles),
+        )
+
+    def _update_outcome(self, key: ResourceKey, delta: HostDelta) -> set[bytes]:
+        """Bring one local endpoint up to date; return its addresses if it may have lost rights."""
+        endpoints = self.state.endpoints
+        old = endpoints.get(key)
+        new = None
+        if key in self._endpoints:
+            rival = self._endpoints.rival(key)
+            if rival is None:
+                policy = self._group_policies[self._endpoints.group_of(key)]
+                new = self._endpoints.outcome(key, policy)
+                self.state.problems.pop(key, None)
+            else:
+                self.state.problems[key] = f"its interface belongs to {rival.name}"
+        if new == old:
+            return set()
+        delta.endpoints.add(key)
+        if old:
+            del endpoints[key]
+            for address in old.addresses:
+                self._by_address[address].discard(key)
+                if not self._by_address[address]:
+                    del self._by_address[address]
+        if not new:
+            return set()
+        endpoints[key] = new
+        for address in new.addresses:
+            self._by_address.setdefault(address, set()).add(key)
+        # A new endpoint may have flows from before a restart, under another policy.
+        if (
+            old is None
+            or old.addresses != new.addresses
+            or policy_withdraws(old.policy, new.policy, self._grants_only)
+        ):
+            return set(new.addresses)
+        return set()
+
+    def _withdrawals(
+        self, local: frozenset[bytes], sets: Mapping[str, SetChange]
+    ) -> tuple[Withdrawal, ...]:
+        """Return what has to be judged again: all of *local*, and what lost a set's members."""
+        found = [Withdrawal(local)] if local else []
+        for uid, change in sets.items():
+            affected: set[bytes] = set()
+            for key in self._blocks.users_of_set(uid):
+                if set_withdraws(self.state.blocks[key], uid, change):
+                    affected |= self._addresses(key)
+            affected -= local
+            if affected:
+                found.append(Withdrawal(frozenset(affected), change.addresses()))
+        return tuple(found)
+
+    def _addresses(self, block: ResourceKey) -> set[bytes]:
+        """Return the addresses of the local endpoints that a policy or profile applies to."""
+        return {
+            address
+            for group in self._blocks.users_of(block)
+            for key in self._endpoints.of_group(group)
+            if key in self.state.endpoints
+            for address in self.state.endpoints[key].addresses
+        }
+
+    def _grants_only(self, block: ResourceKey) -> bool:
+        return grants_only(self.state.blocks[block])
+
+    def judge(self, packet: Packet) -> Judgement:
+        """Return what the local endpoints at either end of *packet* decide about it.
+
+        As of the last `flush`. An address of several local endpoints is judged by all of them.
+        """
+        endpoints = self.state.endpoints
+        senders = (endpoints[key] for key in self._by_address.get(packet.source, ()))
+        receivers = (endpoints[key] for key in self._by_address.get(packet.destination, ()))
+        return Judgement(
+            (
+                *verdicts(self.state, Direction.EGRESS, senders, packet),
+                *verdicts(self.state, Direction.INGRESS, receivers, packet),
+            )
+        )
+
+
+def _ports(endpoint: WorkloadEndpoint) -> tuple[EndpointPort, ...]:
+    """Return the named ports of an endpoint that rules can name."""
+    return tuple(
+        (port.name, number, port.port)
+        for port in endpoint.spec.ports
+        if port.name and (number := protocol_number(port.protocol)) is not None
+    )
+
+
+def _member(net: str) -> Member:
+    """Return an entry of a network set: a single address or a network."""
+    prefix = pack_prefix(net)
+    return prefix.network if prefix.length == prefix.bits else prefix

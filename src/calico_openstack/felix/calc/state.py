@@ -1,0 +1,81 @@
+"""What the calculation yields: the policy state of this host, and what changed in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from calico_openstack.datamodel.endpoints import WorkloadEndpointSpec
+from calico_openstack.datamodel.keys import ResourceKey
+from calico_openstack.felix.calc.ipsets import IPSet, SetChange
+from calico_openstack.policy.addresses import Prefix
+from calico_openstack.policy.rules import EndpointPolicy, RuleBlock
+
+
+@dataclass(frozen=True, slots=True)
+class LocalEndpoint:
+    """An endpoint of this host, with everything that decides about its packets.
+
+    ``mac`` has six bytes, or none if the endpoint names no MAC. ``sources`` are prefixes that it
+    may use as source addresses beside its own. ``spec`` is what is stored, for features that need
+    more of it.
+    """
+
+    key: ResourceKey
+    interface: str
+    mac: bytes
+    addresses: tuple[bytes, ...]
+    sources: tuple[Prefix, ...]
+    spec: WorkloadEndpointSpec
+    policy: EndpointPolicy
+
+
+@dataclass(slots=True)
+class HostState:
+    """The policy state of this host. Owned and changed by the calculation; others read.
+
+    ``endpoints``: what is to be programmed. ``blocks``: the rules of every policy and profile that
+    the endpoints name. ``sets``: the members of everything that those rules select. ``problems``:
+    endpoints of this host that are not programmed, and why.
+    """
+
+    endpoints: dict[ResourceKey, LocalEndpoint] = field(default_factory=dict)
+    blocks: dict[ResourceKey, RuleBlock] = field(default_factory=dict)
+    sets: dict[str, IPSet] = field(default_factory=dict)
+    problems: dict[ResourceKey, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """Established flows that may no longer be allowed, and so have to be judged again.
+
+    Flows with one of the *local* addresses at either end; with *others* given, only those that
+    have one of these at either end as well.
+    """
+
+    local: frozenset[bytes]
+    others: frozenset[bytes] | None = None
+
+    def concerns(self, source: bytes, destination: bytes) -> bool:
+        """Tell whether a flow between two packed addresses is meant."""
+        if source not in self.local and destination not in self.local:
+            return False
+        return self.others is None or source in self.others or destination in self.others
+
+
+@dataclass(slots=True)
+class HostDelta:
+    """What changed in a `HostState` since the last delta.
+
+    ``endpoints``, ``blocks``, ``new_sets`` and ``gone_sets`` are names: what they are now, or that
+    they are gone, is in the state. ``sets`` has what came to and left sets that stay.
+    """
+
+    endpoints: set[ResourceKey] = field(default_factory=set)
+    blocks: set[ResourceKey] = field(default_factory=set)
+    new_sets: set[str] = field(default_factory=set)
+    gone_sets: set[str] = field(default_factory=set)
+    sets: dict[str, SetChange] = field(default_factory=dict)
+    withdrawals: tuple[Withdrawal, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.endpoints or self.blocks or self.new_sets or self.gone_sets or self.sets)

@@ -1,0 +1,248 @@
+"""Random small clusters for property tests: everything collides with everything on purpose.
+
+Drawn from a seeded `random.Random`, because drawing whole clusters through hypothesis costs more
+than testing them; hypothesis chooses the seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any, TypeVar
+
+from calico_openstack.datamodel.endpoints import (
+    GlobalNetworkSet,
+    NetworkSet,
+    NetworkSetSpec,
+    WorkloadEndpoint,
+    WorkloadEndpointPort,
+    WorkloadEndpointSpec,
+)
+from calico_openstack.datamodel.invalid import Invalid, Reason
+from calico_openstack.datamodel.keys import ResourceKey, workload_endpoint_name
+from calico_openstack.datamodel.policies import (
+    GlobalNetworkPolicy,
+    GlobalNetworkPolicySpec,
+    NetworkPolicy,
+    NetworkPolicySpec,
+    Profile,
+    ProfileSpec,
+    Tier,
+    TierSpec,
+)
+from calico_openstack.datamodel.resource import Metadata, Resource
+from calico_openstack.datamodel.rules import EntityRule, IcmpMatch, Rule
+from calico_openstack.policy.addresses import pack_address
+from calico_openstack.policy.packet import Packet
+
+HOST = "here"
+NAMESPACES = ("openstack", "other")
+ADDRESSES_4 = tuple(f"10.0.0.{n}" for n in range(1, 9))
+ADDRESSES_6 = tuple(f"fd00::{n}" for n in range(1, 5))
+OUTSIDE = ("192.0.2.1", "2001:db8::1")
+NETS_4 = ("10.0.0.0/30", "10.0.0.4/30", "10.0.0.0/8", "0.0.0.0/0", "10.0.0.2/32", "192.0.2.0/24")
+NETS_6 = ("fd00::/126", "fd00::/16", "::/0", "fd00::2/128")
+SELECTORS = (
+    "all()",
+    "a == '1'",
+    "a != '1'",
+    "has(b)",
+    "!has(b)",
+    "a in {'1', '2'} && has(b)",
+    "b == '1' || c == '1'",
+    "global()",
+)
+PORTS = (22, 80, 443)
+RULE_PORTS = (22, 80, "80:443", "http", "other")
+
+Value = Resource | Invalid
+Update = tuple[ResourceKey, Value | None]
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class ClusterGenerator:
+    """Draws resources, updates and packets."""
+
+    random: Random
+
+    def update(self) -> Update:
+        """Draw a key with a new value or, sometimes, none."""
+        key, value = self.resource()
+        return key, None if self._once_in(5) else value
+
+    def batches(self) -> list[list[Update]]:
+        """Draw a history: batches of updates."""
+        sizes = [self.random.randint(1, 8) for _ in range(self.random.randint(1, 10))]
+        return [[self.update() for _ in range(size)] for size in sizes]
+
+    def cluster(self) -> dict[ResourceKey, Value]:
+        """Draw a cluster that has at least some endpoints and policies in it."""
+        parts = [self.endpoint() for _ in range(self.random.randint(2, 8))]
+        parts += [self.policy() for _ in range(self.random.randint(1, 6))]
+        parts += [self.resource() for _ in range(self.random.randint(0, 6))]
+        return dict(parts)
+
+    def resource(self) -> tuple[ResourceKey, Value]:
+        """Draw one resource of any kind."""
+        kinds: tuple[Callable[[], tuple[ResourceKey, Value]], ...] = (
+            *(self.endpoint,) * 4,
+            *(self.policy,) * 3,
+            self.tier,
+            self.profile,
+            self.network_set,
+        )
+        return self.random.choice(kinds)()
+
+    def endpoint(self) -> tuple[ResourceKey, Value]:
+        """Draw a workload endpoint, most of them of this host."""
+        node = self._choice((HOST, HOST, "there"))
+        number = self.random.randint(0, 4)
+        namespace = self._choice(NAMESPACES)
+        name = workload_endpoint_name(node, "openstack", f"vm{number}", f"port{number}")
+        labels = self._labels()
+        if not self._once_in(4):
+            labels["projectcalico.org/namespace"] = namespace
+        spec = WorkloadEndpointSpec(
+            orchestrator="openstack",
+            workload=f"vm{number}",
+            node=node,
+            endpoint=f"port{number}",
+            interface_name=f"tap{self.random.randint(0, 5)}",
+            mac="fa:16:3e:00:00:01",
+            ip_networks=self._some(ADDRESSES_4 + ADDRESSES_6, 3),
+            profiles=self._some(("p1", "p2"), 2),
+            ports=tuple(self._port() for _ in range(self.random.randint(0, 2))),
+        )
+        metadata = Metadata(name=name, namespace=namespace, labels=labels)
+        key = ResourceKey("WorkloadEndpoint", name, namespace)
+        return key, WorkloadEndpoint(metadata=metadata, spec=spec)
+
+    def policy(self) -> tuple[ResourceKey, Value]:
+        """Draw a policy, global or not, now and then an invalid one."""
+        name = f"policy{self.random.randint(0, 3)}"
+        common: dict[str, Any] = {
+            "tier": self._choice(("", "", "default", "t1", "t2")),
+            "order": self._choice((None, 1.0, 2.0)),
+            "ingress": self.rules(),
+            "egress": self.rules(),
+            "selector": self._choice(("", *SELECTORS)),
+            "types": self._choice(((), ("Ingress",), ("Egress",), ("Ingress", "Egress"))),
+        }
+        value: Resource
+        if self._once_in(2):
+            namespace = self._choice(NAMESPACES)
+            key = ResourceKey("NetworkPolicy", name, namespace)
+            metadata = Metadata(name=name, namespace=namespace)
+            value = NetworkPolicy(metadata=metadata, spec=NetworkPolicySpec(**common))
+        else:
+            key = ResourceKey("GlobalNetworkPolicy", name)
+            selector = self._choice(("", "", "all()", "x == 'y'"))
+            spec = GlobalNetworkPolicySpec(**common, namespace_selector=selector)
+            value = GlobalNetworkPolicy(metadata=Metadata(name=name), spec=spec)
+        if self._once_in(10):
+            reasons = (Reason("spec", "made invalid"),)
+            return key, Invalid(key.path, key, reasons, self._choice((value, None)))
+        return key, value
+
+    def tier(self) -> tuple[ResourceKey, Value]:
+        """Draw a tier."""
+        name = self._choice(("default", "t1", "t2"))
+        spec = TierSpec(
+            order=self._choice((None, 1.0, 2.0)), default_action=self._choice(("", "Deny", "Pass"))
+        )
+        return ResourceKey("Tier", name), Tier(metadata=Metadata(name=name), spec=spec)
+
+    def profile(self) -> tuple[ResourceKey, Value]:
+        """Draw a profile."""
+        name = self._choice(("p1", "p2", "kns.openstack"))
+        spec = ProfileSpec(
+            ingress=self.rules(), egress=self.rules(), labels_to_apply=self._labels()
+        )
+        return ResourceKey("Profile", name), Profile(metadata=Metadata(name=name), spec=spec)
+
+    def network_set(self) -> tuple[ResourceKey, Value]:
+        """Draw a network set, global or not."""
+        name = f"set{self.random.randint(0, 2)}"
+        spec = NetworkSetSpec(nets=self._some(NETS_4 + NETS_6 + ADDRESSES_4, 4))
+        if self._once_in(2):
+            namespace = self._choice(NAMESPACES)
+            metadata = Metadata(name=name, namespace=namespace, labels=self._labels())
+            key = ResourceKey("NetworkSet", name, namespace)
+            return key, NetworkSet(metadata=metadata, spec=spec)
+        metadata = Metadata(name=name, labels=self._labels())
+        return ResourceKey("GlobalNetworkSet", name), GlobalNetworkSet(metadata=metadata, spec=spec)
+
+    def rules(self) -> tuple[Rule, ...]:
+        """Draw up to three rules."""
+        return tuple(self.rule() for _ in range(self.random.randint(0, 3)))
+
+    def rule(self) -> Rule:
+        """Draw a rule with anything that validation admits."""
+        version = self._choice((None, 4, 6))
+        protocol = self._choice((None, "TCP", "UDP", "ICMP", "ICMPv6", 47))
+        icmp = not_icmp = None
+        if protocol in ("ICMP", "ICMPv6"):
+            version = 4 if protocol == "ICMP" else 6
+            icmp, not_icmp = self._icmp(), self._icmp()
+        with_numbers = protocol in ("TCP", "UDP")
+        return Rule(
+            action=self._choice(("Allow", "Allow", "Allow", "Deny", "Pass", "Log")),
+            ip_version=version,
+            protocol=protocol,
+            not_protocol=None if protocol else self._choice((None, None, "TCP", "ICMP")),
+            icmp=icmp,
+            not_icmp=not_icmp,
+            source=self._entity(version, with_numbers),
+            destination=self._entity(version, with_numbers),
+        )
+
+    def packet(self) -> Packet:
+        """Draw a packet between addresses of endpoints and of the outside."""
+        pool = self._choice((ADDRESSES_4 + OUTSIDE[:1], ADDRESSES_6 + OUTSIDE[1:]))
+        source, destination = pack_address(self._choice(pool)), pack_address(self._choice(pool))
+        icmp = 1 if len(source) == 4 else 58
+        protocol = self._choice((6, 6, 17, icmp, 47))
+        if protocol in (6, 17):
+            ports = (*PORTS, 100)
+            return Packet(source, destination, protocol, self._choice(ports), self._choice(ports))
+        if protocol == icmp:
+            kind, code = self._choice((0, 8, 128)), self._choice((0, 1))
+            return Packet(source, destination, icmp, icmp_type=kind, icmp_code=code)
+        return Packet(source, destination, protocol)
+
+    def _entity(self, version: int | None, with_numbers: bool) -> EntityRule:
+        nets = {4: NETS_4, 6: NETS_6}.get(version or 0, ())
+        ports: tuple[int | str, ...] = RULE_PORTS if with_numbers else ("http",)
+        excluded = tuple(net for net in nets if not net.endswith("/0"))
+        return EntityRule(
+            nets=self._some(nets, 2) if self._once_in(4) else (),
+            not_nets=self._some(excluded, 2) if self._once_in(5) else (),
+            selector=self._choice(SELECTORS) if self._once_in(3) else "",
+            not_selector=self._choice(SELECTORS) if self._once_in(5) else "",
+            namespace_selector=self._choice(("all()", "global()")) if self._once_in(6) else "",
+            ports=self._some(ports, 3) if self._once_in(4) else (),
+            not_ports=self._some(ports, 3) if self._once_in(6) else (),
+        )
+
+    def _icmp(self) -> IcmpMatch | None:
+        if self._once_in(2):
+            return None
+        return IcmpMatch(type=self._choice((0, 8, 128)), code=self._choice((None, 0, 1)))
+
+    def _port(self) -> WorkloadEndpointPort:
+        name, protocol = self._choice(("http", "other")), self._choice(("TCP", "UDP"))
+        return WorkloadEndpointPort(name=name, protocol=protocol, port=self._choice(PORTS))
+
+    def _labels(self) -> dict[str, str]:
+        return {label: self._choice("12") for label in "abc" if self._once_in(2)}
+
+    def _some(self, pool: Sequence[T], most: int) -> tuple[T, ...]:
+        return tuple(self.random.sample(pool, min(len(pool), self.random.randint(0, most))))
+
+    def _choice(self, pool: Sequence[T]) -> T:
+        return self.random.choice(pool)
+
+    def _once_in(self, number: int) -> bool:
+        return self.random.randrange(number) == 0
