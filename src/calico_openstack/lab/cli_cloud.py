@@ -6,13 +6,12 @@ import sys
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from calico_openstack.lab import etcd_server, identity, neutron_server, status_view, teardown
 from calico_openstack.lab.bring_up import up as bring_up
 from calico_openstack.lab.cloud import CloudError, describe, exclusive, topology_of
 from calico_openstack.lab.namespaces import inside_host
-from calico_openstack.lab.progress import Progress
+from calico_openstack.lab.progress import Progress, output
 from calico_openstack.lab.settings import Lab
 from calico_openstack.lab.workload import WorkloadStore
 
@@ -24,7 +23,7 @@ DEFAULT_HOSTS = 3
 @click.pass_obj
 def up(lab: Lab, hosts: int | None) -> None:
     """Start the lab, or what is missing of it."""
-    progress = Progress(Console())
+    progress = Progress(output())
     description = describe(lab)
     if hosts is None:
         hosts = description.hosts if description and description.complete else DEFAULT_HOSTS
@@ -41,7 +40,7 @@ def up(lab: Lab, hosts: int | None) -> None:
 @click.pass_obj
 def down(lab: Lab, purge: bool) -> None:
     """Remove the lab with everything in it, in whatever state it is."""
-    progress = Progress(Console())
+    progress = Progress(output())
     with exclusive(lab):
         if teardown.leftovers(lab):
             with progress.step(f"removing the lab {lab.name}"):
@@ -57,8 +56,8 @@ def down(lab: Lab, purge: bool) -> None:
 @click.pass_obj
 def status(lab: Lab) -> None:
     """Show hosts, processes, agents and workloads."""
-    topology_of(lab)
-    status_view.show(Console(), lab)
+    topology_of(lab, complete=False)
+    status_view.show(output(), lab)
 
 
 @click.command(
@@ -71,7 +70,7 @@ def status(lab: Lab) -> None:
 @click.pass_obj
 def openstack(lab: Lab, as_project: str | None, arguments: tuple[str, ...]) -> None:
     """Run the real `openstack` client against the lab's Neutron, as its administrator."""
-    topology = topology_of(lab)
+    topology = topology_of(lab, complete=False)
     url = neutron_server.settings(lab, topology).api_url
     environment = identity.client_environment(url, as_project)
     _become(lab, "controller", [_own_program("openstack"), *arguments], environment)
@@ -86,7 +85,7 @@ def openstack(lab: Lab, as_project: str | None, arguments: tuple[str, ...]) -> N
 @click.pass_obj
 def calicoctl(lab: Lab, arguments: tuple[str, ...]) -> None:
     """Run `calicoctl` against the lab's etcd."""
-    endpoint = etcd_server.endpoint(topology_of(lab))
+    endpoint = etcd_server.endpoint(topology_of(lab, complete=False))
     environment = {"ETCD_ENDPOINTS": endpoint, "DATASTORE_TYPE": "etcdv3"}
     _become(lab, "controller", [_own_program("calicoctl"), *arguments], environment)
 
@@ -96,7 +95,7 @@ def calicoctl(lab: Lab, arguments: tuple[str, ...]) -> None:
 @click.pass_obj
 def shell(lab: Lab, host: str) -> None:
     """Open a shell on a host (compute-1, tor, client, controller) or in a workload."""
-    hosts = [known.name for known in topology_of(lab).hosts]
+    hosts = [known.name for known in topology_of(lab, complete=False).hosts]
     program = os.environ.get("SHELL", "/bin/sh")
     environment = {"PS1": f"{lab.name}:{host}# "}
     if host in hosts:

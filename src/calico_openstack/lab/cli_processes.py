@@ -4,13 +4,12 @@ import signal
 import sys
 
 import click
-from rich.console import Console
 
 from calico_openstack.lab import log_files
 from calico_openstack.lab.cloud import CloudError, supervisor, topology_of
 from calico_openstack.lab.names import Daemon, daemon
 from calico_openstack.lab.processes import is_alive, send
-from calico_openstack.lab.progress import Progress
+from calico_openstack.lab.progress import Progress, output
 from calico_openstack.lab.settings import Lab
 from calico_openstack.lab.waiting import wait_until
 
@@ -24,7 +23,7 @@ STOP_TIMEOUT = 30.0
 @click.pass_obj
 def logs(lab: Lab, process: str, lines: int, follow: bool) -> None:
     """Show the log of a process, such as felix@compute-1, bird@tor, etcd or neutron-api."""
-    topology_of(lab)
+    topology_of(lab, complete=False)
     path = lab.log_file(process)
     if not path.exists():
         known = ", ".join(sorted(p.name.removesuffix(".log") for p in lab.logs.glob("*.log")))
@@ -43,7 +42,7 @@ def logs(lab: Lab, process: str, lines: int, follow: bool) -> None:
 def restart(lab: Lab, process: str) -> None:
     """End a process in an orderly way and start it again."""
     owned = _daemon(lab, process)
-    with Progress(Console()).step(f"restarting {process}"):
+    with Progress(output()).step(f"restarting {process}"):
         if owned is not None:
             _signal_daemon(owned, signal.SIGTERM)
         else:
@@ -56,7 +55,7 @@ def restart(lab: Lab, process: str) -> None:
 def stop(lab: Lab, process: str) -> None:
     """End a process and leave it stopped."""
     _refuse_daemon(lab, process)
-    with Progress(Console()).step(f"stopping {process}"):
+    with Progress(output()).step(f"stopping {process}"):
         supervisor(lab).stop(process, timeout=STOP_TIMEOUT)
 
 
@@ -66,7 +65,7 @@ def stop(lab: Lab, process: str) -> None:
 def start(lab: Lab, process: str) -> None:
     """Start a stopped process."""
     _refuse_daemon(lab, process)
-    with Progress(Console()).step(f"starting {process}"):
+    with Progress(output()).step(f"starting {process}"):
         supervisor(lab).start(process)
 
 
@@ -84,7 +83,7 @@ def kill(lab: Lab, process: str) -> None:
 
 
 def _daemon(lab: Lab, name: str) -> Daemon | None:
-    topology_of(lab)
+    topology_of(lab, complete=False)
     return daemon(lab, name)
 
 

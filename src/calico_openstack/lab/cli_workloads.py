@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_address
 
 import click
-from rich.console import Console
 from rich.text import Text
 
 from calico_openstack.lab import booting, demo, machine, matrix, matrix_view
@@ -14,7 +13,7 @@ from calico_openstack.lab.booting import Order
 from calico_openstack.lab.cloud import CloudError, topology_of
 from calico_openstack.lab.commands import CommandError, run
 from calico_openstack.lab.namespaces import inside, inside_host
-from calico_openstack.lab.progress import Progress
+from calico_openstack.lab.progress import Progress, output
 from calico_openstack.lab.settings import Lab
 from calico_openstack.lab.workload import WorkloadStore
 
@@ -33,7 +32,7 @@ def boot(
 ) -> None:
     """Boot a workload, as Nova would, and wait until it has its addresses."""
     topology_of(lab)
-    progress = Progress(Console())
+    progress = Progress(output())
     workload = booting.boot(lab, Order(name, network, groups, host, qemu), progress)
     progress.note(f"{name} runs on {workload.host} with {', '.join(workload.addresses)}")
 
@@ -44,7 +43,7 @@ def boot(
 def delete(lab: Lab, names: tuple[str, ...]) -> None:
     """Delete workloads and their ports."""
     topology_of(lab)
-    progress = Progress(Console())
+    progress = Progress(output())
     for name in names:
         with progress.step(f"deleting {name}"):
             booting.delete(lab, name)
@@ -81,7 +80,7 @@ def ping(lab: Lab, source: str, target: str) -> None:
     addresses = _addresses(lab, target)
     with ThreadPoolExecutor() as pool:
         results = list(pool.map(lambda address: _ping(lab, source, address), addresses))
-    console = Console()
+    console = output()
     for address, (passed, text) in zip(addresses, results, strict=True):
         style = "green" if passed else "red"
         console.print(Text(f"{source} → {target} ({address}): {text}", style=style))
@@ -94,7 +93,7 @@ def show_matrix(lab: Lab) -> None:
     """Show who reaches whom: as Neutron's rules want it, and as packets see it."""
     topology_of(lab)
     found = matrix.build(lab)
-    matrix_view.show(Console(), found)
+    matrix_view.show(output(), found)
     sys.exit(1 if found.differences else 0)
 
 
@@ -103,7 +102,7 @@ def show_matrix(lab: Lab) -> None:
 def run_demo(lab: Lab) -> None:
     """Create the demonstration, show its matrix and say what to try next."""
     topology_of(lab)
-    console = Console()
+    console = output()
     progress = Progress(console)
     demo.create(lab, progress)
     with progress.step("packets between all workloads and the outside client"):

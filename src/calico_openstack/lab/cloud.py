@@ -55,10 +55,13 @@ def remember(lab: Lab, description: Description) -> None:
     temporary.rename(path)
 
 
-def topology_of(lab: Lab) -> Topology:
-    """The topology of a lab that is up. Raises CloudError."""
+def topology_of(lab: Lab, *, complete: bool = True) -> Topology:
+    """The topology of a lab that is up; with `complete` false also of one only begun.
+
+    Raises CloudError.
+    """
     description = describe(lab)
-    if description is None or not description.complete:
+    if description is None or (complete and not description.complete):
         raise CloudError(f"the lab {lab.name} is not up; start it with: calico-lab up")
     return plan(description.hosts)
 

@@ -29,7 +29,7 @@ def daemon(lab: Lab, name: str) -> Daemon | None:
     owner = compute.DAEMONS.get(kind)
     if owner is None or not host_name.startswith("compute-"):
         return None
-    topology = topology_of(lab)
+    topology = topology_of(lab, complete=False)
     for host in topology.compute:
         if host.name == host_name:
             files = compute.run_folder(lab, host).rglob(f"*{kind}*.pid")

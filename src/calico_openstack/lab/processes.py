@@ -48,7 +48,6 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     uptime: float = 0.0
     starts: int = 0
     last_exit: int | None = None
-    rss: int = 0
 
 
 def identify(pid: int) -> Identity | None:
@@ -110,6 +109,19 @@ def resident_bytes(pid: int) -> int:
     except (OSError, IndexError):
         return 0
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def resident_by_group() -> dict[int, int]:
+    """The resident memory in bytes of each process group, by its leader.
+
+    Memory that a server's processes share is counted for each of them.
+    """
+    sizes: dict[int, int] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and (fields := _stat(int(entry.name))) is not None:
+            leader = int(fields[2])
+            sizes[leader] = sizes.get(leader, 0) + resident_bytes(int(entry.name))
+    return sizes
 
 
 def process_group(leader: int) -> frozenset[int]:

@@ -4,12 +4,21 @@ On a terminal the running step is shown with a spinner and results have colours;
 the same lines come out plain, each when its step has ended.
 """
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.text import Text
+
+# Tables keep their columns when they go to a file or another program.
+PIPE_WIDTH = 200
+
+
+def output() -> Console:
+    """The console of a command: the terminal's width and colours, or plain and wide."""
+    return Console() if sys.stdout.isatty() else Console(width=PIPE_WIDTH)
 
 
 class Progress:

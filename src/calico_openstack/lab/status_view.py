@@ -12,7 +12,7 @@ from calico_openstack.lab.control import ControlError
 from calico_openstack.lab.lifecycle import State
 from calico_openstack.lab.names import daemon
 from calico_openstack.lab.neutron_api import NeutronError, Resource
-from calico_openstack.lab.processes import Snapshot, is_alive, resident_bytes
+from calico_openstack.lab.processes import Snapshot, is_alive, resident_by_group
 from calico_openstack.lab.settings import Lab
 from calico_openstack.lab.topology import Topology
 from calico_openstack.lab.workload import Workload, WorkloadStore
@@ -20,7 +20,7 @@ from calico_openstack.lab.workload import Workload, WorkloadStore
 
 def show(console: Console, lab: Lab) -> None:
     """Print what there is. A part that does not answer says so and costs only itself."""
-    topology = topology_of(lab)
+    topology = topology_of(lab, complete=False)
     console.print(_hosts(lab, topology))
     try:
         console.print(_processes(lab, topology, supervisor(lab).processes()))
@@ -63,6 +63,7 @@ def _hosts(lab: Lab, topology: Topology) -> Table:
 
 def _processes(lab: Lab, topology: Topology, snapshots: Sequence[Snapshot]) -> Table:
     table = _table("\nProcesses", "process", "state", "pid", "for", "starts", "memory")
+    memory = resident_by_group()
     for process in snapshots:
         running = process.state == State.RUNNING
         table.add_row(
@@ -71,16 +72,20 @@ def _processes(lab: Lab, topology: Topology, snapshots: Sequence[Snapshot]) -> T
             str(process.pid or "-"),
             duration(process.uptime) if running else _ended(process),
             str(process.starts),
-            f"{process.rss / 2**20:.0f} MiB" if running else "-",
+            _mebibytes(memory.get(process.pid, 0)) if running else "-",
         )
     for host in topology.compute:
         for kind in compute.DAEMONS:
             owned = daemon(lab, f"{kind}@{host.name}")
             for identity in owned.processes if owned else ():
-                memory = f"{resident_bytes(identity.pid) / 2**20:.0f} MiB"
+                size = _mebibytes(memory.get(identity.pid, 0))
                 state = Text(f"kept by {owned.agent if owned else ''}", style="dim")
-                table.add_row(f"{kind}@{host.name}", state, str(identity.pid), "", "", memory)
+                table.add_row(f"{kind}@{host.name}", state, str(identity.pid), "", "", size)
     return table
+
+
+def _mebibytes(size: int) -> str:
+    return f"{size / 2**20:.0f} MiB"
 
 
 def _ended(process: Snapshot) -> str:

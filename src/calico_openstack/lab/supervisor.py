@@ -28,7 +28,6 @@ from calico_openstack.lab.processes import (
     identify,
     is_alive,
     process_group,
-    resident_bytes,
     send,
     spawn,
 )
@@ -157,7 +156,6 @@ class SupervisorLoop:
             uptime=time.monotonic() - child.life.since if running else 0.0,
             starts=child.life.starts,
             last_exit=child.life.last_exit,
-            rss=resident_bytes(pid) if running else 0,
         )
 
     # Processes
