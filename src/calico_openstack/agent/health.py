@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-
 _HEADINGS = ("COMPONENT", "TIMEOUT", "LIVENESS", "READINESS", "DETAIL")
 
 
