@@ -58,6 +58,7 @@ class Cloud:
         self.neutron = neutron
         self.etcd = client
         self.admin: Api = neutron.api()
+        self.nova = neutron.api("service", "admin", "member", "reader", "service")
         self.project = f"project-{self.number}"
         self.member = neutron.api(self.project)
         self.host = f"host-{self.number}"
@@ -67,12 +68,12 @@ class Cloud:
         """Create a network of the project."""
         return self.member.create("network", **{"name": f"net-{self.number}"} | attributes)
 
-    def subnet(self, network: Json, **attributes: Any) -> Json:
+    def subnet(self, network: Json, api: Api | None = None, **attributes: Any) -> Json:
         """Create a subnet with addresses that no other test has."""
         number = (self.number << 4) + next(self._octet)
         cidr = f"10.{number >> 8}.{number & 255}.0/24"
         values = {"network_id": network["id"], "ip_version": 4, "cidr": cidr} | attributes
-        return self.member.create("subnet", **values)
+        return (api or self.member).create("subnet", **values)
 
     def port(self, network: Json, host: str | None = None, **attributes: Any) -> Json:
         """Create a port as Nova does: for a host and a device."""

@@ -255,7 +255,7 @@ def test_a_detached_port_leaves_nothing_behind(cloud: Cloud) -> None:
     cloud.subnet(network)
     port = cloud.port(network)
     assert cloud.endpoint(port) is not None
-    cloud.admin.update(
+    cloud.nova.update(
         "port", port["id"], device_owner="", device_id="", binding__host_id="", binding__profile={}
     )
     assert cloud.endpoint(port) is None
@@ -289,7 +289,7 @@ def test_a_change_of_the_profile_never_removes_the_endpoint(cloud: Cloud) -> Non
     port = cloud.port(network)
     before = cloud.etcd.get(cloud.endpoint_path(port))
     assert before is not None
-    changed = cloud.admin.update("port", port["id"], binding__profile={"os_vif_delegation": True})
+    changed = cloud.nova.update("port", port["id"], binding__profile={"os_vif_delegation": True})
     assert changed["binding:vif_type"] == "tap"
     after = cloud.etcd.get(cloud.endpoint_path(port))
     assert after is not None
@@ -345,6 +345,7 @@ def test_a_group_that_the_caller_cannot_see_keeps_its_policy(cloud: Cloud) -> No
 
 def test_the_default_group_of_a_new_project_is_announced_after_its_commit(cloud: Cloud) -> None:
     network = cloud.admin.create("network", name="shared", shared=True)
+    cloud.subnet(network, cloud.admin)
     newcomer = cloud.neutron.api(f"newcomer-{cloud.number}")
     port = newcomer.create("port", network_id=network["id"])
     (group_id,) = port["security_groups"]

@@ -158,7 +158,8 @@ class NeutronServer:
 
     def api(self, project: str = "admin", *roles: str) -> Api:
         """Return the API as a member of a project, or with other roles."""
-        names = roles or (("admin", "member", "reader") if project == "admin" else ("member",))
+        member = ("member", "reader")
+        names = roles or (("admin", *member) if project == "admin" else member)
         return Api(self.settings.api_port, identity_headers(project, roles=names))
 
     def logs(self) -> str:

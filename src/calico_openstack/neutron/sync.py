@@ -182,7 +182,7 @@ class Synchroniser:
                     or result[path] is Outcome.CONTESTED
                 ):
                     result[path] = outcome
-            if Outcome.CONTESTED not in result.values() and stored.keys() >= contents.keys():
+            if Outcome.CONTESTED not in result.values() and stored.keys() >= now.paths:
                 report(now.elsewhere)
                 return result
         contested = [path for path, outcome in result.items() if outcome is Outcome.CONTESTED]
@@ -199,7 +199,7 @@ class Synchroniser:
         stored = get_many(self.client, paths)
         for _ in range(ATTEMPTS):
             now = wanted()
-            missing = now.contents.keys() - stored.keys()
+            missing = now.paths - stored.keys()
             if not missing:
                 break
             stored |= get_many(self.client, missing)

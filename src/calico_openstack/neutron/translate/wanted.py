@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from calico_openstack.datamodel.dhcp import DhcpSubnet
+from calico_openstack.datamodel.endpoints import WorkloadEndpoint
 from calico_openstack.datamodel.keys import DhcpSubnetKey, ResourceKey
 from calico_openstack.datamodel.resource import Resource
-from calico_openstack.neutron.translate.endpoint import translate_port
+from calico_openstack.neutron.translate.endpoint import endpoint_name, translate_port
 from calico_openstack.neutron.translate.facts import (
     GroupFacts,
     PortFacts,
@@ -26,12 +27,19 @@ Content = Resource | DhcpSubnet
 class Wanted:
     """What must be stored, by key, and what could not be honoured in it.
 
-    ``elsewhere`` are problems of objects that have no key because of them.
+    ``elsewhere`` are problems of objects that have no key because of them. ``possible`` are keys
+    at which the objects may have been stored while their attributes were others.
     """
 
     contents: dict[str, Content] = field(default_factory=dict)
     problems: dict[str, tuple[Problem, ...]] = field(default_factory=dict)
     elsewhere: list[Problem] = field(default_factory=list)
+    possible: set[str] = field(default_factory=set)
+
+    @property
+    def paths(self) -> set[str]:
+        """The keys that must be looked at."""
+        return self.possible.union(self.contents)
 
 
 def path_of(resource: Resource) -> str:
@@ -51,6 +59,9 @@ def wanted_endpoints(ports: Iterable[PortFacts], namespace: str) -> Wanted:
             wanted.problems[path] = translated.problems
         if not translated.endpoints:
             wanted.elsewhere.extend(translated.problems)
+            name = endpoint_name(port.binding.host, port.device_id, port.id)
+            if name is not None:
+                wanted.possible.add(ResourceKey(WorkloadEndpoint.KIND, name, namespace).path)
     return wanted
 
 

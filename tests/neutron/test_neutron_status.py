@@ -1,0 +1,101 @@
+"""What Felix reports in etcd shows in Neutron's agents and ports."""
+
+from __future__ import annotations
+
+from calico_openstack.datamodel.keys import FelixStatusKey
+from tests.neutron.conftest import AGENT_TYPE, REGION, Cloud
+from tests.support.neutron import Json
+from tests.support.processes import eventually
+
+
+def bound_port(cloud: Cloud) -> Json:
+    cloud.felix()
+    network = cloud.network()
+    cloud.subnet(network)
+    return cloud.port(network)
+
+
+def becomes(cloud: Cloud, port: Json, status: str) -> None:
+    eventually(lambda: cloud.status(port) == status, 10, f"port {status}")
+
+
+def test_a_port_follows_its_host(cloud: Cloud) -> None:
+    port = bound_port(cloud)
+    assert port["status"] == "DOWN"
+    for report, status in (
+        ("up", "ACTIVE"),
+        ("down", "DOWN"),
+        ("up", "ACTIVE"),
+        ("error", "ERROR"),
+        ("up", "ACTIVE"),
+        (None, "DOWN"),
+    ):
+        cloud.report(port, report)
+        becomes(cloud, port, status)
+
+
+def test_only_the_host_of_a_port_has_a_say(cloud: Cloud) -> None:
+    port = bound_port(cloud)
+    target = cloud.felix(f"{cloud.host}-b")
+    cloud.report(port, "up")
+    becomes(cloud, port, "ACTIVE")
+    cloud.report(port, "down", host=target)
+    witness = cloud.port({"id": port["network_id"]})
+    cloud.report(witness, "up")
+    becomes(cloud, witness, "ACTIVE")
+    assert cloud.status(port) == "ACTIVE"
+
+    cloud.report(port, "up", host=target)
+    cloud.admin.update("port", port["id"], binding__host_id=target)
+    # The report on the target is older than the endpoint there: it is about something else.
+    assert cloud.status(port) == "DOWN"
+    cloud.report(port, None)
+    cloud.report(port, "up", host=target)
+    becomes(cloud, port, "ACTIVE")
+
+
+def test_a_port_that_is_bound_anew_on_its_host_is_active_again(cloud: Cloud) -> None:
+    """Neutron sets it down, and Felix has nothing new to report."""
+    port = bound_port(cloud)
+    cloud.report(port, "up")
+    becomes(cloud, port, "ACTIVE")
+    cloud.nova.update("port", port["id"], binding__profile={"os_vif_delegation": True})
+    assert cloud.status(port) == "ACTIVE"
+
+
+def test_a_port_that_is_administratively_down_does_not_become_active(cloud: Cloud) -> None:
+    port = bound_port(cloud)
+    cloud.member.update("port", port["id"], admin_state_up=False)
+    cloud.report(port, "up")
+    witness = cloud.port({"id": port["network_id"]})
+    cloud.report(witness, "up")
+    becomes(cloud, witness, "ACTIVE")
+    assert cloud.status(port) == "DOWN"
+
+
+def test_garbage_costs_only_its_key(cloud: Cloud) -> None:
+    port = bound_port(cloud)
+    cloud.etcd.put(FelixStatusKey(REGION, f"{cloud.host}-x").path, b"{garbage")
+    cloud.report(port, "sideways")
+    cloud.report(port, "up")
+    becomes(cloud, port, "ACTIVE")
+
+
+def test_an_agent_is_known_by_its_first_report_and_dead_when_it_expires(cloud: Cloud) -> None:
+    cloud.felix()
+    (agent,) = cloud.admin.list("agent", f"host={cloud.host}")
+    assert agent["agent_type"] == AGENT_TYPE
+    assert agent["binary"] == "calico-felix"
+    assert agent["topic"] == "N/A"
+    cloud.etcd.delete(FelixStatusKey(REGION, cloud.host).path)
+    eventually(lambda: not cloud.agent_alive(cloud.host), 10, "agent dead")
+    cloud.felix()
+
+
+def test_ports_of_a_dead_host_keep_their_status(cloud: Cloud) -> None:
+    port = bound_port(cloud)
+    cloud.report(port, "up")
+    becomes(cloud, port, "ACTIVE")
+    cloud.etcd.delete(FelixStatusKey(REGION, cloud.host).path)
+    eventually(lambda: not cloud.agent_alive(cloud.host), 10, "agent dead")
+    assert cloud.status(port) == "ACTIVE"
