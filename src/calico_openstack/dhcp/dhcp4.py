@@ -37,6 +37,8 @@ def service(serving: Serving, settings: Settings) -> Service | None:
             for s in subnets
         ),
         *_shared_networks(serving, subnets),
+        # The hosts file must set no tags: dnsmasq 2.90 dies of a SIGHUP after it has used one.
+        *(f"dhcp-mac=set:{a.port.tag},{a.port.mac}" for a in allocations),
         *_mtu_options(serving, allocations),
     ]
     return Service(
@@ -50,7 +52,7 @@ def service(serving: Serving, settings: Settings) -> Service | None:
                 *(_domain_option(a, settings) for a in allocations if a.domain(settings)),
             ),
         },
-        assignments=tuple(f"{a.port.mac},{a.address}" for a in allocations),
+        assignments=tuple(str(allocation.address) for allocation in allocations),
     )
 
 
@@ -63,8 +65,7 @@ def _first_of_each_port(allocations: tuple[Allocation, ...]) -> tuple[Allocation
 
 
 def _host(allocation: Allocation) -> str:
-    port = allocation.port
-    return f"{port.mac},set:{port.tag},{allocation.address},{allocation.host_name()}"
+    return f"{allocation.port.mac},{allocation.address},{allocation.host_name()}"
 
 
 def _shared_networks(serving: Serving, subnets: tuple[Subnet, ...]) -> list[str]:

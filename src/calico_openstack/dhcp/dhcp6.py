@@ -63,14 +63,17 @@ def _server_identifier(network_id: str) -> str:
 
 
 def _hosts(allocations: tuple[Allocation, ...]) -> list[str]:
-    """Return one line for each port, with all addresses that are handed out to it."""
+    """Return one line for each port, with all addresses that are handed out to it.
+
+    No tags are set here: dnsmasq 2.90 dies of a SIGHUP after it has used one.
+    """
     by_port: dict[Port, list[Allocation]] = {}
     for allocation in allocations:
         by_port.setdefault(allocation.port, []).append(allocation)
     lines = []
     for port, owned in by_port.items():
         addresses = [f"[{a.address}]" for a in owned if a.subnet.mode is Mode.DHCPV6_STATEFUL]
-        lines.append(",".join([port.mac, f"set:{port.tag}", *addresses, owned[0].host_name()]))
+        lines.append(",".join([port.mac, *addresses, owned[0].host_name()]))
     return lines
 
 
@@ -85,5 +88,6 @@ def _options(serving: Serving, subnets: tuple[Subnet, ...], settings: Settings) 
     for port in dict.fromkeys(a.port for a in serving.allocations_of(6)):
         domain = port.fqdn.partition(".")[2]
         if domain and domain != settings.dns_domain:
-            lines.append(f"tag:{port.tag},option6:domain-search,{domain}")
+            # dnsmasq tags what comes from an interface with the interface's name.
+            lines.append(f"tag:{port.interface},option6:domain-search,{domain}")
     return lines
