@@ -1,0 +1,68 @@
+"""Ending established flows that policy no longer allows.
+
+Established traffic is accepted before any policy is looked at, so a permission that is withdrawn
+must also end the flows that it alone had allowed. Which ones is decided by the same evaluation that
+explains verdicts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from ipaddress import ip_address
+
+from calico_openstack.felix.calc import Withdrawal
+from calico_openstack.felix.kernel.conntrack import ConntrackTable, Flow
+from calico_openstack.policy.evaluation import Judgement
+from calico_openstack.policy.packet import Packet
+
+_PORT_PROTOCOLS = frozenset({6, 17, 33, 132, 136})  # TCP, UDP, DCCP, SCTP, UDP-Lite
+
+
+def packet_of(flow: Flow) -> Packet:
+    """Return the flow's first packet as policy saw it: after destination translation.
+
+    Policy is enforced when forwarding: destinations have been translated by then, sources not yet.
+    """
+    first, reply = flow.original, flow.reply
+    has_ports = first.protocol in _PORT_PROTOCOLS
+    return Packet(
+        source=first.source.packed,
+        destination=reply.source.packed,
+        protocol=first.protocol,
+        source_port=first.source_port if has_ports else None,
+        destination_port=reply.source_port if has_ports else None,
+        icmp_type=first.icmp_type,
+        icmp_code=first.icmp_code,
+    )
+
+
+def no_longer_allowed(
+    flows: Iterable[Flow],
+    withdrawals: Sequence[Withdrawal],
+    host_addresses: frozenset[bytes],
+    judge: Callable[[Packet], Judgement],
+) -> Iterator[Flow]:
+    """Yield those *flows* that a withdrawal concerns and that are not allowed now.
+
+    Flows with this host itself are left out: they are not forwarded, and other rules apply.
+    """
+    for flow in flows:
+        packet = packet_of(flow)
+        if packet.source in host_addresses or packet.destination in host_addresses:
+            continue
+        if not any(each.concerns(packet.source, packet.destination) for each in withdrawals):
+            continue
+        if not judge(packet).allowed:
+            yield flow
+
+
+def end_flows(
+    table: ConntrackTable,
+    withdrawals: Sequence[Withdrawal],
+    host_addresses: frozenset[bytes],
+    judge: Callable[[Packet], Judgement],
+) -> int:
+    """Delete the flows that lost their permission; return how many. Raises OSError."""
+    local = {ip_address(address) for each in withdrawals for address in each.local}
+    flows = list(table.flows(local))
+    return table.delete(no_longer_allowed(flows, withdrawals, host_addresses, judge))

@@ -1,0 +1,59 @@
+"""From stored bytes to resources, with a memory of what could not be used."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from calico_openstack.agent.log import fields
+from calico_openstack.datamodel.codec import decode_at
+from calico_openstack.datamodel.invalid import Invalid, shortened
+from calico_openstack.datamodel.keys import ResourceKey, parse_key
+from calico_openstack.datamodel.resource import Resource
+from calico_openstack.etcd import Update
+
+_log = logging.getLogger(__name__)
+
+Input = tuple[ResourceKey, Resource | Invalid | None]
+
+
+class Inputs:
+    """Decodes updates; says once for every change of a key why it cannot be used."""
+
+    def __init__(self) -> None:
+        self._invalid: dict[str, str] = {}
+
+    @property
+    def invalid(self) -> Mapping[str, str]:
+        """Why each unusable key is unusable, by key."""
+        return self._invalid
+
+    def decode(self, update: Update) -> Input | None:
+        """Return the key and present value of a resource, None for what is no resource of ours."""
+        path, value = update.key, update.value
+        key = parse_key(path)
+        if not isinstance(key, ResourceKey):
+            problem = "is no key of a known kind" if value is not None else ""
+            self._note(path, problem)
+            return None
+        if value is None:
+            self._note(path, "")
+            return key, None
+        resource = decode_at(path, key, value)
+        if isinstance(resource, Invalid):
+            self._note(path, "; ".join(map(str, resource.reasons)))
+            return key, resource
+        self._note(path, "")
+        return (key, resource) if isinstance(resource, Resource) else None
+
+    def _note(self, path: str, problem: str) -> None:
+        known = self._invalid.get(path, "")
+        if problem == known:
+            return
+        if problem:
+            self._invalid[path] = problem
+            extra = fields(key=shortened(path), reason=problem)
+            _log.warning("Ignoring an unusable object, what it concerns stays closed", extra=extra)
+        else:
+            del self._invalid[path]
+            _log.info("An unusable object is usable again or gone", extra=fields(key=path))
