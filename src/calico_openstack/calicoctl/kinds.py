@@ -1,0 +1,230 @@
+"""The kinds that the command knows: their aliases and the columns of their tables.
+
+Source of aliases and columns: specification of the command line, section 3.4.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+from calico_openstack.datamodel import Resource
+from calico_openstack.datamodel.kinds import RESOURCE_TYPES
+
+Row = dict[str, Any]
+"""A resource as JSON members, in the datastore's own names."""
+
+
+class Column(NamedTuple):
+    """A heading, and how a cell is made from a resource."""
+
+    heading: str
+    cell: Callable[[Row], str]
+
+
+class Presentation(NamedTuple):
+    """Names by which a kind is called, and its tables."""
+
+    aliases: tuple[str, ...]
+    columns: tuple[Column, ...]
+    wide: tuple[Column, ...]
+
+
+class UnknownKindError(ValueError):
+    """The operator named a kind that does not exist."""
+
+
+def _member(*path: str) -> Callable[[Row], str]:
+    """Return a cell that shows the member at *path*; lists are joined with commas."""
+
+    def cell(row: Row) -> str:
+        value: Any = row
+        for name in path:
+            value = value.get(name) if isinstance(value, dict) else None
+        if value is None:
+            return ""
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        if isinstance(value, float) and value.is_integer():
+            return str(int(value))
+        if isinstance(value, list):
+            return ",".join(map(str, value))
+        return str(value)
+
+    return cell
+
+
+def _spec(heading: str, name: str) -> Column:
+    return Column(heading, _member("spec", name))
+
+
+def _or_else(cell: Callable[[Row], str], alternative: str) -> Callable[[Row], str]:
+    return lambda row: cell(row) or alternative
+
+
+def _length(name: str) -> Callable[[Row], str]:
+    return lambda row: str(len(row.get("spec", {}).get(name) or []))
+
+
+def _workload(row: Row) -> str:
+    spec = row.get("spec", {})
+    return str(spec.get("workload") or spec.get("pod") or "")
+
+
+def _peer_node(row: Row) -> str:
+    spec = row.get("spec", {})
+    return str(spec.get("node") or spec.get("nodeSelector") or "(global)")
+
+
+def _pairs(*path: str) -> Callable[[Row], str]:
+    def cell(row: Row) -> str:
+        value: Any = row
+        for name in path:
+            value = value.get(name, {})
+        return ",".join(f"{key}={item}" for key, item in sorted(value.items()))
+
+    return cell
+
+
+def _nats(row: Row) -> str:
+    nats = row.get("spec", {}).get("ipNATs") or []
+    return ",".join(nat.get("externalIP", "") for nat in nats)
+
+
+def _shortened(cell: Callable[[Row], str], width: int = 80) -> Callable[[Row], str]:
+    def short(row: Row) -> str:
+        text = cell(row)
+        return text if len(text) <= width else text[: width - 3] + "..."
+
+    return short
+
+
+_NAME: Final = Column("NAME", _member("metadata", "name"))
+_POLICY: Final = (_NAME, Column("TIER", _or_else(_member("spec", "tier"), "default")))
+_POLICY_WIDE: Final = (*_POLICY, _spec("ORDER", "order"), _spec("SELECTOR", "selector"))
+_NETS_WIDE: Final = (_NAME, Column("NETS", _shortened(_member("spec", "nets"))))
+_WORKLOAD: Final = (
+    Column("WORKLOAD", _workload),
+    _spec("NODE", "node"),
+    _spec("NETWORKS", "ipNetworks"),
+    _spec("INTERFACE", "interfaceName"),
+)
+_BGP_CONFIGURATION: Final = (
+    _NAME,
+    _spec("LOGSEVERITY", "logSeverityScreen"),
+    _spec("MESHENABLED", "nodeToNodeMeshEnabled"),
+    Column("ASNUMBER", _or_else(_member("spec", "asNumber"), "-")),
+)
+_BGP_FILTER: Final = (
+    _NAME,
+    *(
+        Column(f"NUM{name.upper()}", _length(name))
+        for name in ("exportV4", "importV4", "exportV6", "importV6")
+    ),
+)
+_BGP_PEER: Final = (
+    _NAME,
+    _spec("PEERIP", "peerIP"),
+    Column("NODE", _peer_node),
+    Column("ASN", _or_else(_member("spec", "asNumber"), "0")),
+)
+_CLUSTER: Final = (
+    _NAME,
+    _spec("CLUSTERGUID", "clusterGUID"),
+    _spec("CLUSTERTYPE", "clusterType"),
+    _spec("CALICOVERSION", "calicoVersion"),
+    _spec("DATASTOREREADY", "datastoreReady"),
+)
+_NODE_WIDE: Final = (
+    _NAME,
+    Column("ASN", _member("spec", "bgp", "asNumber")),
+    Column("IPV4", _member("spec", "bgp", "ipv4Address")),
+    Column("IPV6", _member("spec", "bgp", "ipv6Address")),
+)
+_POOL: Final = (
+    _NAME,
+    _spec("CIDR", "cidr"),
+    Column("SELECTOR", _or_else(_member("spec", "nodeSelector"), "all()")),
+)
+_POOL_WIDE: Final = (
+    _NAME,
+    _spec("CIDR", "cidr"),
+    Column("NAT", _or_else(_member("spec", "natOutgoing"), "false")),
+    Column("IPIPMODE", _or_else(_member("spec", "ipipMode"), "Never")),
+    Column("VXLANMODE", _or_else(_member("spec", "vxlanMode"), "Never")),
+    Column("DISABLED", _or_else(_member("spec", "disabled"), "false")),
+    Column("DISABLEBGPEXPORT", _or_else(_member("spec", "disableBGPExport"), "false")),
+    Column("SELECTOR", _or_else(_member("spec", "nodeSelector"), "all()")),
+)
+_HOST_ENDPOINT: Final = (_NAME, _spec("NODE", "node"))
+
+_PRESENTATIONS: Final[dict[str, Presentation]] = {
+    "BGPConfiguration": Presentation(("bgpconfig",), _BGP_CONFIGURATION, _BGP_CONFIGURATION),
+    "BGPFilter": Presentation(("bgpf", "bf"), _BGP_FILTER, _BGP_FILTER),
+    "BGPPeer": Presentation(("bgpp", "bp"), _BGP_PEER, _BGP_PEER),
+    "ClusterInformation": Presentation(("clusterinfo",), _CLUSTER, _CLUSTER),
+    "FelixConfiguration": Presentation(("felixconfig",), (_NAME,), (_NAME,)),
+    "GlobalNetworkPolicy": Presentation(("gnp",), _POLICY, _POLICY_WIDE),
+    "GlobalNetworkSet": Presentation(("gnetset",), (_NAME,), _NETS_WIDE),
+    "HostEndpoint": Presentation(
+        ("hep",),
+        _HOST_ENDPOINT,
+        (
+            *_HOST_ENDPOINT,
+            _spec("INTERFACE", "interfaceName"),
+            _spec("IPS", "expectedIPs"),
+            _spec("PROFILES", "profiles"),
+        ),
+    ),
+    "IPPool": Presentation(("ipp", "pool"), _POOL, _POOL_WIDE),
+    "LiveMigration": Presentation((), (_NAME,), (_NAME,)),
+    "NetworkPolicy": Presentation(("policy", "np", "pol"), _POLICY, _POLICY_WIDE),
+    "NetworkSet": Presentation(("netset",), (_NAME,), _NETS_WIDE),
+    "Node": Presentation(("no",), (_NAME,), _NODE_WIDE),
+    "Profile": Presentation(
+        ("pro",), (_NAME,), (_NAME, Column("LABELS", _pairs("spec", "labelsToApply")))
+    ),
+    "Tier": Presentation((), (_NAME, _spec("ORDER", "order")), (_NAME, _spec("ORDER", "order"))),
+    "WorkloadEndpoint": Presentation(
+        ("wep",),
+        _WORKLOAD,
+        (_NAME, *_WORKLOAD, _spec("PROFILES", "profiles"), Column("NATS", _nats)),
+    ),
+}
+
+READ_ONLY: Final = frozenset({"ClusterInformation"})
+"""Kinds that the system keeps itself: writing them by hand is refused."""
+
+
+def presentation_of(kind: str) -> Presentation:
+    """Return how a kind is shown; raises KeyError for a kind that is not known."""
+    return _PRESENTATIONS[kind]
+
+
+def _plural(name: str) -> str:
+    return name[:-1] + "ies" if name.endswith("y") else name + "s"
+
+
+def _spellings() -> dict[str, type[Resource]]:
+    result: dict[str, type[Resource]] = {}
+    for cls in RESOURCE_TYPES:
+        for alias in (cls.KIND.lower(), *_PRESENTATIONS[cls.KIND].aliases):
+            result[alias] = result[_plural(alias)] = cls
+    return result
+
+
+_BY_SPELLING: Final = _spellings()
+
+
+def kind_named(text: str) -> type[Resource]:
+    """Return the kind that the operator calls *text* (any alias, any case).
+
+    Raises `UnknownKindError`, with the nearest known name.
+    """
+    found = _BY_SPELLING.get(text.lower())
+    if found is None:
+        near = difflib.get_close_matches(text.lower(), _BY_SPELLING, n=1)
+        hint = f"; did you mean '{near[0]}'?" if near else ""
+        raise UnknownKindError(f"resource type '{text}' is not supported{hint}")
+    return found

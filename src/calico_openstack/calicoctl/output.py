@@ -1,0 +1,77 @@
+"""Printing resources: tables, YAML, JSON, names.
+
+Tables follow Go's tabwriter as upstream configures it (minimum cell 5, padding 3, the last cell
+padded too, one blank line at the end): scripts of operators read them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final
+
+import msgspec
+import yaml
+
+from calico_openstack.calicoctl.kinds import Column, Row
+from calico_openstack.datamodel import API_VERSION, Resource, encode
+
+FORMATS: Final = ("ps", "table", "wide", "yaml", "yml", "json", "name")
+_MINIMUM_CELL: Final = 5
+_PADDING: Final = 3
+# A table streams: widths are fixed by this many rows, so that 100,000 rows start to appear at once.
+_ROWS_FOR_WIDTHS: Final = 500
+
+
+def as_row(resource: Resource) -> Row:
+    """Return a resource as its JSON members, with its resource version."""
+    row: Row = msgspec.json.decode(encode(resource))
+    if resource.metadata.resource_version:
+        row["metadata"]["resourceVersion"] = resource.metadata.resource_version
+    return row
+
+
+def exported(row: Row) -> Row:
+    """Return a resource without what belongs to one datastore, ready for another."""
+    local = ("namespace", "uid", "resourceVersion", "creationTimestamp")
+    metadata = {name: value for name, value in row["metadata"].items() if name not in local}
+    return {**row, "metadata": metadata}
+
+
+def table(rows: Iterable[Row], columns: Sequence[Column]) -> Iterator[str]:
+    """Yield the lines of a table, the header first and a blank line last."""
+    cells = ([column.cell(row) for column in columns] for row in rows)
+    sample = [[column.heading for column in columns]]
+    for row in cells:
+        sample.append(row)
+        if len(sample) > _ROWS_FOR_WIDTHS:
+            break
+    widths = [
+        max(_MINIMUM_CELL, max(len(row[i]) for row in sample) + _PADDING)
+        for i in range(len(columns))
+    ]
+    for lines in (sample, cells):
+        for row in lines:
+            yield "".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+    yield ""
+
+
+def as_list(kind: str, rows: Iterable[Row], resource_version: str = "") -> dict[str, Any]:
+    """Return the ``<Kind>List`` object that holds *rows*."""
+    return {
+        "apiVersion": API_VERSION,
+        "items": list(rows),
+        "kind": f"{kind}List",
+        "metadata": {"resourceVersion": resource_version} if resource_version else {},
+    }
+
+
+def as_json(value: Any) -> str:
+    """Return JSON, indented by two, without a newline at the end."""
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def as_yaml(value: Any) -> str:
+    """Return YAML with sorted keys."""
+    text: str = yaml.safe_dump(value, sort_keys=True, default_flow_style=False, allow_unicode=True)
+    return text.rstrip("\n")

@@ -1,0 +1,209 @@
+"""Reading and writing resources with the semantics of upstream's client.
+
+Create demands that the key does not exist, update that it is the revision that was read; metadata
+other than labels and annotations belongs to the datastore (specification section 1.2).
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+
+from calico_openstack.datamodel import (
+    ClusterInformation,
+    ClusterInformationSpec,
+    Invalid,
+    Metadata,
+    Resource,
+    ResourceKey,
+    Tier,
+    TierSpec,
+    as_written,
+    decode,
+    encode,
+    prefix_of,
+)
+from calico_openstack.etcd import EtcdClient
+from calico_openstack.etcd.records import KeyValue
+
+_UPDATE_TRIES: Final = 5
+_UPDATE_PAUSE: Final = 1.0  # seconds
+# What upstream creates in an empty datastore (specification section 1.7).
+_BUILT_IN_TIERS: Final = (
+    ("default", 1_000_000.0, "Deny"),
+    ("kube-admin", 1_000.0, "Pass"),
+    ("kube-baseline", 10_000_000.0, "Pass"),
+)
+
+
+class StoreError(Exception):
+    """The datastore's state does not allow the operation."""
+
+
+class ExistsError(StoreError):
+    """The resource exists already."""
+
+
+class MissingError(StoreError):
+    """The resource does not exist."""
+
+
+def identity(resource: Resource) -> str:
+    """Return ``Kind(namespace/name)``, as all messages name a resource."""
+    metadata = resource.metadata
+    name = f"{metadata.namespace}/{metadata.name}" if metadata.namespace else metadata.name
+    return f"{resource.KIND}({name})"
+
+
+class Store:
+    """Resources in etcd. *report* takes a line about an object that cannot be read."""
+
+    def __init__(self, client: EtcdClient, report: Callable[[str], None]) -> None:
+        self._client = client
+        self._report = report
+        self._initialised = False
+
+    def listed(self, cls: type[Resource], namespace: str = "") -> Iterator[Resource]:
+        """Yield all resources of a kind, page by page; invalid ones are reported instead."""
+        for page in self._client.iterate_prefix(prefix_of(cls.KIND, namespace)):
+            for kv in page.kvs:
+                resource = self._decoded(kv)
+                if resource is not None:
+                    yield resource
+
+    def read(self, key: ResourceKey) -> Resource:
+        """Return one resource; raises `StoreError` when it is absent or invalid."""
+        kv = self._client.get(key.path)
+        if kv is None:
+            raise MissingError(f"resource does not exist: {_of_key(key)}")
+        value = decode(kv.key, kv.value)
+        if isinstance(value, Invalid):
+            raise StoreError(f"resource is stored but invalid: {value}")
+        if not isinstance(value, Resource):
+            raise MissingError(f"resource does not exist: {_of_key(key)}")
+        return _versioned(value, kv.mod_revision)
+
+    def create(self, resource: Resource) -> None:
+        """Store a new resource; raises `StoreError` when it exists already."""
+        if resource.metadata.resource_version:
+            raise StoreError(
+                f"{identity(resource)}: metadata.resourceVersion must not be set on create"
+            )
+        metadata = Metadata(
+            name=resource.metadata.name,
+            namespace=resource.metadata.namespace,
+            labels=resource.metadata.labels,
+            annotations=resource.metadata.annotations,
+            uid=str(uuid.uuid4()),
+            creation_timestamp=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        )
+        stored = as_written(msgspec.structs.replace(resource, metadata=metadata))
+        if self._client.put_if_unchanged(_key_of(resource).path, encode(stored), 0) is None:
+            raise ExistsError(f"resource already exists: {identity(resource)}")
+
+    def replace(self, resource: Resource) -> None:
+        """Update an existing resource; raises `StoreError` when absent or changed meanwhile."""
+        key = _key_of(resource)
+        for attempt in range(_UPDATE_TRIES):
+            if attempt:
+                time.sleep(_UPDATE_PAUSE)
+            kv = self._client.get(key.path)
+            if kv is None:
+                raise MissingError(f"resource does not exist: {identity(resource)}")
+            wanted = resource.metadata.resource_version
+            if wanted and wanted != str(kv.mod_revision):
+                raise StoreError(f"update conflict: {identity(resource)}")
+            merged = as_written(_with_stored_metadata(resource, decode(kv.key, kv.value)))
+            if self._client.put_if_unchanged(key.path, encode(merged), kv.mod_revision):
+                return
+        raise StoreError(f"update conflict: {identity(resource)}")
+
+    def apply(self, resource: Resource) -> None:
+        """Create a resource, or update it when it exists."""
+        if self._client.get(_key_of(resource).path) is not None:
+            self.replace(resource)
+            return
+        self.create(resource)
+
+    def delete(self, key: ResourceKey, resource_version: str = "") -> None:
+        """Remove a resource, if given only at that revision; raises `StoreError`."""
+        kv = self._client.get(key.path)
+        if kv is None:
+            raise MissingError(f"resource does not exist: {_of_key(key)}")
+        if resource_version and resource_version != str(kv.mod_revision):
+            raise StoreError(f"update conflict: {_of_key(key)}")
+        if not self._client.delete_if_unchanged(key.path, kv.mod_revision):
+            raise StoreError(f"update conflict: {_of_key(key)}")
+
+    def initialise(self) -> None:
+        """Create what an empty datastore needs: cluster information and the built-in tiers."""
+        if self._initialised:
+            return
+        self._initialised = True
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        wanted: list[Resource] = [
+            ClusterInformation(
+                metadata=Metadata(name="default"),
+                spec=ClusterInformationSpec(cluster_guid=uuid.uuid4().hex, datastore_ready=True),
+            )
+        ]
+        for name, order, action in _BUILT_IN_TIERS:
+            spec = TierSpec(order=order, default_action=action)
+            wanted.append(Tier(metadata=Metadata(name=name), spec=spec))
+        for resource in wanted:
+            metadata = msgspec.structs.replace(
+                resource.metadata, uid=str(uuid.uuid4()), creation_timestamp=now
+            )
+            stored = msgspec.structs.replace(resource, metadata=metadata)
+            self._client.put_if_unchanged(_key_of(resource).path, encode(stored), 0)
+
+    def _decoded(self, kv: KeyValue) -> Resource | None:
+        value = decode(kv.key, kv.value)
+        if isinstance(value, Invalid):
+            self._report(f"invalid: {value}")
+            return None
+        return _versioned(value, kv.mod_revision) if isinstance(value, Resource) else None
+
+
+def _key_of(resource: Resource) -> ResourceKey:
+    return ResourceKey(resource.KIND, resource.metadata.name, resource.metadata.namespace)
+
+
+def _of_key(key: ResourceKey) -> str:
+    return f"{key.kind}({f'{key.namespace}/{key.name}' if key.namespace else key.name})"
+
+
+def _versioned(resource: Resource, mod_revision: int) -> Resource:
+    metadata = msgspec.structs.replace(resource.metadata, resource_version=str(mod_revision))
+    return msgspec.structs.replace(resource, metadata=metadata)
+
+
+def _with_stored_metadata(resource: Resource, stored: object) -> Resource:
+    """Return the new resource under the stored one's metadata, with new labels and annotations.
+
+    A stored value that is invalid may have lost its metadata; then it is made anew.
+    """
+    kept = stored.resource if isinstance(stored, Invalid) else stored
+    base = kept.metadata if isinstance(kept, Resource) else Metadata()
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    metadata = msgspec.structs.replace(
+        base,
+        name=resource.metadata.name,
+        namespace=resource.metadata.namespace,
+        uid=base.uid or str(uuid.uuid4()),
+        creation_timestamp=base.creation_timestamp or now,
+        labels=resource.metadata.labels,
+        annotations=resource.metadata.annotations,
+        resource_version="",
+    )
+    return msgspec.structs.replace(resource, metadata=metadata)
+
+
+def key_for(cls: type[Resource], name: str, namespace: str) -> ResourceKey:
+    """Return the key of a resource that the operator named on the command line."""
+    return ResourceKey(cls.KIND, name, namespace if cls.NAMESPACED else "")

@@ -1,0 +1,88 @@
+"""calicoctl against a real etcd, as an operator calls it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from calico_openstack.calicoctl.main import cli
+from calico_openstack.etcd import EtcdClient
+
+POLICY = """
+apiVersion: projectcalico.org/v3
+kind: NetworkPolicy
+metadata: {name: web, namespace: openstack}
+spec:
+  selector: role == 'web'
+  ingress: [{action: Allow, protocol: TCP, destination: {ports: [80]}}]
+"""
+Calicoctl = Callable[..., Result]
+KEY = "/calico/resources/v3/projectcalico.org/networkpolicies/openstack/web"
+
+
+@pytest.fixture
+def calicoctl(etcd: EtcdClient, tmp_path: Path) -> Calicoctl:
+    environment = {"ETCD_ENDPOINTS": ",".join(etcd.config.endpoints), "CALICO_ETCD_ENDPOINTS": ""}
+    file = tmp_path / "policy.yaml"
+    file.write_text(POLICY)
+
+    def run(*arguments: str, text: str = "") -> Result:
+        words = [str(file) if word == "FILE" else word for word in arguments]
+        return CliRunner().invoke(cli, words, input=text, env=environment)
+
+    return run
+
+
+def test_an_applied_policy_is_stored_as_upstream_stores_it(
+    calicoctl: Calicoctl, etcd: EtcdClient
+) -> None:
+    assert "Successfully applied 1 'NetworkPolicy'" in calicoctl("apply", "-f", "FILE").output
+    stored = json.loads(etcd.get(KEY).value)
+    assert stored["metadata"]["annotations"] == {"projectcalico.org/metadata": '{"name":"web"}'}
+    assert stored["metadata"]["labels"] == {"projectcalico.org/tier": "default"}
+    assert stored["spec"]["types"] == ["Ingress"]
+    assert "resourceVersion" not in stored["metadata"]
+    tiers = calicoctl("get", "tiers", "-o", "name").output.split()
+    assert tiers == ["tiers/default", "tiers/kube-admin", "tiers/kube-baseline"]
+
+
+def test_what_is_read_can_be_edited_and_applied(calicoctl: Calicoctl, etcd: EtcdClient) -> None:
+    calicoctl("apply", "-f", "FILE")
+    before = json.loads(etcd.get(KEY).value)
+    shown = calicoctl("get", "np", "web", "-n", "openstack", "-o", "yaml").output
+    edited = shown.replace("- 80", "- 443")
+    assert calicoctl("apply", "-f", "-", text=edited).exit_code == 0
+    after = json.loads(etcd.get(KEY).value)
+    before["spec"]["ingress"][0]["destination"]["ports"] = [443]
+    assert after == before
+
+
+def test_a_stale_version_is_a_conflict(calicoctl: Calicoctl, etcd: EtcdClient) -> None:
+    calicoctl("apply", "-f", "FILE")
+    shown = calicoctl("get", "np", "web", "-n", "openstack", "-o", "yaml").output
+    calicoctl("apply", "-f", "FILE")
+    result = calicoctl("replace", "-f", "-", text=shown)
+    assert "update conflict: NetworkPolicy(openstack/web)" in result.output
+
+
+def test_create_twice_and_delete_twice(calicoctl: Calicoctl) -> None:
+    assert calicoctl("create", "-f", "FILE").exit_code == 0
+    assert "already exists" in calicoctl("create", "-f", "FILE").output
+    assert calicoctl("create", "--skip-exists", "-f", "FILE").exit_code == 0
+    assert calicoctl("delete", "np", "web", "-n", "openstack").exit_code == 0
+    assert "does not exist" in calicoctl("delete", "np", "web", "-n", "openstack").output
+    assert calicoctl("delete", "-s", "np", "web", "-n", "openstack").exit_code == 0
+
+
+def test_an_invalid_object_in_etcd_is_reported_and_the_others_are_shown(
+    calicoctl: Calicoctl, etcd: EtcdClient
+) -> None:
+    calicoctl("apply", "-f", "FILE")
+    etcd.put(KEY.replace("/web", "/broken"), b"{not json")
+    result = calicoctl("get", "np", "-n", "openstack", "-o", "name")
+    assert "networkpolicies/web" in result.output
+    assert "/broken: " in result.output
