@@ -13,8 +13,10 @@ from typing import Any
 
 from neutron.plugins.ml2.drivers import mech_agent
 from neutron_lib.api.definitions import portbindings
+from neutron_lib.callbacks import events, registry, resources
 from oslo_config import cfg
 from oslo_log import log
+from sqlalchemy import orm
 
 from calico_openstack.etcd import EtcdClient
 from calico_openstack.neutron import binding, options, reading
@@ -56,6 +58,7 @@ class CalicoMechanismDriver(mech_agent.SimpleAgentMechanismDriverBase):
         client = EtcdClient(settings.etcd)
         self._synchroniser = Synchroniser(client, settings.namespace, settings.region_string)
         GroupNotifications(self.synchroniser).subscribe()
+        registry.subscribe(_finish_models, resources.PROCESS, events.AFTER_INIT)
 
     def synchroniser(self) -> Synchroniser:
         """Return this process's synchroniser; `initialize` must have run."""
@@ -159,6 +162,15 @@ class CalicoMechanismDriver(mech_agent.SimpleAgentMechanismDriverBase):
     def _sync_subnet(self, subnet_id: str) -> None:
         with left_to_resync(f"subnet {subnet_id}"):
             self.synchroniser().sync_subnets([subnet_id])
+
+
+def _finish_models(_resource: str, _event: str, _trigger: object, payload: object = None) -> None:
+    """Complete the database's classes before the first request of a process.
+
+    SQLAlchemy does so when a class is first used. Neutron asks for a port's attribute that only
+    exists afterwards, and answers 500 where listing ports is the first request of a process.
+    """
+    orm.configure_mappers()
 
 
 def _endpoint_name(port: Port) -> str | None:

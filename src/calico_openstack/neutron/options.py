@@ -6,19 +6,16 @@ working; ``etcd_endpoints`` is added because upstream knows only one endpoint.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from oslo_config import cfg
 
-from calico_openstack.datamodel.keys import openstack_namespace, region_string
+from calico_openstack.datamodel.keys import is_region, openstack_namespace, region_string
 from calico_openstack.etcd import EtcdConfig
 
 GROUP = "calico"
 
-# A namespace is a DNS label of at most 63 characters and begins with "openstack-region-".
-_REGION = re.compile(r"[a-z0-9]([a-z0-9-]{0,44}[a-z0-9])?\Z")
 
 OPTIONS: tuple[cfg.Opt, ...] = (
     cfg.ListOpt(
@@ -107,7 +104,7 @@ def read(conf: cfg.ConfigOpts) -> Settings:
     """Return the settings in ``conf``; raise ValueError for those that cannot be right."""
     section = conf[GROUP]
     region = section.openstack_region or None
-    if region is not None and not _REGION.match(region):
+    if region is not None and not is_region(region):
         raise ValueError(
             f"[calico] openstack_region: {region!r} is not a lower-case DNS label of at most 46 "
             "characters"

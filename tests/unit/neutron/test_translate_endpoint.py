@@ -154,7 +154,7 @@ def test_which_ports_have_an_endpoint(change: dict[str, object], hosts: tuple[st
     assert len(translate_port(port, "openstack").endpoints) == len(hosts)
 
 
-@pytest.mark.parametrize("device", ["", "-vm", "vm-", "a/b", "50%"])
+@pytest.mark.parametrize("device", ["", "-vm", "vm-", "a/b", "50%", ":", "é", "a" * 129])
 def test_a_device_that_cannot_be_part_of_a_name_is_reported(device: str) -> None:
     translated = translate_port(dataclasses.replace(WEB_SERVER, device_id=device), "openstack")
     assert translated.endpoints == ()
@@ -182,7 +182,7 @@ ports = st.builds(
     network_id=st.uuids().map(str),
     mac=st.binary(min_size=6, max_size=6).map(lambda octets: octets.hex(":")),
     device_owner=st.sampled_from(["compute:nova", "compute:az-1", "kuryr:container"]),
-    device_id=st.text(max_size=20) | st.uuids().map(str),
+    device_id=st.text(max_size=20) | st.text("-._a1Z/", max_size=9) | st.uuids().map(str),
     project_id=st.none() | st.text(max_size=80),
     network_name=st.none() | st.text(max_size=80),
     port_security_enabled=st.booleans(),

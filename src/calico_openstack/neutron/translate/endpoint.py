@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass
 
 from calico_openstack.datamodel.endpoints import WorkloadEndpoint, WorkloadEndpointSpec
@@ -23,6 +24,8 @@ ENDPOINT_OWNERS = ("compute:", "kuryr:container")
 INTERFACE_PREFIX = "tap"
 # A Linux interface name has at most 15 characters; Nova cuts the port's id like this.
 _INTERFACE_ID_LENGTH = 11
+
+_NAME_PART = re.compile(r"[A-Za-z0-9_.](?:[A-Za-z0-9_.-]{0,126}[A-Za-z0-9_.])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +63,12 @@ def endpoint_hosts(port: PortFacts) -> tuple[str, ...]:
 def endpoint_name(host: str, device_id: str, port_id: str) -> str | None:
     """Return the name of an endpoint, None where its parts cannot form one.
 
-    Users choose device ids freely: a slash would add a segment to the key, and readers take a
-    percent sign for the beginning of an escape.
+    Users choose device ids freely; readers take a name apart and refuse one with other
+    characters, which would leave the endpoint unknown under a key that nobody looks for.
     """
-    if "/" in device_id or "%" in device_id:
+    if not (_NAME_PART.fullmatch(host) and _NAME_PART.fullmatch(device_id)):
         return None
-    try:
-        return workload_endpoint_name(host, ORCHESTRATOR, device_id, port_id)
-    except ValueError:
-        return None
+    return workload_endpoint_name(host, ORCHESTRATOR, device_id, port_id)
 
 
 def translate_port(port: PortFacts, namespace: str) -> TranslatedPort:
@@ -135,7 +135,7 @@ def _gateways(fixed_ips: tuple[FixedIp, ...]) -> dict[int, str]:
     result = {}
     for ip in _ordered(fixed_ips):
         if ip.gateway:
-            result[6 if ":" in ip.address else 4] = ip.gateway
+            result[6 if ":" in ip.gateway else 4] = ip.gateway
     return result
 
 
