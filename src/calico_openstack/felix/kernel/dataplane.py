@@ -148,7 +148,7 @@ class Dataplane:
             self._routes.notified(received, now)
         for received in changes.neighbours:
             self._neighbours.notified(received)
-        if changes.overrun:
+        if changes.overrun or changes.renamed:
             self._routes.mark_stale()
             self._neighbours.mark_stale()
         self._interfaces_changed(changes.names, changes.interrupted)

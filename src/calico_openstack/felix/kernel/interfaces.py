@@ -17,7 +17,7 @@ from calico_openstack.felix.kernel.netlink import (
     split,
 )
 from calico_openstack.felix.kernel.rtnetlink import (
-    IFF_RUNNING,
+    IFF_LOWER_UP,
     IFF_UP,
     Link,
     RtGroup,
@@ -35,7 +35,7 @@ _NEIGHBOURS = (RtMessage.NEWNEIGH, RtMessage.DELNEIGH)
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """An interface that exists. It is *up* when set up and operational (has its carrier).
+    """An interface that exists. It is *up* when set up and its link has its carrier.
 
     ``since`` is the time at which it was first seen, on the caller's monotonic clock.
     """
@@ -55,20 +55,17 @@ class InterfaceChanges:
 
     ``names`` are interfaces that differ in any way, appeared or vanished; ``interrupted`` those
     indexes that were down or gone at any moment, even if they are up again: the kernel may have
-    dropped their routes and neighbours without a word. After an ``overrun`` of the socket anything
-    may have changed.
+    dropped their routes and neighbours without a word. When one was ``renamed`` what is on it may
+    have become ours, or may no longer be. After an ``overrun`` of the socket anything may have
+    changed.
     """
 
     names: set[str] = field(default_factory=set)
     interrupted: set[int] = field(default_factory=set)
     routes: list[Message] = field(default_factory=list)
     neighbours: list[Message] = field(default_factory=list)
+    renamed: bool = False
     overrun: bool = False
-
-    def __bool__(self) -> bool:
-        return bool(
-            self.names or self.interrupted or self.routes or self.neighbours or self.overrun
-        )
 
 
 class InterfaceMonitor:
@@ -180,7 +177,8 @@ class InterfaceMonitor:
     def _set_link(self, link: Link, now: float, changes: InterfaceChanges) -> None:
         if not link.name:
             return
-        up = bool(link.flags & IFF_UP and link.flags & IFF_RUNNING)
+        # IFF_RUNNING says nearly the same, up to a second later.
+        up = bool(link.flags & IFF_UP and link.flags & IFF_LOWER_UP)
         before = self._by_index.get(link.index)
         interface = Interface(
             name=link.name,
@@ -196,8 +194,7 @@ class InterfaceMonitor:
         if interface == before:
             return
         if before and before.name != interface.name:
-            # A new name may mean a new role: what was programmed for the old one is in question.
-            changes.interrupted.add(link.index)
+            changes.renamed = True
             changes.names.add(before.name)
             if self._by_name.get(before.name) is before:
                 del self._by_name[before.name]

@@ -150,8 +150,9 @@ class RouteDriver:
                 parsed = parse_route(received.body)
                 if parsed and self._concerns_us(*parsed):
                     found[parsed[0]] = parsed[1]
+        known = self._tracker.actual.keys() - self._graced
         self._tracker.replace_actual(found)
-        self._graced = {key for key in found if self._in_grace(key, now)}
+        self._graced = {key for key in found if key not in known and self._in_grace(key, now)}
         self._stale = False
 
     def notified(self, received: Message, now: float) -> None:
