@@ -184,35 +184,30 @@ class Workload:
         self.host.clients.append(process)
         return DhcpClient(process, output)
 
-    def dhclient6(self, *options: str, duid: str = "LL", timeout: int = 15) -> dict[str, str]:
-        """Ask by ISC's client for DHCPv6 once; return what it was told."""
-        name = f"dhclient6-{uuid.uuid4().hex[:6]}"
-        output = self._script(name, DHCLIENT_SCRIPT)
-        leases = output.with_suffix(".leases")
-        common = ("-lf", str(leases), "-pf", str(output.with_suffix(".pid")))
-        self.inside.run(
-            *("timeout", str(timeout), "dhclient", "-6", "-1", "-d", "-D", duid, *common),
-            *("-sf", str(output.with_suffix(".sh")), *options, "eth0"),
-            check=False,
-        ) if "-S" in options else self._dhclient_until_bound(output, duid, common, timeout)
-        return _pairs(output)
+    def dhclient(self, *options: str, timeout: int = 15) -> dict[str, str]:
+        """Ask by ISC's client, which starts without memory; return what it was told.
 
-    def _dhclient_until_bound(
-        self, output: Path, duid: str, common: tuple[str, ...], timeout: int
-    ) -> None:
+        Options are "-6" and what belongs to it.
+        """
+        output = self._script(f"dhclient-{uuid.uuid4().hex[:6]}", DHCLIENT_SCRIPT)
         process = Process(
             [
-                *("dhclient", "-6", "-1", "-d", "-D", duid, *common),
-                *("-sf", str(output.with_suffix(".sh")), "eth0"),
+                *("dhclient", "-d", "-1", "-lf", output.with_suffix(".leases")),
+                *("-pf", output.with_suffix(".pid"), "-sf", output.with_suffix(".sh")),
+                *(*options, "eth0"),
             ],
             log=output.with_suffix(".log"),
             prefix=self.inside.command(()),
         )
         self.host.clients.append(process)
+        final = {"BOUND", "BOUND6"}
         eventually(
-            lambda: "ip6_address" in _pairs(output) or not process.running, timeout, "DHCPv6"
+            lambda: _pairs(output).get("reason") in final or not process.running,
+            timeout,
+            f"an answer for dhclient: {process.output()}",
         )
         process.kill()
+        return _pairs(output)
 
     def routers(self) -> str:
         """Return what the routers on the link say of themselves."""
@@ -316,9 +311,10 @@ class Host:
         """Return dnsmasq's process ids by role, of one network."""
         found = {}
         for file in (self.run_folder / network_id).glob("*.ready"):
-            pid = int(file.read_text())
-            if Path(f"/proc/{pid}").exists():
-                found[file.name.partition("-")[0]] = pid
+            # Empty for a moment while dnsmasq writes it.
+            pid = file.read_text().strip()
+            if pid and Path(f"/proc/{pid}").exists():
+                found[file.name.partition("-")[0]] = int(pid)
         return found
 
     def wait_for(self, network_id: str, *roles: str) -> Mapping[str, int]:

@@ -46,15 +46,13 @@ def service(serving: Serving, settings: Settings) -> Service | None:
             for s in subnets
         ),
     ]
-    return Service(
-        network_id=serving.network_id,
-        role=Role.DHCP6,
-        options=tuple(options),
-        files={
-            "dhcp-hostsfile": tuple(_hosts(allocations)),
-            "dhcp-optsfile": tuple(_options(serving, subnets, settings)),
-        },
-    )
+    told = _options(serving, subnets, settings)
+    files = {"dhcp-hostsfile": tuple(_hosts(allocations)), "dhcp-optsfile": tuple(told)}
+    if all(subnet.mode is Mode.SLAAC for subnet in subnets):
+        # Where it only advertises, dnsmasq reads neither file.
+        options += [f"dhcp-option={option}" for option in told]
+        files = {}
+    return Service(serving.network_id, Role.DHCP6, tuple(options), files)
 
 
 def _server_identifier(network_id: str) -> str:
