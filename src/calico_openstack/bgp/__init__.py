@@ -7,8 +7,9 @@ The flow, in the order of the modules::
 
 Contracts:
 
-* ``state``, ``settings``, ``peering``, ``filters``, ``render``, ``tor``, ``version``,
-  ``birdstatus``, ``detection`` and ``node`` are pure: plain data in, plain data out.
+* ``state``, ``settings``, ``peering``, ``filters``, ``render``, ``isolation``, ``tor``,
+  ``version``, ``replies``, ``birdstatus``, ``detection``, ``node`` and ``debounce`` are pure:
+  plain data in, plain data out.
 * The text of a configuration is a function of the current state of its inputs. Two renders of one
   state are identical to the byte, whatever order the inputs came in.
 * What cannot be trusted stays closed: an invalid resource is left out, a session whose password

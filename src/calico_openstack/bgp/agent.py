@@ -21,6 +21,7 @@ from calico_openstack.agent.backoff import Backoff
 from calico_openstack.agent.health import Health, HealthServer
 from calico_openstack.agent.mainloop import MainLoop, Timer
 from calico_openstack.bgp.debounce import Debounce
+from calico_openstack.bgp.isolation import render_accepted
 from calico_openstack.bgp.options import AgentOptions
 from calico_openstack.bgp.passwords import Passwords, read_passwords
 from calico_openstack.bgp.registration import RegistrationError, register
@@ -49,6 +50,7 @@ _RECONCILE_INTERVAL: Final = 1.0
 _REPORT_INTERVAL: Final = 2.0
 # While BIRD is not yet where it should be, steps follow each other quickly.
 _STEP: Final = 0.2
+_RETRY: Final = 5.0
 _HEALTH_TIMEOUT: Final = 60.0
 
 
@@ -151,9 +153,18 @@ class BgpAgent:
                 _log.warning("No password %s/%s: %s", secret.name, secret.key, fault)
         self._passwords = passwords
         try:
-            rendered = render(state, self._options.host, passwords.found, self._host_options)
+            rendered = render_accepted(
+                lambda excluded: render(
+                    state, self._options.host, passwords.found, self._host_options, excluded
+                ),
+                self._service.fault_of,
+            )
         except RefusedError as error:
             self._refuse(str(error))
+            return
+        except OSError as error:
+            _log.error("No configuration can be checked: %s", error)
+            self._loop.after(_RETRY, lambda: self._debounce.touch(time.monotonic()))
             return
         before = self._rendered.problems if self._rendered else ()
         for problem in rendered.problems:

@@ -10,11 +10,11 @@ import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from enum import Enum
-from ipaddress import ip_network
 from typing import Final
 
 from calico_openstack.bgp.detection import Family
 from calico_openstack.bgp.settings import community_value
+from calico_openstack.datamodel.addresses import parse_network
 from calico_openstack.datamodel.bgp import BGPFilter, BGPFilterOperation, BGPFilterRule
 
 PRIORITY_BASE: Final = 2**31 - 1
@@ -108,8 +108,8 @@ def _conditions(rule: BGPFilterRule, family: Family) -> Iterator[str]:
 
 
 def _prefix_conditions(rule: BGPFilterRule, family: Family) -> Iterator[str]:
-    network = ip_network(rule.cidr, strict=False)
-    if network.version != family:
+    network = parse_network(rule.cidr)
+    if network is None or network.version != family:
         raise ValueError(f"{rule.cidr} is not IPv{family}")
     operator = {"Equal": "=", "NotEqual": "!=", "In": "~", "NotIn": "!~"}[rule.match_operator]
     if rule.prefix_length is None:

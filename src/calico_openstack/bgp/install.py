@@ -34,6 +34,16 @@ class ConfigurationFile:
         except FileNotFoundError:
             return None
 
+    def fault_of(self, text: str) -> str:
+        """Return BIRD's complaint about *text*, empty if it accepts it. Raises OSError."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        staged = self.path.with_name(self.path.name + ".check")
+        self._write(staged, text)
+        try:
+            return self._fault(staged)
+        finally:
+            staged.unlink()
+
     def install(self, text: str) -> None:
         """Check *text* and put it in place; the file is the old or the new one at any time.
 

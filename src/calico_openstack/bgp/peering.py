@@ -13,23 +13,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
-from ipaddress import ip_address
 
 from calico_openstack.bgp.detection import Family
-from calico_openstack.bgp.duration import seconds
 from calico_openstack.bgp.settings import (
     FAMILIES,
-    Address,
     SecretRef,
     Settings,
     Speaker,
+    can_be_peer,
+    seconds,
     secret_ref,
     speakers,
 )
 from calico_openstack.bgp.state import BgpState, Problem
+from calico_openstack.datamodel.addresses import Address, parse_address
 from calico_openstack.datamodel.asnumber import as_number
 from calico_openstack.datamodel.bgp import BGPPeer, BGPPeerSpec
 from calico_openstack.datamodel.selector import SelectorError, parse
+from calico_openstack.datamodel.validation.bgp import parse_peer_ip
 
 
 class Scope(Enum):
@@ -209,8 +210,9 @@ class _Planner:
             except SelectorError as error:
                 self._leave_out(peer, member, str(error))
                 return False
-        if not spec.peer_selector and _split_port(spec.peer_ip) is None:
-            self._leave_out(peer, "spec.peerIP", f"{spec.peer_ip!r} is no address")
+        endpoint = parse_peer_ip(spec.peer_ip)
+        if not spec.peer_selector and (endpoint is None or not can_be_peer(endpoint[0])):
+            self._leave_out(peer, "spec.peerIP", f"{spec.peer_ip!r} cannot be a peer")
             return False
         if spec.reachable_by and _gateway(spec) is None:
             self._leave_out(peer, "spec.reachableBy", "no address of the peer's family")
@@ -242,7 +244,7 @@ class _Planner:
                 if selector.matches(speaker.labels):
                     yield from self._ends_at(speaker)
             return
-        split = _split_port(spec.peer_ip)
+        split = parse_peer_ip(spec.peer_ip)
         if split is None:
             return
         address, port = split
@@ -266,7 +268,7 @@ class _Planner:
     def _families_at_remote_end(self, spec: BGPPeerSpec) -> tuple[Family, ...]:
         if spec.peer_selector:
             return FAMILIES if parse(spec.peer_selector).matches(self._own.labels) else ()
-        split = _split_port(spec.peer_ip)
+        split = parse_peer_ip(spec.peer_ip)
         if split is None:
             return ()
         address, port = split
@@ -345,31 +347,8 @@ def _next_hop(spec: BGPPeerSpec, internal: bool) -> NextHop | None:
 
 def _gateway(spec: BGPPeerSpec) -> Address | None:
     """Return the gateway towards a peer, None without one or if its family is another."""
-    split = _split_port(spec.peer_ip)
+    split = parse_peer_ip(spec.peer_ip)
     if not spec.reachable_by or split is None:
         return None
-    try:
-        gateway = ip_address(spec.reachable_by)
-    except ValueError:
-        return None
-    return gateway if gateway.version == split[0].version else None
-
-
-def _split_port(text: str) -> tuple[Address, int | None] | None:
-    """Take ``addr``, ``v4:port`` or ``[v6]:port`` apart; None if it is none of them."""
-    host, port = text, ""
-    if text.startswith("["):
-        host, separator, port = text[1:].partition("]:")
-        if not separator:
-            host = text[1:].removesuffix("]")
-    elif text.count(":") == 1:
-        host, _, port = text.partition(":")
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return None
-    if not port:
-        return address, None
-    if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
-        return None
-    return address, int(port)
+    gateway = parse_address(spec.reachable_by)
+    return gateway if gateway and gateway.version == split[0].version else None

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from ipaddress import ip_network
 from typing import Any, Final
 
 import jinja2
@@ -36,6 +35,7 @@ from calico_openstack.bgp.settings import (
 )
 from calico_openstack.bgp.state import BgpState, Problem
 from calico_openstack.bgp.version import OLDEST_SUPPORTED, BirdVersion
+from calico_openstack.datamodel.addresses import parse_network
 from calico_openstack.datamodel.bgp import BGPFilter
 from calico_openstack.datamodel.pools import IPPool
 
@@ -45,6 +45,10 @@ RECOVERY_WAIT_SECONDS: Final = 15
 
 # The kernel's limit for TCP MD5 keys (TCP_MD5SIG_MAXKEYLEN).
 MAX_PASSWORD_BYTES: Final = 80
+
+# Seconds that fit into the messages: 12 bits (RFC 4724 section 3), 16 bits (RFC 4271 section 4.2).
+_LONGEST_RESTART_TIME: Final = 4095
+_LONGEST_KEEPALIVE_TIME: Final = 65535
 
 # Interfaces whose connected networks must not resolve next hops, besides those of workloads.
 _NEVER_DIRECT: Final = ("cali*", "kube-ipvs*", "ns-*", "virbr*", "dummy0")
@@ -77,18 +81,28 @@ class Rendered:
 
 
 def render(
-    state: BgpState, host: str, passwords: Mapping[SecretRef, str], options: HostOptions
+    state: BgpState,
+    host: str,
+    passwords: Mapping[SecretRef, str],
+    options: HostOptions,
+    excluded: Mapping[str, str] | None = None,
 ) -> Rendered:
     """Return the configuration of *host*.
 
-    *passwords* are those that are available; the result names all that are wanted. Raises
-    RefusedError where the state allows no dependable configuration.
+    *passwords* are those that are available; the result names all that are wanted. *excluded*
+    names protocols and functions that BIRD does not accept, with the reasons. Raises RefusedError
+    where the state allows no dependable configuration.
     """
+    excluded = excluded or {}
     settings, problems = settings_of(state, host)
     sessions, peer_problems = sessions_of(state, settings)
     usable = {ref: text for ref, text in passwords.items() if not password_fault(text)}
     sessions = close_untrusted(sessions, state, usable)
-    functions, sessions, filter_problems = _functions(sessions, state)
+    functions, sessions, filter_problems = _functions(sessions, state, excluded)
+    sessions = tuple(
+        replace(s, disabled=f"BIRD refuses it: {excluded[s.name]}") if s.name in excluded else s
+        for s in sessions
+    )
     router_id = _router_id(settings, options)
     problems += (*peer_problems, *filter_problems, *state.problems())
     if settings.speaker is None:
@@ -112,7 +126,11 @@ def render(
         "advertisements": _advertisements(settings),
         "gateways": {family: _gateways(sessions, family) for family in FAMILIES},
         "filter_functions": functions,
-        "sessions": [_session_context(s, settings, usable, state, options) for s in sessions],
+        "sessions": [
+            _session_context(session, settings, usable, state, options)
+            for session in sessions
+            if session.name not in excluded
+        ],
     }
     text = environment().get_template("bird.conf.j2").render(context)
     secrets = frozenset(s.password for s in sessions if s.password is not None)
@@ -150,7 +168,7 @@ def password_fault(text: str) -> str:
 
 
 def _functions(
-    sessions: tuple[Session, ...], state: BgpState
+    sessions: tuple[Session, ...], state: BgpState, excluded: Mapping[str, str]
 ) -> tuple[list[tuple[str, ...]], tuple[Session, ...], list[Problem]]:
     """Return the functions of the filters in use; sessions are disabled for those that fail."""
     functions: list[tuple[str, ...]] = []
@@ -160,7 +178,7 @@ def _functions(
     families = sorted({s.family for s in sessions})
     for name in used:
         try:
-            functions += _functions_of(name, state.filters[name], families)
+            functions += _functions_of(name, state.filters[name], families, excluded)
         except FilterError as error:
             failed[name] = str(error)
             problems.append(Problem(f"BGPFilter {name}", "", str(error)))
@@ -174,12 +192,15 @@ def _functions(
 
 
 def _functions_of(
-    name: str, bgp_filter: BGPFilter, families: Iterable[Family]
+    name: str, bgp_filter: BGPFilter, families: Iterable[Family], excluded: Mapping[str, str]
 ) -> list[tuple[str, ...]]:
     functions = []
     for family in families:
         for direction in Direction:
             rules = rules_of(bgp_filter, direction, family)
+            symbol = function_name(name, direction, family)
+            if symbol in excluded:
+                raise FilterError(f"BIRD refuses it: {excluded[symbol]}")
             if rules:
                 functions.append(function_lines(name, rules, direction, family))
     return functions
@@ -245,9 +266,9 @@ def _session_options(
             yield "authentication md5"
         yield f'password "{passwords[session.password]}"'
     if session.restart_time is not None:
-        yield f"graceful restart time {session.restart_time}"
+        yield f"graceful restart time {min(session.restart_time, _LONGEST_RESTART_TIME)}"
     if session.keepalive_time is not None:
-        yield f"keepalive time {session.keepalive_time}"
+        yield f"keepalive time {min(max(session.keepalive_time, 1), _LONGEST_KEEPALIVE_TIME)}"
     if session.cluster_id:
         yield "rr client"
         yield f"rr cluster id {session.cluster_id}"
@@ -319,9 +340,8 @@ def _direct_exclusions(settings: Settings) -> list[str]:
 
 def _pools(state: BgpState, wanted: Callable[[IPPool], bool]) -> dict[Family, list[str]]:
     """Return the address ranges of the pools that are *wanted*, in order."""
-    networks = {
-        ip_network(pool.spec.cidr, strict=False) for pool in state.pools.values() if wanted(pool)
-    }
+    cidrs = {pool.spec.cidr for pool in state.pools.values() if wanted(pool)}
+    networks = {network for cidr in cidrs if (network := parse_network(cidr)) is not None}
     return {f: [str(n) for n in sorted(n for n in networks if n.version == f)] for f in FAMILIES}
 
 

@@ -89,6 +89,10 @@ class BirdService:
         """Say what BIRD is to run with from now on."""
         self._wanted = text
 
+    def fault_of(self, text: str) -> str:
+        """Return BIRD's complaint about *text*, empty if it has none or runs with it already."""
+        return "" if text == self._running else self._file.fault_of(text)
+
     def reconcile(self) -> None:
         """Bring BIRD one step closer to what is wanted. Raises OSError."""
         if self._wanted is None:

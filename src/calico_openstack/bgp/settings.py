@@ -6,18 +6,16 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_interface, ip_network
+from ipaddress import IPv4Address
 from typing import Any, Final
 
 from calico_openstack.bgp.detection import Family
-from calico_openstack.bgp.duration import seconds
 from calico_openstack.bgp.state import BgpState, Problem, RefusedError
+from calico_openstack.datamodel.addresses import Address, Network, parse_address, parse_network
 from calico_openstack.datamodel.asnumber import as_number
 from calico_openstack.datamodel.bgp import BGPConfigurationSpec, BgpPassword
+from calico_openstack.datamodel.durations import parse_duration
 from calico_openstack.datamodel.nodes import Node
-
-Address = IPv4Address | IPv6Address
-Network = IPv4Network | IPv6Network
 
 FAMILIES: Final[tuple[Family, ...]] = (4, 6)
 DEFAULT_AS_NUMBER: Final = 64512
@@ -167,6 +165,22 @@ def secret_ref(password: BgpPassword | None) -> SecretRef | None:
     return SecretRef(password.secret_key_ref.name, password.secret_key_ref.key)
 
 
+def seconds(text: str | None) -> int | None:
+    """Return a duration in whole seconds, rounded; None for none, or what is no duration."""
+    length = parse_duration(text) if text else None
+    return None if length is None else max(0, round(length))
+
+
+def can_be_peer(address: Address) -> bool:
+    """Whether a BGP session can lead to *address* from any of a host's interfaces."""
+    return not (
+        address.is_link_local
+        or address.is_loopback
+        or address.is_multicast
+        or address.is_unspecified
+    )
+
+
 def hashed_router_id(name: str) -> IPv4Address:
     """Return a router id made from a host's name: the head of its SHA-256, below 224.0.0.0."""
     octets = bytearray(hashlib.sha256(name.encode()).digest()[:4])
@@ -216,8 +230,8 @@ def _advertisements(spec: BGPConfigurationSpec) -> tuple[Advertisement, ...]:
         # Sorted as text, and without duplicates, as everybody else who reads this does it.
         texts = sorted({named.get(name, name) for name in advertisement.communities})
         values = [value for value in map(community_value, texts) if value is not None]
-        if values:
-            prefix = ip_network(advertisement.cidr, strict=False)
+        prefix = parse_network(advertisement.cidr)
+        if values and prefix is not None:
             result.append(Advertisement(prefix, tuple(values)))
     return tuple(sorted(result, key=lambda a: (a.prefix.version, a.prefix, a.communities)))
 
@@ -283,10 +297,8 @@ def _priorities(
 
 
 def _address(text: str) -> Address | None:
-    try:
-        return ip_interface(text).ip
-    except ValueError:
-        return None
+    address = parse_address(text.partition("/")[0])
+    return address if address is not None and can_be_peer(address) else None
 
 
 def _number(value: int | str | None) -> int | None:
