@@ -80,6 +80,7 @@ def policy_block(key: ResourceKey, policy: Policy) -> RuleBlock:
         key,
         ingress=rules(policy.spec.ingress, key.namespace) if place.ingress else (),
         egress=rules(policy.spec.egress, key.namespace) if place.egress else (),
+        tier=place.tier,
     )
 
 
@@ -100,6 +101,7 @@ def denial(key: ResourceKey, policy: Policy | None = None) -> RuleBlock:
         key,
         ingress=DENY_ALL if place is None or place.ingress else (),
         egress=DENY_ALL if place is None or place.egress else (),
+        tier=place.tier if place else "",
     )
 
 

@@ -97,11 +97,15 @@ class PolicyRule:
 
 @dataclass(frozen=True, slots=True)
 class RuleBlock:
-    """The rules of one policy or profile. A direction that it does not apply to has none."""
+    """The rules of one policy or profile. A direction that it does not apply to has none.
+
+    *tier* is empty for profiles.
+    """
 
     key: ResourceKey
     ingress: tuple[PolicyRule, ...] = ()
     egress: tuple[PolicyRule, ...] = ()
+    tier: str = ""
 
     def rules(self, direction: Direction) -> tuple[PolicyRule, ...]:
         """Return the rules of a direction."""

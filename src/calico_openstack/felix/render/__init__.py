@@ -1,1 +1,19 @@
-"""Desired state to nftables objects, routes, neighbours and sysctls. Pure."""
+"""From the policy state of this host to what should be in its kernel, incrementally. Pure.
+
+`Renderer` keeps a `DesiredDataplane` (module `dataplane`; nftables objects in `nft`) in step with
+the calculation's state and says in a `DataplaneDelta` what changed.
+
+How the parts fit:
+
+- `layout`: the chains that every host has. Its docstring draws the way of a packet.
+- `family`: one IP version's table: the sets of addresses, and the endpoints as elements of maps.
+  `class_chains`: one chain for all endpoints with the same tiers and profiles. `policy_chains`: one
+  chain for each policy and direction, shared by all classes. `matches`: from criteria to matches.
+- `network`: routes, neighbours, ARP, interface settings.
+- `names`: how everything is called. `settings`: the parameters. `tables`: notes what changes.
+"""
+
+from calico_openstack.felix.render.renderer import TABLES, Renderer
+from calico_openstack.felix.render.settings import DenyAction, HostAction, RenderSettings
+
+__all__ = ["TABLES", "DenyAction", "HostAction", "RenderSettings", "Renderer"]

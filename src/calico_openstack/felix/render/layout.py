@@ -1,0 +1,230 @@
+"""The chains that do not depend on policy: hooks, dispatch, anti-spoofing, the host's services.
+
+How a packet goes (all base chains have the policy accept; ``class`` and policy chains are made by
+`class_chains` and `policy_chains`):
+
+- raw-prerouting: from a workload: anti-spoofing drops sources that are not the workload's own.
+- nat-prerouting: the metadata address leads to the metadata service.
+- filter-forward: established: accept. From a workload: from-workload, from there by interface to
+  the class chain; egress rules that allow go to egress-allowed, which goes on to to-workload if the
+  packet leaves by a workload's interface, and accepts it otherwise. To a workload: to-workload, by
+  interface to the class chain; ingress rules that allow accept.
+- filter-input: from a workload: workload-to-host accepts what the host offers to all workloads,
+  then from-workload as above; egress-allowed finds no outgoing interface and goes to
+  endpoint-to-host.
+
+Nothing that enters from-workload or to-workload comes back from there. Packets from the host itself
+to its workloads are not filtered (specification section 3.8).
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Network
+
+from calico_openstack.felix.render import names
+from calico_openstack.felix.render.matches import ADDRESS_KEY, port_is, protocol_is
+from calico_openstack.felix.render.nft import (
+    ACCEPT,
+    DROP,
+    RETURN,
+    Chain,
+    Compare,
+    Counter,
+    CtState,
+    CtStateIs,
+    DestinationNat,
+    Expression,
+    Field,
+    Hook,
+    InNetwork,
+    InSet,
+    KeyType,
+    Rule,
+    Set,
+    Verdict,
+    VerdictKind,
+    VerdictMap,
+)
+from calico_openstack.felix.render.settings import HostAction, RenderSettings
+from calico_openstack.felix.render.tables import TableWriter
+
+_UDP, _TCP, _IPIP, _ICMPV6 = 17, 6, 4, 58
+_METADATA = IPv4Address("169.254.169.254").packed
+_LINK_LOCAL = IPv6Network("fe80::/10")
+_UNSPECIFIED = {4: bytes(4), 6: bytes(16)}
+_SOURCE = {4: Field.IP_SADDR, 6: Field.IP6_SADDR}
+# Multicast listener query, report and done; router solicitation, neighbour solicitation and
+# advertisement (RFC 2710, RFC 4861).
+_ICMPV6_SERVICES = (130, 131, 132, 133, 135, 136)
+_DHCP_PORTS = {4: (68, 67), 6: (546, 547)}
+_ARP_REPLY = b"\x00\x02"
+
+_KNOWN = CtStateIs(CtState.ESTABLISHED | CtState.RELATED)
+_IFNAME_VERDICTS = Set((KeyType.IFNAME,), verdicts=True)
+
+
+def write_ip_layout(writer: TableWriter, version: int, settings: RenderSettings) -> None:
+    """Write all chains and sets of one IP version's table that every host has."""
+    key = (KeyType.IFNAME, ADDRESS_KEY[version])
+    writer.add_set(names.WORKLOAD_SOURCES, Set(key), {})
+    writer.add_set(names.FROM_WORKLOAD, _IFNAME_VERDICTS, {})
+    writer.add_set(names.TO_WORKLOAD, _IFNAME_VERDICTS, {})
+    chains = {
+        names.RAW_PREROUTING: Chain(
+            _per_prefix(settings, Field.IIFNAME, VerdictKind.GOTO, names.ANTI_SPOOFING),
+            Hook("filter", "prerouting", -300),
+        ),
+        names.ANTI_SPOOFING: anti_spoofing(version, settings, ()),
+        names.FILTER_FORWARD: Chain(
+            (
+                Rule((_KNOWN, ACCEPT)),
+                *_per_prefix(settings, Field.IIFNAME, VerdictKind.GOTO, names.FROM_WORKLOAD),
+                *_per_prefix(settings, Field.OIFNAME, VerdictKind.GOTO, names.TO_WORKLOAD),
+            ),
+            Hook("filter", "forward", 0),
+        ),
+        names.FILTER_INPUT: Chain(
+            _per_prefix(settings, Field.IIFNAME, VerdictKind.GOTO, names.WORKLOAD_TO_HOST),
+            Hook("filter", "input", 0),
+        ),
+        names.WORKLOAD_TO_HOST: _workload_to_host(version, settings),
+        names.ENDPOINT_TO_HOST: _endpoint_to_host(settings),
+        names.FROM_WORKLOAD: _from_workload(settings),
+        names.EGRESS_ALLOWED: Chain(
+            (
+                *_per_prefix(settings, Field.OIFNAME, VerdictKind.GOTO, names.TO_WORKLOAD),
+                Rule((Compare(Field.OIF, bytes(4), invert=True), ACCEPT)),
+                Rule((Verdict(VerdictKind.GOTO, names.ENDPOINT_TO_HOST),)),
+            )
+        ),
+        names.TO_WORKLOAD: Chain(
+            (
+                *_invalid(settings),
+                Rule((VerdictMap((Field.OIFNAME,), names.TO_WORKLOAD),)),
+                Rule((Counter(), DROP), "to an unknown workload interface"),
+            )
+        ),
+    }
+    if version == 4:
+        chains[names.NAT_PREROUTING] = _nat_prerouting(settings)
+    for name, chain in chains.items():
+        writer.put_chain(name, chain)
+
+
+def write_arp_layout(writer: TableWriter) -> None:
+    """Write the ARP table: the host must not answer for a workload's own addresses.
+
+    It answers for all others (proxy ARP); were it to answer for these, the workload's detection of
+    duplicate addresses would fail.
+    """
+    writer.add_set(names.WORKLOAD_ADDRESSES, Set((KeyType.IFNAME, KeyType.IPV4)), {})
+    fields = (Field.OIFNAME, Field.ARP_SADDR_IP)
+    own = Rule(
+        (
+            Compare(Field.ARP_OPERATION, _ARP_REPLY),
+            InSet(fields, names.WORKLOAD_ADDRESSES),
+            DROP,
+        ),
+        "the workload's own address",
+    )
+    writer.put_chain(names.ARP_OUTPUT, Chain((own,), Hook("filter", "output", 0)))
+
+
+def anti_spoofing(version: int, settings: RenderSettings, exceptions: tuple[Rule, ...]) -> Chain:
+    """Return the chain that drops foreign source addresses.
+
+    *exceptions* return for those that particular endpoints may use.
+    """
+    source = _SOURCE[version]
+    rules = [
+        Rule((InSet((Field.IIFNAME, source), names.WORKLOAD_SOURCES), RETURN)),
+        *exceptions,
+    ]
+    if version == 6:
+        # Neighbour discovery: link-local addresses, and none at all while one is being checked.
+        rules.append(Rule((InNetwork(source, _LINK_LOCAL), RETURN)))
+        rules.append(Rule((Compare(source, _UNSPECIFIED[6]), RETURN)))
+    elif settings.openstack:
+        asking = (Compare(source, _UNSPECIFIED[4]), *_udp_ports(*_DHCP_PORTS[4]))
+        rules.append(Rule((*asking, RETURN), "DHCP"))
+    rules.append(Rule((Counter(), DROP), "not the workload's source address"))
+    return Chain(tuple(rules))
+
+
+def _per_prefix(
+    settings: RenderSettings, field: Field, kind: VerdictKind, chain: str
+) -> tuple[Rule, ...]:
+    """Return rules that send the packets of workload interfaces to a chain."""
+    return tuple(
+        Rule((Compare(field, prefix.encode(), prefix=True), Verdict(kind, chain)))
+        for prefix in settings.interface_prefixes
+    )
+
+
+def _invalid(settings: RenderSettings) -> tuple[Rule, ...]:
+    if not settings.drop_invalid:
+        return ()
+    return (Rule((CtStateIs(CtState.INVALID), Counter(), DROP), "invalid to conntrack"),)
+
+
+def _from_workload(settings: RenderSettings) -> Chain:
+    rules = [*_invalid(settings)]
+    if not settings.allow_vxlan_from_workloads:
+        vxlan = (protocol_is(_UDP), port_is(Field.TH_DPORT, settings.vxlan_port))
+        rules.append(Rule((*vxlan, Counter(), DROP), "VXLAN from a workload"))
+    if not settings.allow_ipip_from_workloads:
+        rules.append(Rule((protocol_is(_IPIP), Counter(), DROP), "IPIP from a workload"))
+    rules.append(Rule((VerdictMap((Field.IIFNAME,), names.FROM_WORKLOAD),)))
+    rules.append(Rule((Counter(), DROP), "from an unknown workload interface"))
+    return Chain(tuple(rules))
+
+
+def _workload_to_host(version: int, settings: RenderSettings) -> Chain:
+    """Return the chain of packets to the host itself (specification section 3.9)."""
+    rules = [Rule((_KNOWN, ACCEPT))]
+    if version == 6:
+        rules += [
+            Rule((protocol_is(_ICMPV6), Compare(Field.ICMPV6_TYPE, bytes((kind,))), ACCEPT))
+            for kind in _ICMPV6_SERVICES
+        ]
+    if settings.openstack:
+        if version == 4 and settings.metadata_address:
+            service = (
+                protocol_is(_TCP),
+                Compare(Field.IP_DADDR, settings.metadata_address.packed),
+                port_is(Field.TH_DPORT, settings.metadata_port),
+            )
+            rules.append(Rule((*service, ACCEPT), "metadata"))
+        rules.append(Rule((*_udp_ports(*_DHCP_PORTS[version]), ACCEPT), "DHCP"))
+        dns = (protocol_is(_UDP), port_is(Field.TH_DPORT, 53))
+        rules.append(Rule((*dns, ACCEPT), "DNS"))
+    rules.append(Rule((Verdict(VerdictKind.GOTO, names.FROM_WORKLOAD),)))
+    return Chain(tuple(rules))
+
+
+def _endpoint_to_host(settings: RenderSettings) -> Chain:
+    if settings.endpoint_to_host_action is HostAction.DROP:
+        return Chain((Rule((Counter(), DROP), "workloads may not reach their host"),))
+    # In the middle of a jump, "return" would go back to the policy that has just allowed this.
+    return Chain((Rule((ACCEPT,)),))
+
+
+def _nat_prerouting(settings: RenderSettings) -> Chain:
+    rules: tuple[Rule, ...] = ()
+    if settings.openstack and settings.metadata_address:
+        asked: tuple[Expression, ...] = (
+            protocol_is(_TCP),
+            Compare(Field.IP_DADDR, _METADATA),
+            port_is(Field.TH_DPORT, 80),
+        )
+        service = DestinationNat(settings.metadata_address.packed, settings.metadata_port)
+        rules = (Rule((*asked, service), "metadata"),)
+    return Chain(rules, Hook("nat", "prerouting", -100))
+
+
+def _udp_ports(source: int, destination: int) -> tuple[Expression, ...]:
+    return (
+        protocol_is(_UDP),
+        port_is(Field.TH_SPORT, source),
+        port_is(Field.TH_DPORT, destination),
+    )

@@ -1,0 +1,86 @@
+"""Names of chains and sets, and the comments that say where a rule comes from."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+from calico_openstack.datamodel.keys import ResourceKey
+from calico_openstack.policy.packet import Direction
+
+# Base chains.
+RAW_PREROUTING = "raw-prerouting"
+NAT_PREROUTING = "nat-prerouting"
+FILTER_FORWARD = "filter-forward"
+FILTER_INPUT = "filter-input"
+ARP_OUTPUT = "arp-output"
+
+# Chains that every packet of the kind passes.
+ANTI_SPOOFING = "anti-spoofing"
+FROM_WORKLOAD = "from-workload"
+TO_WORKLOAD = "to-workload"
+EGRESS_ALLOWED = "egress-allowed"
+WORKLOAD_TO_HOST = "workload-to-host"
+ENDPOINT_TO_HOST = "endpoint-to-host"
+
+# Sets of endpoints; the two maps are called like the chains that look into them.
+WORKLOAD_SOURCES = "workload-sources"
+WORKLOAD_ADDRESSES = "workload-addresses"
+
+SHORT_KINDS = {"NetworkPolicy": "np", "GlobalNetworkPolicy": "gnp", "Profile": "profile"}
+
+# Upstream's limit, kept so that both speak of the same sets.
+_MAX_SET_NAME = 31
+_MAX_CHAIN_NAME = 120
+_MAX_COMMENT = 120
+_PLAIN = re.compile(r"[A-Za-z0-9/._-]+")
+_SIDES = {Direction.INGRESS: "in", Direction.EGRESS: "out"}
+
+
+def block_id(key: ResourceKey) -> str:
+    """Return how a policy or profile is called: ``np/<namespace>/<name>``, ``gnp/<name>``..."""
+    parts = (SHORT_KINDS.get(key.kind, key.kind), key.namespace, key.name)
+    return "/".join(part for part in parts if part)
+
+
+def block_chain(key: ResourceKey, direction: Direction) -> str:
+    """Return the name of the chain with a policy's or profile's rules."""
+    name = f"{_SIDES[direction]}-{block_id(key)}"
+    if len(name) <= _MAX_CHAIN_NAME and _PLAIN.fullmatch(name):
+        return name
+    return f"{_SIDES[direction]}-{SHORT_KINDS.get(key.kind, '')}-{content_hash(name)}"
+
+
+def class_chain(direction: Direction, content: object) -> str:
+    """Return the name of the chain of all endpoints with the same policy."""
+    return f"{_SIDES[direction]}-class-{content_hash(repr(content))}"
+
+
+def address_set(uid: str, version: int) -> str:
+    """Return the name of the set of a selector's single addresses, or of a named port."""
+    return _set_name(f"cali{version}0{uid}")
+
+
+def range_set(uid: str, version: int) -> str:
+    """Return the name of the set of a selector's networks."""
+    return _set_name(f"cali{version}1{uid}")
+
+
+def content_hash(text: str) -> str:
+    """Return sixteen characters that stand for *text*."""
+    return hashlib.sha224(text.encode()).hexdigest()[:16]
+
+
+def rule_comment(key: ResourceKey, direction: Direction, index: int, note: str = "") -> str:
+    """Return the provenance of a rule: the policy, the direction and the index in its list."""
+    return comment(f"{block_id(key)} {direction.value}[{index}] {note}".rstrip())
+
+
+def comment(text: str) -> str:
+    """Return *text* as far as it can be a comment: printable ASCII without quotes, shortened."""
+    plain = "".join(c if " " <= c <= "~" and c not in '"\\' else "_" for c in text)
+    return plain if len(plain) <= _MAX_COMMENT else f"{plain[: _MAX_COMMENT - 3]}..."
+
+
+def _set_name(text: str) -> str:
+    return text[:_MAX_SET_NAME].replace(":", "-")

@@ -1,0 +1,142 @@
+"""Routes, neighbours, ARP and interface settings of the endpoints of this host."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import ip_network
+
+from calico_openstack.datamodel.keys import ResourceKey
+from calico_openstack.felix.calc import HostState, LocalEndpoint
+from calico_openstack.felix.render import names
+from calico_openstack.felix.render.dataplane import (
+    DataplaneDelta,
+    DesiredDataplane,
+    InterfaceSettings,
+    NeighbourKey,
+    Route,
+)
+from calico_openstack.felix.render.family import interface_key
+from calico_openstack.felix.render.settings import RenderSettings
+from calico_openstack.felix.render.tables import TableWriter
+from calico_openstack.policy.addresses import ip_version, unpack_address
+
+_MAC_SIZE = 6
+
+
+class NetworkRenderer:
+    """Keeps everything but the IP tables in step with the endpoints of this host.
+
+    An address that several endpoints have is routed to the one with the lowest key. The newest
+    interface would win upstream; that cannot be told from the cluster's state.
+    """
+
+    def __init__(
+        self,
+        desired: DesiredDataplane,
+        arp: TableWriter,
+        settings: RenderSettings,
+        state: HostState,
+    ) -> None:
+        self._desired = desired
+        self._arp = arp
+        self._settings = settings
+        self._state = state
+        self._known: dict[ResourceKey, LocalEndpoint] = {}
+        self._claims: dict[bytes, set[ResourceKey]] = {}
+
+    def apply(self, keys: Iterable[ResourceKey], delta: DataplaneDelta) -> None:
+        """Bring endpoints up to date, and note in *delta* what changed."""
+        addresses: set[bytes] = set()
+        before: dict[str, LocalEndpoint] = {}
+        after: dict[str, LocalEndpoint] = {}
+        for key in keys:
+            old, new = self._known.pop(key, None), self._state.endpoints.get(key)
+            if old:
+                before[old.interface] = old
+                addresses.update(old.addresses)
+                for address in old.addresses:
+                    self._claims[address].discard(key)
+            if new:
+                self._known[key] = new
+                after[new.interface] = new
+                addresses.update(new.addresses)
+                for address in new.addresses:
+                    self._claims.setdefault(address, set()).add(key)
+        for address in addresses:
+            self._update_route(address, delta)
+        for interface in before.keys() | after.keys():
+            self._update_interface(before.get(interface), after.get(interface), delta)
+
+    def _update_route(self, address: bytes, delta: DataplaneDelta) -> None:
+        network = ip_network(address)
+        claims = self._claims[address]
+        routes = self._desired.routes
+        if not claims:
+            del self._claims[address]
+            if routes.pop(network, None):
+                delta.routes.add(network)
+            return
+        winner = self._known[min(claims, key=lambda key: key.path)]
+        settings = self._settings
+        if ip_version(address) == 4:
+            metric, source = settings.ipv4_route_priority, settings.ipv4_route_source
+            route = Route(winner.interface, metric, settings.route_protocol, source)
+        else:
+            metric = settings.ipv6_route_priority
+            route = Route(
+                winner.interface, metric, settings.route_protocol, settings.ipv6_route_source
+            )
+        if routes.get(network) != route:
+            routes[network] = route
+            delta.routes.add(network)
+
+    def _update_interface(
+        self, old: LocalEndpoint | None, new: LocalEndpoint | None, delta: DataplaneDelta
+    ) -> None:
+        """Bring one interface's neighbours, ARP addresses and settings up to date."""
+        had, has = _neighbours(old), _neighbours(new)
+        for neighbour in had.keys() - has.keys():
+            del self._desired.neighbours[neighbour]
+            delta.neighbours.add(neighbour)
+        for neighbour, mac in has.items():
+            if self._desired.neighbours.get(neighbour) != mac:
+                self._desired.neighbours[neighbour] = mac
+                delta.neighbours.add(neighbour)
+        was, now = _arp_elements(old), _arp_elements(new)
+        for element in was - now:
+            self._arp.remove_element(names.WORKLOAD_ADDRESSES, element)
+        for element in now:
+            self._arp.put_element(names.WORKLOAD_ADDRESSES, element)
+        if new:
+            wanted = _interface_settings(new)
+            if self._desired.interfaces.get(new.interface) != wanted:
+                self._desired.interfaces[new.interface] = wanted
+                delta.interfaces.add(new.interface)
+        elif old:
+            del self._desired.interfaces[old.interface]
+            delta.interfaces.add(old.interface)
+
+
+def _neighbours(endpoint: LocalEndpoint | None) -> dict[NeighbourKey, bytes]:
+    """Return the permanent neighbours: IPv4 only (specification section 3.13)."""
+    if endpoint is None or len(endpoint.mac) != _MAC_SIZE:
+        return {}
+    return {
+        NeighbourKey(endpoint.interface, unpack_address(address)): endpoint.mac
+        for address in endpoint.addresses
+        if ip_version(address) == 4
+    }
+
+
+def _arp_elements(endpoint: LocalEndpoint | None) -> set[bytes]:
+    if endpoint is None:
+        return set()
+    interface = interface_key(endpoint.interface)
+    return {interface + each for each in endpoint.addresses if ip_version(each) == 4}
+
+
+def _interface_settings(endpoint: LocalEndpoint) -> InterfaceSettings:
+    versions = {ip_version(address) for address in endpoint.addresses}
+    return InterfaceSettings(
+        ipv4=4 in versions, ipv6=6 in versions, spoofing=bool(endpoint.sources)
+    )

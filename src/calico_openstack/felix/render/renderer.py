@@ -1,0 +1,61 @@
+"""The renderer itself: changes of the policy state in, changes of the desired dataplane out."""
+
+from __future__ import annotations
+
+from calico_openstack.felix.calc import HostDelta, HostState
+from calico_openstack.felix.render import layout
+from calico_openstack.felix.render.dataplane import DataplaneDelta, DesiredDataplane
+from calico_openstack.felix.render.family import FamilyRenderer
+from calico_openstack.felix.render.network import NetworkRenderer
+from calico_openstack.felix.render.nft import Family, Table, TableState
+from calico_openstack.felix.render.settings import RenderSettings
+from calico_openstack.felix.render.tables import TableWriter
+
+IP_TABLE = Table(Family.IP, "calico")
+IP6_TABLE = Table(Family.IP6, "calico")
+ARP_TABLE = Table(Family.ARP, "calico-arp")
+TABLES = (IP_TABLE, IP6_TABLE, ARP_TABLE)
+"""The tables that belong to Felix. The names are upstream's: what else is in them goes."""
+
+
+class Renderer:
+    """Keeps ``desired`` in step with a `HostState`.
+
+    The first delta contains everything that does not depend on endpoints as well.
+    """
+
+    def __init__(self, settings: RenderSettings, state: HostState) -> None:
+        self.desired = DesiredDataplane()
+        self._writers: dict[Table, TableWriter] = {}
+        for table in TABLES:
+            self.desired.ruleset[table] = TableState()
+            self._writers[table] = TableWriter(self.desired.ruleset[table])
+        self._families = [FamilyRenderer(4, self._writers[IP_TABLE], settings, state)]
+        if settings.ipv6:
+            self._families.append(FamilyRenderer(6, self._writers[IP6_TABLE], settings, state))
+        layout.write_arp_layout(self._writers[ARP_TABLE])
+        self._network = NetworkRenderer(self.desired, self._writers[ARP_TABLE], settings, state)
+        self.desired.globals = _global_parameters(settings)
+        self._unreported_globals = set(self.desired.globals)
+
+    def apply(self, changed: HostDelta) -> DataplaneDelta:
+        """Bring ``desired`` up to date with the state, given what changed in it."""
+        delta = DataplaneDelta(globals=self._unreported_globals)
+        self._unreported_globals = set()
+        for family in self._families:
+            family.apply(changed)
+        self._network.apply(changed.endpoints, delta)
+        for table, writer in self._writers.items():
+            if written := writer.take_delta():
+                delta.tables[table] = written
+        return delta
+
+
+def _global_parameters(settings: RenderSettings) -> dict[str, str]:
+    """Return the host's own kernel parameters (specification section 3.12)."""
+    parameters = {"net/netfilter/nf_conntrack_acct": "1"}
+    if settings.ip_forwarding:
+        parameters["net/ipv4/ip_forward"] = "1"
+        if settings.ipv6:
+            parameters["net/ipv6/conf/all/forwarding"] = "1"
+    return parameters

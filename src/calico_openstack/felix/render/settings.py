@@ -1,0 +1,63 @@
+"""The parameters that decide what is rendered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from ipaddress import IPv4Address, IPv6Address
+
+_LOOPBACK = IPv4Address("127.0.0.1")
+
+
+class HostAction(Enum):
+    """What becomes of packets from a workload to its host that its egress policy allows.
+
+    RETURN leaves them to the host's own rules, which see them anyway, as they see what ACCEPT
+    passes: in nftables both are the same.
+    """
+
+    DROP = "DROP"
+    ACCEPT = "ACCEPT"
+    RETURN = "RETURN"
+
+
+class DenyAction(Enum):
+    """How packets are denied: silently, or with an ICMP error to the sender."""
+
+    DROP = "DROP"
+    REJECT = "REJECT"
+
+
+@dataclass(frozen=True, slots=True)
+class RenderSettings:
+    """Parameters by the names of the specification (section 5) in snake case.
+
+    *openstack*: the allowances of section 3.11. *metadata_address* None: no metadata service.
+    *mark_mask*: the packet mark bits that belong to Felix; the lowest one is used, and only where a
+    policy has Pass rules. *route_protocol* is an rtnetlink protocol number.
+    """
+
+    interface_prefixes: tuple[str, ...] = ("tap",)
+    openstack: bool = True
+    metadata_address: IPv4Address | None = _LOOPBACK
+    metadata_port: int = 8775
+    endpoint_to_host_action: HostAction = HostAction.DROP
+    deny_action: DenyAction = DenyAction.DROP
+    mark_mask: int = 0xFFFF0000
+    log_prefix: str = "calico-packet"
+    drop_invalid: bool = True
+    vxlan_port: int = 4789
+    allow_vxlan_from_workloads: bool = False
+    allow_ipip_from_workloads: bool = False
+    ipv6: bool = True
+    ip_forwarding: bool = True
+    route_protocol: int = 3
+    ipv4_route_priority: int = 1024
+    ipv6_route_priority: int = 1024
+    ipv4_route_source: IPv4Address | None = None
+    ipv6_route_source: IPv6Address | None = None
+
+    @property
+    def pass_mark(self) -> int:
+        """The mark bit that says "leave this tier"."""
+        return self.mark_mask & -self.mark_mask
