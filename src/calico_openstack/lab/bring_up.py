@@ -38,8 +38,10 @@ API_TIMEOUT = 120.0
 AGENTS_TIMEOUT = 120.0
 
 
-def up(lab: Lab, hosts: int, progress: Progress) -> bool:
+def up(lab: Lab, hosts: int, progress: Progress, *, owner: int | None = None) -> bool:
     """Build the lab and start everything in it; False when it was there already.
+
+    With `owner`, the lab is removed when the process of this id ends.
 
     What an interrupted attempt left is removed first. A complete lab is left alone, but for a
     dead supervisor, which is started again and takes over what runs.
@@ -54,23 +56,23 @@ def up(lab: Lab, hosts: int, progress: Progress) -> bool:
             )
         if not supervisor(lab).is_running():
             with progress.step("supervisor, which takes over what runs"):
-                _start_supervisor(lab)
+                _start_supervisor(lab, owner)
         return False
     if leftovers(lab):
         with progress.step("removing what an earlier attempt left"):
             down(lab)
-    _build(lab, topology, progress)
+    _build(lab, topology, progress, owner)
     return True
 
 
-def _build(lab: Lab, topology: Topology, progress: Progress) -> None:
+def _build(lab: Lab, topology: Topology, progress: Progress, owner: int | None) -> None:
     for folder in (lab.run, lab.logs, lab.workloads):
         folder.mkdir(parents=True, exist_ok=True)
     remember(lab, Description(hosts=len(topology.compute)))
     with progress.step(f"network: {len(topology.hosts)} hosts in namespaces"):
         _build_network(lab, topology)
     with progress.step("supervisor"):
-        _start_supervisor(lab)
+        _start_supervisor(lab, owner)
     control = supervisor(lab)
     control.add(etcd_server.process(lab, topology))
     neutron = neutron_server.settings(lab, topology)
@@ -126,8 +128,9 @@ def _services(lab: Lab, topology: Topology, neutron: NeutronSettings) -> Iterato
         yield from compute.processes(lab, host)
 
 
-def _start_supervisor(lab: Lab) -> None:
-    command = [sys.executable, "-m", "calico_openstack.lab.supervisor", str(lab.run)]
+def _start_supervisor(lab: Lab, owner: int | None) -> None:
+    program = [sys.executable, "-m", "calico_openstack.lab.supervisor"]
+    command = [*program, lab.name, str(lab.state), *([str(owner)] if owner else [])]
     log = lab.log_file("supervisor")
     spawn(inside(lab.namespace("controller"), command), log=log)
     wait_until(

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 # Loaded in this order; those that the kernel has built in are not there and are left out.
 MODULES = (
-    "virtio",
     "virtio_ring",
+    "virtio",
     "virtio_pci_legacy_dev",
     "virtio_pci_modern_dev",
     "virtio_pci",

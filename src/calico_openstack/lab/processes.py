@@ -38,6 +38,14 @@ class Identity(msgspec.Struct, frozen=True):
     started: int
 
 
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """What survives the supervisor: a process, whether it is wanted, and who it is."""
+
+    spec: ProcessSpec
+    wanted: bool
+    identity: Identity | None = None
+
+
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """What the supervisor tells about a process. Times are in seconds."""
 

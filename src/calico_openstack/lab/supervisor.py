@@ -15,7 +15,6 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 import msgspec
 
@@ -24,6 +23,7 @@ from calico_openstack.lab.lifecycle import Action, Lifecycle, State
 from calico_openstack.lab.processes import (
     Identity,
     ProcessSpec,
+    Record,
     Snapshot,
     identify,
     is_alive,
@@ -31,6 +31,8 @@ from calico_openstack.lab.processes import (
     send,
     spawn,
 )
+from calico_openstack.lab.settings import Lab
+from calico_openstack.lab.teardown import down
 
 LOG_LIMIT = 16 << 20
 LOG_KEPT = 4 << 20
@@ -41,12 +43,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 _FOREIGN_SETTINGS = ("CALICO_", "ETCD", "FELIX_", "OS_")
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """What survives the supervisor: a process, whether it is wanted, and who it is."""
-
-    spec: ProcessSpec
-    wanted: bool
-    identity: Identity | None = None
+_OWNER = object()
 
 
 @dataclass
@@ -70,11 +67,15 @@ class SupervisorLoop:
         self._selector.register(self._listener, selectors.EVENT_READ, None)
         self._next_housekeeping = 0.0
 
-    def run(self) -> NoReturn:
-        """Supervise for ever."""
+    def run(self, owner: int | None = None) -> None:
+        """Supervise for ever, or until the process with the id `owner` ends."""
         self._adopt()
+        if owner is not None:
+            self._selector.register(os.pidfd_open(owner), selectors.EVENT_READ, _OWNER)
         while True:
             for key, _ in self._selector.select(self._patience()):
+                if key.data is _OWNER:
+                    return
                 if key.data is None:
                     self._serve()
                 else:
@@ -294,13 +295,20 @@ def _say(text: str) -> None:
 
 
 def main() -> None:
-    """Entry point: `python -m calico_openstack.lab.supervisor RUN_FOLDER`."""
+    """Entry point: `python -m calico_openstack.lab.supervisor LAB_NAME STATE_FOLDER [OWNER]`.
+
+    When the process with the id OWNER ends, the lab is removed: a lab that a test made does not
+    outlive it.
+    """
     for name in [name for name in os.environ if name.startswith(_FOREIGN_SETTINGS)]:
         del os.environ[name]
     # Daemons that the agents leave behind become our children, not those of process 1, which
     # in a container may be one that never reaps.
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    SupervisorLoop(Path(sys.argv[1])).run()
+    lab = Lab(sys.argv[1], Path(sys.argv[2]))
+    owner = int(sys.argv[3]) if len(sys.argv) > 3 else None
+    SupervisorLoop(lab.run).run(owner)
+    down(lab)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,8 @@ import msgspec
 
 from calico_openstack.lab import namespaces
 from calico_openstack.lab.cloud import CloudError
-from calico_openstack.lab.processes import kill_group
+from calico_openstack.lab.processes import Record, kill_group
 from calico_openstack.lab.settings import Lab
-from calico_openstack.lab.supervisor import Record
 
 
 def down(lab: Lab) -> int:
