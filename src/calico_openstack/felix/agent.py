@@ -1,0 +1,319 @@
+"""Felix's core loop: everything that came up becomes one pass from etcd to the kernel.
+
+A pass decodes what etcd delivered, calculates, renders, programs the kernel, ends flows that lost
+their permission, and tells the status reporter what changed. All of it happens in the main thread;
+other threads only bring events or carry statuses away.
+
+Nothing is written to the kernel before the snapshot of etcd is complete; the interfaces were listed
+when the dataplane was made. Until then, and whenever Felix does not run, the kernel keeps working
+with what it has.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from calico_openstack.agent.backoff import Backoff
+from calico_openstack.agent.health import Health
+from calico_openstack.agent.log import fields
+from calico_openstack.agent.mainloop import MainLoop, Timer
+from calico_openstack.datamodel.keys import ResourceKey
+from calico_openstack.etcd import Batch
+from calico_openstack.felix import metrics as felix_metrics
+from calico_openstack.felix.calc import HostCalculation, HostDelta, Withdrawal
+from calico_openstack.felix.flows import end_flows
+from calico_openstack.felix.inputs import Inputs
+from calico_openstack.felix.kernel.dataplane import Dataplane
+from calico_openstack.felix.metrics import FelixMetrics
+from calico_openstack.felix.parameters import ParameterWatch
+from calico_openstack.felix.render import Renderer
+from calico_openstack.felix.render.dataplane import DataplaneDelta
+from calico_openstack.felix.reporting import StatusReporter, status_key
+
+_log = logging.getLogger(__name__)
+
+RESTART: Final = 129
+_FIRST_RETRY, _LONGEST_RETRY = 0.1, 10.0
+_MAX_WITHDRAWALS: Final = 100
+
+CALCULATION: Final = "CalculationGraph"
+DATAPLANE: Final = "InternalDataplaneMainLoop"
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSettings:
+    """Settings of the loop itself; seconds.
+
+    *audit_interval* is how often everything is read back from the kernel and repaired, 0 for
+    never.
+    """
+
+    host: str
+    region: str
+    audit_interval: float = 90.0
+
+
+class FelixAgent:
+    """Owns the loop and the state; made, run once, and thrown away."""
+
+    def __init__(
+        self,
+        settings: AgentSettings,
+        *,
+        calculation: HostCalculation,
+        renderer: Renderer,
+        dataplane: Dataplane,
+        parameters: ParameterWatch,
+        reporter: StatusReporter,
+        health: Health,
+        metrics: FelixMetrics,
+        started_at: float,
+    ) -> None:
+        self.loop: MainLoop[Batch] = MainLoop(self._pass)
+        self._settings = settings
+        self._calculation = calculation
+        self._renderer = renderer
+        self._dataplane = dataplane
+        self._parameters = parameters
+        self._reporter = reporter
+        self._health = health
+        self._metrics = metrics
+        self._started_at = started_at
+        self._inputs = Inputs()
+        self._in_sync = False
+        self._complete = False  # the kernel was programmed once
+        self._apply_due = False
+        self._retry: Timer | None = None
+        self._deadline: Timer | None = None
+        self._backoff = Backoff(_FIRST_RETRY, _LONGEST_RETRY)
+        self._withdrawals: list[Withdrawal] = []
+        # The endpoint that each interface belongs to, and the status key of each endpoint.
+        self._endpoint_of: dict[str, ResourceKey] = {}
+        self._interface_of: dict[ResourceKey, str] = {}
+        self._refused: dict[ResourceKey, str] = {}
+        self._failures: frozenset[str] = frozenset()
+        self._unreported: dict[str, str | None] = {}
+
+    def run(self) -> int:
+        """Run until stopped; return the exit code."""
+        for descriptor in self._dataplane.filenos():
+            self.loop.add_reader(descriptor, self._kernel_changed)
+        if self._settings.audit_interval:
+            self.loop.every(self._settings.audit_interval, self._audit)
+        gc.disable()  # the snapshot makes many objects and no garbage
+        return self.loop.run()
+
+    # --- what wakes the loop ------------------------------------------------------------------
+
+    def _kernel_changed(self) -> None:
+        names = self._dataplane.read_notifications(time.monotonic())
+        if names & self._endpoint_of.keys() or self._dataplane.needs_apply:
+            self._apply_due = True
+
+    def _audit(self) -> None:
+        self._dataplane.audit(time.monotonic())
+        self._apply_due = True
+
+    def _retry_now(self) -> None:
+        self._retry = None
+        self._apply_due = True
+
+    def _deadline_now(self) -> None:
+        self._deadline = None
+        self._apply_due = True
+
+    # --- the pass -----------------------------------------------------------------------------
+
+    def _pass(self, batches: Sequence[Batch]) -> None:
+        if batches:
+            self._take(batches)
+            if self._in_sync and (reason := self._parameters.reason_to_restart()):
+                _log.warning("Restarting", extra=fields(reason=reason))
+                self.loop.stop(RESTART)
+                return
+            overrides = dict(self._parameters.settings.health_timeout_overrides)
+            self._health.override_timeouts(overrides)
+        if self._in_sync:
+            delta = self._calculate()
+            changed = self._renderer.apply(delta)
+            self._note_endpoints(delta)
+            self._withdrawals.extend(delta.withdrawals)
+            if changed or self._apply_due or not self._complete:
+                self._program(changed, delta)
+            self._report_refusals()
+        self._health.report(CALCULATION, ready=self._in_sync)
+        self._health.report(DATAPLANE, ready=self._complete)
+
+    def _take(self, batches: Sequence[Batch]) -> None:
+        began = time.monotonic()
+        count = 0
+        for batch in batches:
+            count += len(batch.updates)
+            for update in batch.updates:
+                decoded = self._inputs.decode(update)
+                if decoded is None:
+                    continue
+                key, resource = decoded
+                self._metrics.updates.labels(key.kind).inc()
+                if not self._parameters.update(key, resource):
+                    self._calculation.update(key, resource)
+        self._metrics.batch_size.observe(count)
+        self._metrics.update_time.observe(time.monotonic() - began)
+        self._metrics.invalid_objects.set(len(self._inputs.invalid))
+        last = batches[-1]
+        if last.in_sync and not self._in_sync:
+            self._in_sync = True
+            _log.info("The snapshot of etcd is complete", extra=fields(keys=count))
+        state = felix_metrics.RESYNC_IN_PROGRESS
+        if not last.connected:
+            state = felix_metrics.WAIT_FOR_DATASTORE
+        elif last.in_sync:
+            state = felix_metrics.IN_SYNC
+        self._metrics.resync_state.set(state)
+
+    def _calculate(self) -> HostDelta:
+        delta = self._calculation.flush()
+        state = self._calculation.state
+        self._metrics.local_endpoints.set(len(state.endpoints))
+        self._metrics.local_policies.set(len(state.blocks))
+        self._metrics.local_selectors.set(len(state.sets))
+        return delta
+
+    def _note_endpoints(self, delta: HostDelta) -> None:
+        """Keep track of whose interface is whose, and of endpoints that are gone."""
+        endpoints = self._calculation.state.endpoints
+        for key in delta.endpoints:
+            interface = self._interface_of.pop(key, None)
+            if interface is not None and self._endpoint_of.get(interface) == key:
+                del self._endpoint_of[interface]
+        for key in delta.endpoints:
+            endpoint = endpoints.get(key)
+            if endpoint is not None:
+                self._interface_of[key] = endpoint.interface
+                self._endpoint_of[endpoint.interface] = key
+
+    def _program(self, changed: DataplaneDelta, delta: HostDelta) -> None:
+        now = time.monotonic()
+        self._apply_due = False
+        different = self._dataplane.apply(self._renderer.desired, changed, now)
+        self._end_flows()
+        self._metrics.apply_time.observe(time.monotonic() - now)
+        self._metrics.kernel_writes.set(self._dataplane.writes)
+        self._note_failures()
+        self._schedule(now)
+        if not self._complete:
+            self._first_time()
+        else:
+            keys = {self._endpoint_of[name] for name in different if name in self._endpoint_of}
+            self._report(keys | delta.endpoints)
+
+    def _first_time(self) -> None:
+        self._complete = True
+        took = time.monotonic() - self._started_at
+        self._metrics.initial_resync_time.set(took)
+        _log.info(
+            "The kernel is programmed",
+            extra=fields(
+                seconds=f"{took:.3f}",
+                endpoints=len(self._interface_of),
+                writes=self._dataplane.writes,
+                problems=len(self._failures),
+            ),
+        )
+        statuses = {}
+        for key in self._interface_of:
+            path = self._status_key(key)
+            if path is not None:
+                statuses[path] = self._status_of(key)
+        self._reporter.begin(statuses)
+        # What is there now stays for long: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+        gc.enable()
+
+    def _schedule(self, now: float) -> None:
+        """Arrange the next apply where something is left to do."""
+        if self._dataplane.needs_apply:
+            self._metrics.apply_failures.inc()
+            if self._retry is None:
+                self._retry = self.loop.after(self._backoff.next_pause(), self._retry_now)
+        else:
+            self._backoff.reset()
+            if self._retry is not None:
+                self._retry.cancel()
+                self._retry = None
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        deadline = self._dataplane.next_deadline()
+        if deadline is not None:
+            self._deadline = self.loop.after(max(0.0, deadline - now), self._deadline_now)
+
+    def _note_failures(self) -> None:
+        """Say once what cannot be programmed, and once when it can."""
+        failures = frozenset(self._dataplane.failures)
+        for failure in sorted(failures - self._failures):
+            _log.error("Cannot be programmed", extra=fields(reason=failure))
+        for failure in sorted(self._failures - failures):
+            _log.info("No longer a problem", extra=fields(reason=failure))
+        self._failures = failures
+        self._metrics.problems.set(len(failures))
+
+    def _end_flows(self) -> None:
+        if not self._withdrawals:
+            return
+        addresses = (a for i in self._dataplane.interfaces.values() for a in i.addresses)
+        own = frozenset(address.packed for address in addresses)
+        try:
+            ended = end_flows(
+                self._dataplane.conntrack, self._withdrawals, own, self._calculation.judge
+            )
+        except OSError as error:
+            _log.error("Could not end flows that lost their permission: %s", error)
+            self._apply_due = True
+            if self._retry is None:
+                self._retry = self.loop.after(self._backoff.next_pause(), self._retry_now)
+        else:
+            if ended:
+                self._metrics.flows_ended.inc(ended)
+                _log.info("Ended flows that lost their permission", extra=fields(count=ended))
+            if not self._dataplane.needs_apply:
+                self._withdrawals.clear()
+        if len(self._withdrawals) > _MAX_WITHDRAWALS:
+            local = frozenset[bytes]().union(*(each.local for each in self._withdrawals))
+            self._withdrawals = [Withdrawal(local)]
+
+    # --- status -------------------------------------------------------------------------------
+
+    def _status_key(self, key: ResourceKey) -> str | None:
+        return status_key(self._settings.region, self._settings.host, key)
+
+    def _status_of(self, key: ResourceKey) -> str:
+        return "up" if self._dataplane.status(self._interface_of[key]).working else "down"
+
+    def _report(self, keys: Iterable[ResourceKey]) -> None:
+        changes = {}
+        for key in keys:
+            path = self._status_key(key)
+            if path is not None:
+                changes[path] = self._status_of(key) if key in self._interface_of else None
+        if changes:
+            self._reporter.update(changes)
+        self._metrics.status_pending.set(self._reporter.pending)
+
+    def _report_refusals(self) -> None:
+        """Say once why an endpoint of this host is not programmed."""
+        problems = self._calculation.state.problems
+        if problems == self._refused:
+            return
+        for key, reason in problems.items():
+            if self._refused.get(key) != reason:
+                extra = fields(key=key.path, reason=reason)
+                _log.warning("An endpoint of this host is not programmed", extra=extra)
+        self._refused = dict(problems)
+        self._metrics.refused_endpoints.set(len(problems))

@@ -1,0 +1,210 @@
+"""The calico-felix command: put everything together, run, and say by the exit code why it ended.
+
+0: asked to end. 129: start again at once, with other settings. 1: a failure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final, NoReturn
+
+from calico_openstack.agent import log
+from calico_openstack.agent import metrics as agent_metrics
+from calico_openstack.agent.configuration import (
+    ConfigurationError,
+    LocalSettings,
+    etcd_config,
+    host_name,
+)
+from calico_openstack.agent.health import Health, HealthServer
+from calico_openstack.datamodel.endpoints import GlobalNetworkSet, NetworkSet, WorkloadEndpoint
+from calico_openstack.datamodel.keys import prefix_of
+from calico_openstack.datamodel.policies import GlobalNetworkPolicy, NetworkPolicy, Profile, Tier
+from calico_openstack.etcd import EtcdClient, SnapshotWatch
+from calico_openstack.felix.agent import (
+    CALCULATION,
+    DATAPLANE,
+    RESTART,
+    AgentSettings,
+    FelixAgent,
+)
+from calico_openstack.felix.calc import HostCalculation
+from calico_openstack.felix.config import FelixSettings
+from calico_openstack.felix.derivation import (
+    audit_interval,
+    calculation_settings,
+    render_settings,
+    reporting_settings,
+    route_ownership,
+)
+from calico_openstack.felix.kernel.dataplane import Dataplane
+from calico_openstack.felix.metrics import FelixMetrics
+from calico_openstack.felix.parameters import ParameterSources, ParameterWatch
+from calico_openstack.felix.render import TABLES, Renderer
+from calico_openstack.felix.reporting import StatusReporter
+from calico_openstack.felix.startup import UnusableConfiguration, wait_for_settings
+
+_log = logging.getLogger(__name__)
+
+PROGRAM: Final = "calico-felix"
+CONFIG_FILE: Final = "/etc/calico/felix.cfg"
+STARTUP: Final = "FelixStartup"
+# A sign of life that cannot be written soon is better written anew than late.
+_STATUS_TIMEOUT: Final = 5.0
+
+# In the order in which they are listed: policy first, so that endpoints meet what selects them.
+_KINDS: Final = (
+    Tier.KIND,
+    Profile.KIND,
+    GlobalNetworkPolicy.KIND,
+    NetworkPolicy.KIND,
+    GlobalNetworkSet.KIND,
+    NetworkSet.KIND,
+    WorkloadEndpoint.KIND,
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run Felix; return the exit code."""
+    started_at = time.monotonic()
+    options = _parser().parse_args(arguments)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _end)
+    try:
+        local = LocalSettings.load(Path(options.config_file), "FELIX_")
+        _log_early(local)
+        config = etcd_config(local)
+        host = host_name(local, "FelixHostname")
+        health = Health()
+        with EtcdClient(config) as client:
+            health.register(STARTUP)
+            health.report(STARTUP)
+            server = _early_health_server(health, local, host)
+            sources, settings = wait_for_settings(client, lambda: ParameterSources(local, host))
+            _log_fully(settings)
+            _log.info("Starting", extra=log.fields(version=version("calico-openstack"), host=host))
+            if server is None and settings.health_enabled:
+                server = HealthServer(health, settings.health_host, settings.health_port)
+            return _run(client, sources, settings, health, started_at)
+    except (ConfigurationError, UnusableConfiguration, OSError, ValueError) as error:
+        # Configuration and the addresses and files that it names; everything else is a bug.
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        _log.critical("Cannot start: %s", error)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM, description="Programs this host's kernel from the cluster's state in etcd."
+    )
+    parser.add_argument(
+        "-c", "--config-file", default=CONFIG_FILE, help="INI file (default: %(default)s)"
+    )
+    parser.add_argument("--version", action="version", version=version("calico-openstack"))
+    return parser
+
+
+def _end(number: int, _frame: object) -> NoReturn:
+    """End while there is no loop yet."""
+    sys.exit(0)
+
+
+def _log_early(local: LocalSettings) -> None:
+    severity = local.text("EarlyLogSeverityScreen") or local.text("LogSeverityScreen", "INFO")
+    log.configure(PROGRAM, log.LogSettings(screen=severity, file="NONE"))
+
+
+def _log_fully(settings: FelixSettings) -> None:
+    log.configure(
+        PROGRAM,
+        log.LogSettings(
+            screen=settings.log_severity_screen,
+            file=settings.log_severity_file,
+            file_path=settings.log_file_path,
+            system=settings.log_severity_sys,
+        ),
+    )
+
+
+def _early_health_server(health: Health, local: LocalSettings, host: str) -> HealthServer | None:
+    """Serve health while waiting for the datastore, where this host's own settings ask for it."""
+    settings = ParameterSources(local, host).resolution().settings
+    if not settings.health_enabled:
+        return None
+    return HealthServer(health, settings.health_host, settings.health_port)
+
+
+def _run(
+    client: EtcdClient,
+    sources: ParameterSources,
+    settings: FelixSettings,
+    health: Health,
+    started_at: float,
+) -> int:
+    metrics = FelixMetrics(
+        settings.felix_hostname, process=settings.prometheus_process_metrics_enabled
+    )
+    if settings.prometheus_metrics_enabled:
+        _serve_metrics(metrics, settings)
+    health.register(CALCULATION, timeout=30.0)
+    health.register(DATAPLANE, timeout=settings.dataplane_watchdog_timeout)
+    health.override_timeouts(dict(settings.health_timeout_overrides))
+    health.unregister(STARTUP)
+    reporter = StatusReporter(
+        EtcdClient(replace(client.config, timeout=_STATUS_TIMEOUT)),
+        reporting_settings(settings),
+        lambda: health.liveness().good,
+        started_at=started_at,
+    )
+    calculation = HostCalculation(settings.felix_hostname, calculation_settings(settings))
+    agent = FelixAgent(
+        AgentSettings(
+            host=settings.felix_hostname,
+            region=settings.region_string,
+            audit_interval=audit_interval(settings),
+        ),
+        calculation=calculation,
+        renderer=Renderer(render_settings(settings), calculation.state),
+        dataplane=Dataplane(TABLES, route_ownership(settings), time.monotonic()),
+        parameters=ParameterWatch(sources, settings),
+        reporter=reporter,
+        health=health,
+        metrics=metrics,
+        started_at=started_at,
+    )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        agent.loop.on_signal(number, agent.loop.stop)
+    agent.loop.on_signal(signal.SIGHUP, lambda: agent.loop.stop(RESTART))
+    prefixes = [*sources.prefixes(), *map(prefix_of, _KINDS)]
+    watch = SnapshotWatch(client, prefixes, agent.loop.post)
+    metrics.resyncs_started.inc()
+    watch.start()
+    reporter.start()
+    try:
+        return agent.run()
+    finally:
+        watch.stop()
+        reporter.stop()
+
+
+def _serve_metrics(metrics: FelixMetrics, settings: FelixSettings) -> None:
+    agent_metrics.serve(
+        metrics.registry,
+        settings.prometheus_metrics_host,
+        settings.prometheus_metrics_port,
+        cert_file=settings.prometheus_metrics_cert_file,
+        key_file=settings.prometheus_metrics_key_file,
+        client_ca_file=settings.prometheus_metrics_ca_file,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,122 @@
+"""The parameters that come from the datastore, and whether a change of them needs a restart.
+
+Pure bookkeeping: values come in as resources, the meaning of the layers is in `felix.config`.
+"""
+
+from __future__ import annotations
+
+from calico_openstack.agent.configuration import LocalSettings
+from calico_openstack.datamodel.configuration import (
+    GLOBAL_CONFIGURATION_NAME,
+    ClusterInformation,
+    FelixConfiguration,
+)
+from calico_openstack.datamodel.invalid import Invalid
+from calico_openstack.datamodel.keys import ResourceKey, prefix_of
+from calico_openstack.datamodel.nodes import Node
+from calico_openstack.datamodel.resource import Resource
+from calico_openstack.felix.config import (
+    FelixSettings,
+    Resolution,
+    Sources,
+    resolve,
+    restart_needed,
+)
+
+
+class ParameterSources:
+    """All that settings are made from, as known now.
+
+    *host* is this host's name. An invalid resource is as good as none.
+    """
+
+    def __init__(self, local: LocalSettings, host: str) -> None:
+        self.host = host
+        self._local = local
+        self._cluster_information: ClusterInformation | None = None
+        self._configurations: dict[str, FelixConfiguration] = {}
+        self._node: Node | None = None
+
+    def prefixes(self) -> tuple[str, ...]:
+        """Return the prefixes of the keys that are needed; that of the node may catch others."""
+        return (
+            prefix_of(ClusterInformation.KIND) + GLOBAL_CONFIGURATION_NAME,
+            prefix_of(FelixConfiguration.KIND),
+            prefix_of(Node.KIND) + self.host,
+        )
+
+    def update(self, key: ResourceKey, value: Resource | Invalid | None) -> bool:
+        """Take up the present value of a key; return whether it is one that matters here."""
+        match key.kind:
+            case ClusterInformation.KIND:
+                if key.name == GLOBAL_CONFIGURATION_NAME:
+                    usable = isinstance(value, ClusterInformation)
+                    self._cluster_information = value if usable else None  # type: ignore[assignment]
+            case FelixConfiguration.KIND:
+                if isinstance(value, FelixConfiguration):
+                    self._configurations[key.name] = value
+                else:
+                    self._configurations.pop(key.name, None)
+            case Node.KIND:
+                if key.name == self.host:
+                    self._node = value if isinstance(value, Node) else None
+            case _:
+                return False
+        return True
+
+    @property
+    def datastore_ready(self) -> bool:
+        """Whether the cluster's owner says that the datastore is to be used."""
+        information = self._cluster_information
+        return information is not None and information.spec.datastore_ready is True
+
+    def resolution(self) -> Resolution:
+        """Return the settings that follow."""
+        return resolve(
+            Sources(
+                host=self.host,
+                file=self._local.file,
+                environment=self._local.environment,
+                configurations=tuple(self._configurations.values()),
+                cluster_information=self._cluster_information,
+                node=self._node,
+            )
+        )
+
+
+class ParameterWatch:
+    """Compares the settings that would apply now with those that this process runs with."""
+
+    def __init__(self, sources: ParameterSources, running: FelixSettings) -> None:
+        self._sources = sources
+        self._running = running
+        self._changed = False
+
+    @property
+    def settings(self) -> FelixSettings:
+        """What runs now, with those parameters updated that take effect at once."""
+        return self._running
+
+    def update(self, key: ResourceKey, value: Resource | Invalid | None) -> bool:
+        """Take up the present value of a key; return whether it is about parameters."""
+        concerned = self._sources.update(key, value)
+        self._changed = self._changed or concerned
+        return concerned
+
+    def reason_to_restart(self) -> str:
+        """Return why this process has to start anew, "" if it may go on."""
+        if not self._changed:
+            return ""
+        self._changed = False
+        if not self._sources.datastore_ready:
+            return "the datastore is no longer declared ready"
+        resolution = self._sources.resolution()
+        if resolution.errors:
+            return f"the configuration became unusable: {resolution.errors[0]}"
+        names = restart_needed(self._running, resolution.settings)
+        if names:
+            return f"changed parameters: {', '.join(names)}"
+        if self._running.openstack != resolution.settings.openstack:
+            return "the type of the cluster changed"
+        self._running = resolution.settings
+        return ""

@@ -1,0 +1,71 @@
+"""Waiting for the datastore to be ready, and for settings that can be used."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Final
+
+from calico_openstack.datamodel.codec import decode_at
+from calico_openstack.datamodel.keys import ResourceKey, parse_key
+from calico_openstack.datamodel.resource import Resource
+from calico_openstack.etcd import EtcdClient, EtcdError
+from calico_openstack.felix.config import FelixSettings, Resolution
+from calico_openstack.felix.parameters import ParameterSources
+
+_log = logging.getLogger(__name__)
+
+PAUSE: Final = 1.0
+
+
+class UnusableConfiguration(Exception):  # noqa: N818
+    """Settings with errors that must not be guessed around; the text names them all."""
+
+
+def load(client: EtcdClient, sources: ParameterSources) -> None:
+    """Read everything that settings are made from into *sources*; raises EtcdError."""
+    for prefix in sources.prefixes():
+        for kv in client.get_prefix(prefix).kvs:
+            key = parse_key(kv.key)
+            if isinstance(key, ResourceKey):
+                value = decode_at(kv.key, key, kv.value)
+                sources.update(key, value if isinstance(value, Resource) else None)
+
+
+def wait_for_settings(
+    client: EtcdClient,
+    make_sources: Callable[[], ParameterSources],
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+) -> tuple[ParameterSources, FelixSettings]:
+    """Try once a second until the datastore is there and declared ready; return what it says.
+
+    Raises UnusableConfiguration.
+    """
+    said = ""
+    while True:
+        sources = make_sources()
+        try:
+            load(client, sources)
+        except EtcdError as error:
+            reason = str(error)
+        else:
+            if sources.datastore_ready:
+                return sources, usable(sources.resolution())
+            reason = "ClusterInformation does not declare the datastore ready"
+        if reason != said:
+            _log.warning("Waiting for the datastore: %s", reason)
+            said = reason
+        sleep(PAUSE)
+
+
+def usable(resolution: Resolution) -> FelixSettings:
+    """Return the settings of a resolution without errors; raises UnusableConfiguration."""
+    for finding in resolution.notices:
+        _log.info("%s", finding)
+    for finding in resolution.warnings:
+        _log.warning("%s", finding)
+    if resolution.errors:
+        raise UnusableConfiguration("; ".join(map(str, resolution.errors)))
+    return resolution.settings
