@@ -80,7 +80,8 @@ class ClusterGenerator:
     def cluster(self) -> dict[ResourceKey, Value]:
         """Draw a cluster that has at least some endpoints and policies in it."""
         parts = [self.endpoint() for _ in range(self.random.randint(2, 8))]
-        parts += [self.policy() for _ in range(self.random.randint(1, 6))]
+        parts += [self.policy() for _ in range(self.random.randint(0, 6))]
+        parts += [self.profile() for _ in range(self.random.randint(0, 4))]
         parts += [self.resource() for _ in range(self.random.randint(0, 6))]
         return dict(parts)
 
@@ -112,7 +113,7 @@ class ClusterGenerator:
             interface_name=f"tap{self.random.randint(0, 5)}",
             mac="fa:16:3e:00:00:01",
             ip_networks=self._some(ADDRESSES_4 + ADDRESSES_6, 3),
-            profiles=self._some(("p1", "p2"), 2),
+            profiles=self._some(("p1", "p2", "projectcalico-default-allow"), 2),
             ports=tuple(self._port() for _ in range(self.random.randint(0, 2))),
         )
         metadata = Metadata(name=name, namespace=namespace, labels=labels)
@@ -141,7 +142,7 @@ class ClusterGenerator:
             selector = self._choice(("", "", "all()", "x == 'y'"))
             spec = GlobalNetworkPolicySpec(**common, namespace_selector=selector)
             value = GlobalNetworkPolicy(metadata=Metadata(name=name), spec=spec)
-        if self._once_in(10):
+        if self._once_in(15):
             reasons = (Reason("spec", "made invalid"),)
             return key, Invalid(key.path, key, reasons, self._choice((value, None)))
         return key, value
@@ -150,7 +151,8 @@ class ClusterGenerator:
         """Draw a tier."""
         name = self._choice(("default", "t1", "t2"))
         spec = TierSpec(
-            order=self._choice((None, 1.0, 2.0)), default_action=self._choice(("", "Deny", "Pass"))
+            order=self._choice((None, 1.0, 2.0)),
+            default_action=self._choice(("", "Deny", "Pass", "Pass")),
         )
         return ResourceKey("Tier", name), Tier(metadata=Metadata(name=name), spec=spec)
 
@@ -175,23 +177,23 @@ class ClusterGenerator:
         return ResourceKey("GlobalNetworkSet", name), GlobalNetworkSet(metadata=metadata, spec=spec)
 
     def rules(self) -> tuple[Rule, ...]:
-        """Draw up to three rules."""
-        return tuple(self.rule() for _ in range(self.random.randint(0, 3)))
+        """Draw up to four rules."""
+        return tuple(self.rule() for _ in range(self.random.randint(0, 4)))
 
     def rule(self) -> Rule:
         """Draw a rule with anything that validation admits."""
-        version = self._choice((None, 4, 6))
-        protocol = self._choice((None, "TCP", "UDP", "ICMP", "ICMPv6", 47))
+        version = self._choice((None, None, None, 4, 6))
+        protocol = self._choice((None, None, "TCP", "TCP", "UDP", "ICMP", "ICMPv6", 47))
         icmp = not_icmp = None
         if protocol in ("ICMP", "ICMPv6"):
             version = 4 if protocol == "ICMP" else 6
             icmp, not_icmp = self._icmp(), self._icmp()
         with_numbers = protocol in ("TCP", "UDP")
         return Rule(
-            action=self._choice(("Allow", "Allow", "Allow", "Deny", "Pass", "Log")),
+            action=self._choice((*("Allow",) * 5, "Deny", "Pass", "Pass", "Log")),
             ip_version=version,
             protocol=protocol,
-            not_protocol=None if protocol else self._choice((None, None, "TCP", "ICMP")),
+            not_protocol=None if protocol else self._choice((None, None, None, "TCP", "ICMP")),
             icmp=icmp,
             not_icmp=not_icmp,
             source=self._entity(version, with_numbers),
@@ -218,12 +220,12 @@ class ClusterGenerator:
         excluded = tuple(net for net in nets if not net.endswith("/0"))
         return EntityRule(
             nets=self._some(nets, 2) if self._once_in(4) else (),
-            not_nets=self._some(excluded, 2) if self._once_in(5) else (),
+            not_nets=self._some(excluded, 2) if self._once_in(8) else (),
             selector=self._choice(SELECTORS) if self._once_in(3) else "",
-            not_selector=self._choice(SELECTORS) if self._once_in(5) else "",
-            namespace_selector=self._choice(("all()", "global()")) if self._once_in(6) else "",
-            ports=self._some(ports, 3) if self._once_in(4) else (),
-            not_ports=self._some(ports, 3) if self._once_in(6) else (),
+            not_selector=self._choice(SELECTORS) if self._once_in(10) else "",
+            namespace_selector=self._choice(("all()", "global()")) if self._once_in(12) else "",
+            ports=self._some(ports, 3) if self._once_in(6) else (),
+            not_ports=self._some(ports, 3) if self._once_in(10) else (),
         )
 
     def _icmp(self) -> IcmpMatch | None:
