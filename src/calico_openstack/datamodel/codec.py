@@ -24,6 +24,7 @@ from calico_openstack.datamodel.keys import (
 from calico_openstack.datamodel.kinds import RESOURCE_TYPES
 from calico_openstack.datamodel.policies import DEFAULT_ALLOW_PROFILE_NAME, Profile
 from calico_openstack.datamodel.resource import API_VERSION, Resource
+from calico_openstack.datamodel.salvage import salvaged_policy
 from calico_openstack.datamodel.status import AgentStatus, EndpointStatus
 from calico_openstack.datamodel.validation import validate
 
@@ -62,7 +63,7 @@ def decode_at(path: str, key: Key, value: bytes) -> Value | Invalid | None:
     try:
         resource = _decode_resource(decoder, value)
     except _UNREADABLE as error:
-        return Invalid(path, key, (_reason_of(error),))
+        return Invalid(path, key, (_reason_of(error),), _salvaged(key, value))
     resource, reasons = _fitted(key, resource)
     reasons += validate(resource)
     resource = as_read(resource)
@@ -115,6 +116,15 @@ def _decode_resource(decoder: msgspec.json.Decoder[Resource], value: bytes) -> R
         members = _without_nulls(msgspec.json.decode(value))
         resource: Resource = msgspec.convert(members, decoder.type)
         return resource
+
+
+def _salvaged(key: ResourceKey, value: bytes) -> Resource | None:
+    """Return what can be read of a resource that could not be decoded, None if nothing can."""
+    try:
+        resource = salvaged_policy(key.kind, value)
+    except _UNREADABLE:
+        return None
+    return None if resource is None else as_read(_fitted(key, resource)[0])
 
 
 def _without_nulls(value: Any) -> Any:

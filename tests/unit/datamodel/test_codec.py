@@ -20,6 +20,7 @@ from calico_openstack.datamodel import (
     EndpointStatus,
     EndpointStatusKey,
     FelixStatusKey,
+    GlobalNetworkPolicy,
     HostRoute,
     Invalid,
     NetworkPolicy,
@@ -288,6 +289,25 @@ def test_an_invalid_resource_carries_what_could_be_read() -> None:
     assert isinstance(found, Invalid)
     assert isinstance(found.resource, NetworkPolicy)
     assert found.resource.spec.selector == "role == 'web'"
+
+
+@pytest.mark.parametrize("kind", ["NetworkPolicy", "GlobalNetworkPolicy"])
+def test_an_unreadable_policy_still_says_what_it_selects(kind: str) -> None:
+    document = document_of(kind)
+    document["spec"] |= {"ingress": "all", "order": "first", "tier": "t"}
+    found = read(kind, document)
+    assert isinstance(found, Invalid)
+    policy = found.resource
+    assert isinstance(policy, NetworkPolicy | GlobalNetworkPolicy)
+    assert (policy.metadata.name, policy.spec.selector) == ("example", "role == 'web'")
+    assert (policy.spec.tier, policy.spec.order, policy.spec.ingress) == ("t", None, ())
+
+
+@pytest.mark.parametrize("selector", [None, "", 5, ["a"]])
+def test_an_unreadable_policy_that_does_not_select_is_nobodys(selector: Any) -> None:
+    found = read("NetworkPolicy", {"spec": {"ingress": "all", "selector": selector}})
+    assert isinstance(found, Invalid)
+    assert found.resource is None
 
 
 def test_members_that_are_always_written() -> None:
