@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ pytestmark = needs_root
 
 NET = "11111111-aaaa-4000-8000-000000000001"
 OTHER = "22222222-bbbb-4000-8000-000000000002"
-SUBNET = {"gateway_ip": "10.65.0.1", "dns_servers": ["192.0.2.53"]}
+SUBNET: dict[str, Any] = {"gateway_ip": "10.65.0.1", "dns_servers": ["192.0.2.53"]}
 
 
 def test_a_port_waits_for_its_subnet_and_its_interface(host: Host) -> None:
@@ -62,6 +63,38 @@ def test_killed_processes_come_back_and_the_others_do_not_notice(host: Host) -> 
     eventually(lambda: host.pids(NET).get("dhcp4", pid) != pid, what="a new process")
     assert host.pids(OTHER) == other
     assert first.dhcp()["ip"] == "10.65.0.11"
+
+
+def test_a_hanging_process_is_replaced(host: Host) -> None:
+    host.put_subnet(NET, "10.65.0.0/24", **SUBNET)
+    workload = host.workload(NET, "10.65.0.11")
+    host.start_agent()
+    pid = host.wait_for(NET, "dhcp4")["dhcp4"]
+
+    os.kill(pid, signal.SIGSTOP)
+    # Asking fills its sockets; the answer comes from the next process.
+    eventually(lambda: workload.dhcp(timeout=1).get("ip") == "10.65.0.11", 40, "an answer")
+    assert host.pids(NET)["dhcp4"] != pid
+
+
+def test_no_answer_is_lost_while_a_process_is_replaced(host: Host) -> None:
+    host.put_subnet(NET, "10.65.0.0/24", **SUBNET)
+    workload = host.workload(NET, "10.65.0.11")
+    host.start_agent()
+    seen = {host.wait_for(NET, "dhcp4")["dhcp4"]}
+    client = workload.dhcp_client()
+    eventually(lambda: client.told.get("ip") == "10.65.0.11", what="lease")
+
+    for number in range(5):
+        other = host.workload(NET, f"10.65.0.{20 + number}")
+        # One request falls before the change, one after, and some into it.
+        for _ in range(10):
+            client.renew()
+            eventually(lambda: bool(client.told), 2, "an answer to the only request")
+        eventually(lambda o=other: o.dhcp(timeout=1).get("ip") == o.addresses[0], 15, "new port")
+        seen.add(host.pids(NET)["dhcp4"])
+    assert len(seen) == 6
+    assert client.told["event"] == "renew"
 
 
 def test_what_changed_while_the_agent_was_away_is_made_up_for(host: Host) -> None:

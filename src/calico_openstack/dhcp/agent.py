@@ -47,6 +47,8 @@ _log = logging.getLogger(__name__)
 
 _COMPONENT: Final = "dhcp-agent"
 _CHECK_INTERVAL: Final = 1.0
+# A process that leaves requests unread for as long is killed and started again.
+_PATIENCE: Final = 5.0
 # Notifications tell of changes; this finds what they did not, such as files that were tampered
 # with.
 _RESYNC_INTERVAL: Final = 60.0
@@ -94,6 +96,7 @@ class DhcpAgent:
             self._inventory.set_links(self._links.links)
             self._loop.add_reader(self._links.fileno(), self._hear)
             self._loop.every(_CHECK_INTERVAL, self._instances.check)
+            self._loop.every(_PATIENCE, self._instances.end_hanging)
             self._loop.every(_RESYNC_INTERVAL, self._look_again)
             watch.start()
             stack.callback(watch.stop)

@@ -19,7 +19,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -30,6 +30,7 @@ from calico_openstack.agent.supervision import SupervisedProcess
 from calico_openstack.dhcp.dnsmasq import Layout, Role, Service, configuration, text
 from calico_openstack.dhcp.files import FileSet, read_file, write_file
 from calico_openstack.dhcp.model import Problem
+from calico_openstack.dhcp.stalls import Activity, hangs, look
 
 _log = logging.getLogger(__name__)
 
@@ -82,6 +83,7 @@ class Instances:
         self._files = FileSet()
         self._outdated: set[ServiceKey] = set()
         self._retries: dict[ServiceKey, _Retry] = {}
+        self._activities: Mapping[int, Activity] = {}
         self._untidy = True
 
     # --- what is wanted -------------------------------------------------------------------------
@@ -136,16 +138,6 @@ class Instances:
                     # dnsmasq appends, so it goes on at the new end.
                     os.truncate(path, 0)
 
-    @property
-    def pids(self) -> dict[ServiceKey, int]:
-        """The process ids of the services that run."""
-        found = {}
-        for key, processes in self._processes.items():
-            for process in processes.values():
-                if process.pid is not None:
-                    found[key] = process.pid
-        return found
-
     # --- bringing one to the other --------------------------------------------------------------
 
     def reconcile(self) -> list[Problem]:
@@ -181,6 +173,16 @@ class Instances:
         for processes in self._processes.values():
             for process in processes.values():
                 process.check()
+
+    def end_hanging(self) -> None:
+        """Kill what has not worked since the last call, so that `check` starts it again."""
+        running = {p.pid: p for each in self._processes.values() for p in each.values()}
+        activities = look(pid for pid in running if pid is not None)
+        for pid, activity in activities.items():
+            if hangs(self._activities.get(pid), activity):
+                _log.error("A process hangs and is killed: %s", " ".join(running[pid].command))
+                running[pid].signal(signal.SIGKILL)
+        self._activities = activities
 
     def stop(self) -> None:
         """End everything, also what is wanted."""
