@@ -5,10 +5,10 @@ import sys
 
 import click
 
+from calico_openstack.agent.supervision import is_running, send_signal
 from calico_openstack.lab import log_files
 from calico_openstack.lab.cloud import CloudError, supervisor, topology_of
 from calico_openstack.lab.names import Daemon, daemon
-from calico_openstack.lab.processes import is_alive, send
 from calico_openstack.lab.progress import Progress, output
 from calico_openstack.lab.settings import Lab
 from calico_openstack.lab.waiting import wait_until
@@ -96,13 +96,13 @@ def _refuse_daemon(lab: Lab, name: str) -> None:
         )
 
 
-def _signal_daemon(owned: Daemon, number: int) -> None:
+def _signal_daemon(owned: Daemon, number: signal.Signals) -> None:
     if not owned.processes:
         raise CloudError(f"{owned.name} is not running; {owned.agent} starts it when it is needed")
     for identity in owned.processes:
-        send(identity, number)
+        send_signal(identity, number)
     wait_until(
-        lambda: not any(is_alive(identity) for identity in owned.processes),
+        lambda: not any(is_running(identity) for identity in owned.processes),
         f"the end of {owned.name}",
         timeout=STOP_TIMEOUT,
     )

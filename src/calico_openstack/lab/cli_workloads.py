@@ -1,9 +1,12 @@
 """Commands for workloads: boot, delete, exec, ping, matrix, demo."""
 
 import os
+import shutil
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_address
+from pathlib import Path
 
 import click
 from rich.text import Text
@@ -11,7 +14,6 @@ from rich.text import Text
 from calico_openstack.lab import booting, demo, machine, matrix, matrix_view
 from calico_openstack.lab.booting import Order
 from calico_openstack.lab.cloud import CloudError, topology_of
-from calico_openstack.lab.commands import CommandError, run
 from calico_openstack.lab.namespaces import inside, inside_host
 from calico_openstack.lab.progress import Progress, output
 from calico_openstack.lab.settings import Lab
@@ -58,8 +60,8 @@ def execute(lab: Lab, name: str, command: tuple[str, ...]) -> None:
     topology = topology_of(lab)
     workload = WorkloadStore(lab).find(name)
     if workload is not None and workload.machine is not None:
-        status, output = machine.execute(WorkloadStore(lab).folder(name), command)
-        click.echo(output, nl=False)
+        status, text = machine.execute(WorkloadStore(lab).folder(name), command)
+        click.echo(text, nl=False)
         sys.exit(status)
     if workload is not None:
         argv = inside_host(lab.workload_namespace(name), name, command)
@@ -112,9 +114,18 @@ def run_demo(lab: Lab) -> None:
     console.print("\nThe cloud is running. What to try next:\n")
     for number, (what, command) in enumerate(demo.SUGGESTIONS, start=1):
         console.print(Text(f" {number}. {what}"))
-        console.print(Text(f"    {command}\n", style="bold"), soft_wrap=True)
-    console.print("calico-lab status shows everything; calico-lab down removes it.", soft_wrap=True)
+        text = command.format(lab=_own_command())
+        console.print(Text(f"    {text}\n", style="bold"), soft_wrap=True)
+    own = _own_command()
+    console.print(f"{own} status shows everything; {own} down removes it.", soft_wrap=True)
     sys.exit(1 if found.differences else 0)
+
+
+def _own_command() -> str:
+    """How the user can call this command: by its name where that is found, else by its path."""
+    if shutil.which("calico-lab"):
+        return "calico-lab"
+    return os.path.relpath(Path(sys.prefix) / "bin" / "calico-lab")
 
 
 def _addresses(lab: Lab, name: str) -> list[str]:
@@ -129,19 +140,19 @@ def _ping(lab: Lab, source: str, address: str) -> tuple[bool, str]:
     workload = WorkloadStore(lab).find(source)
     command = ["ping", "-c", str(PINGS), "-W", "2", address]
     if workload is not None and workload.machine is not None:
-        status, output = machine.execute(WorkloadStore(lab).folder(source), command)
+        status, text = machine.execute(WorkloadStore(lab).folder(source), command)
     else:
         known = {host.name for host in topology_of(lab).hosts}
         if workload is None and source not in known:
             raise CloudError(f"there is no workload and no host {source!r}")
         own = lab.namespace(source) if workload is None else lab.workload_namespace(source)
-        try:
-            status, output = 0, run(inside(own, [*command, "-i", "0.2"]))
-        except CommandError as error:
-            status, output = 1, str(error)
-    lines = [line for line in output.splitlines() if "received" in line or "round-trip" in line]
-    lines += [line for line in output.splitlines() if line.startswith("rtt")]
-    return status == 0, ", ".join(lines) or output.strip()
+        done = subprocess.run(
+            inside(own, [*command, "-i", "0.2"]), capture_output=True, text=True, check=False
+        )
+        status, text = done.returncode, done.stdout + done.stderr
+    lines = [line for line in text.splitlines() if "received" in line or "round-trip" in line]
+    lines += [line for line in text.splitlines() if line.startswith("rtt")]
+    return status == 0, ", ".join(lines) or text.strip()
 
 
 def register(group: click.Group) -> None:

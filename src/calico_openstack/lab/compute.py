@@ -12,6 +12,8 @@ from calico_openstack.lab.topology import Host, Topology
 AGENTS = ("felix", "bgp", "dhcp")
 # What the agents start themselves, to outlive them: process to the agent that owns it.
 DAEMONS = {"bird": "bgp", "dnsmasq": "dhcp"}
+# Where the agents record the daemons' processes, below their run folder.
+PROCESS_FILES = {"bird": "bird.process", "dnsmasq": "dhcp/*/*.process"}
 
 _PROGRAM = {"felix": "calico-felix", "bgp": "calico-bgp-agent", "dhcp": "calico-dhcp-agent"}
 _FILE = {"felix": "felix.cfg", "bgp": "bgp-agent.cfg", "dhcp": "dhcp-agent.cfg"}
@@ -49,6 +51,7 @@ def configuration(lab: Lab, topology: Topology, host: Host) -> dict[Path, str]:
         "FelixHostname": host.name,
         "InterfacePrefix": "tap",
         "LogSeverityScreen": "INFO",
+        "LogSeveritySys": "none",
         "LogFilePath": "none",
         "EndpointReportingEnabled": "true",
     }

@@ -1,5 +1,6 @@
 """The demonstration: a network with two kinds of workloads and rules that keep them apart."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,20 +16,21 @@ IPV4 = "10.65.0.0/24"
 IPV6 = "2001:db8:65::/64"
 IPV6_MODE = "dhcpv6-stateful"
 
+# What to do and the commands for it, in which {lab} is the name of the lab's command.
 SUGGESTIONS = (
     (
         "Ping a database from a web server, and from the outside client:",
-        "calico-lab ping web1 db1 ; calico-lab ping client db1",
+        "{lab} ping web1 db1 ; {lab} ping client db1",
     ),
     (
         "Let the outside client into the databases, and see the matrix follow:",
-        "calico-lab openstack security group rule create --protocol tcp --dst-port 5432 "
-        "--remote-ip 192.0.2.0/24 db ; calico-lab matrix",
+        "{lab} openstack security group rule create --protocol tcp --dst-port 5432 "
+        "--remote-ip 192.0.2.0/24 db ; {lab} matrix",
     ),
     (
         "Kill a host's Felix and BIRD, and see that its workloads do not notice:",
-        "calico-lab kill felix@compute-1 ; calico-lab kill bird@compute-1 ; "
-        "calico-lab ping client web1 ; calico-lab status",
+        "{lab} kill felix@compute-1 ; {lab} kill bird@compute-1 ; "
+        "{lab} ping client web1 ; {lab} status",
     ),
 )
 
@@ -77,9 +79,13 @@ def create(lab: Lab, progress: Progress) -> None:
         _ensure_groups(neutron)
     hosts = [host.name for host in topology_of(lab).compute]
     present = WorkloadStore(lab).names()
-    for name, group, host in placement(hosts):
-        if name not in present:
-            boot(lab, Order(name, NETWORK, (group,), host), progress)
+    orders = [
+        Order(name, NETWORK, (group,), host)
+        for name, group, host in placement(hosts)
+        if name not in present
+    ]
+    with ThreadPoolExecutor(max_workers=max(1, len(orders))) as pool:
+        list(pool.map(lambda order: boot(lab, order, progress), orders))
 
 
 def _ensure_network(neutron: NeutronApi) -> None:

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import msgspec
 
+from calico_openstack.agent.supervision import is_running
 from calico_openstack.lab import guest_image, initramfs, namespaces
 from calico_openstack.lab.cloud import CloudError
 from calico_openstack.lab.guest import Addressing, Method, static_commands
 from calico_openstack.lab.log_files import tail
-from calico_openstack.lab.processes import identify, is_alive, kill_group, spawn
+from calico_openstack.lab.processes import identify, kill_group, spawn
 from calico_openstack.lab.progress import Progress
 from calico_openstack.lab.settings import Lab
 from calico_openstack.lab.waiting import wait_until
@@ -79,7 +80,7 @@ def stop(workload: Workload) -> None:
     if identity is None:
         return
     kill_group(identity)
-    wait_until(lambda: not is_alive(identity), "the end of QEMU", timeout=STOP_TIMEOUT)
+    wait_until(lambda: not is_running(identity), "the end of QEMU", timeout=STOP_TIMEOUT)
 
 
 def await_ready(folder: Path, workload: Workload) -> None:
@@ -88,7 +89,7 @@ def await_ready(folder: Path, workload: Workload) -> None:
 
     def ready() -> bool:
         nonlocal seen
-        if workload.machine is not None and not is_alive(workload.machine):
+        if workload.machine is not None and not is_running(workload.machine):
             raise CloudError(f"QEMU has ended: {' / '.join(tail(folder / 'qemu.log', 5))}")
         if initramfs.READY not in "\n".join(tail(folder / "console.log", 200)):
             return False
@@ -181,7 +182,7 @@ def _starts_with_kvm(image: guest_image.GuestImage) -> bool:
     if identity is None:
         return False
     deadline = time.monotonic() + KVM_PROBE_TIMEOUT
-    while is_alive(identity) and time.monotonic() < deadline:
+    while is_running(identity) and time.monotonic() < deadline:
         time.sleep(0.05)
     kill_group(identity)
     return initramfs.READY in console.read_text(errors="replace")

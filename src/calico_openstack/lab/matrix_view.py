@@ -7,21 +7,26 @@ from rich.table import Table
 from rich.text import Text
 
 from calico_openstack.lab.matrix import Entry, Matrix
+from calico_openstack.lab.security_groups import Probe
 
 
 def cell(entries: tuple[Entry, ...], passes: Callable[[Entry], bool]) -> str:
-    """What passes between two parties: probes, with a family where the families differ. Pure."""
-    families: dict[str, set[int]] = {}
-    present: dict[str, set[int]] = {}
+    """What passes between two parties, a line for each protocol. Pure.
+
+    Ports are behind their protocol, and a family where only that one passes.
+    """
+    present: dict[Probe, set[int]] = {}
+    passing: dict[Probe, set[int]] = {}
     for entry in entries:
-        present.setdefault(entry.probe.title, set()).add(entry.family)
+        present.setdefault(entry.probe, set()).add(entry.family)
         if passes(entry):
-            families.setdefault(entry.probe.title, set()).add(entry.family)
-    words = []
-    for title, passing in families.items():
-        suffix = "" if passing == present[title] else f" (IPv{min(passing)} only)"
-        words.append(title + suffix)
-    return "\n".join(words) or "-"
+            passing.setdefault(entry.probe, set()).add(entry.family)
+    lines: dict[str, list[str]] = {}
+    for probe, families in passing.items():
+        protocol, _, port = probe.title.partition("/")
+        only = "" if families == present[probe] else f"(IPv{min(families)} only)"
+        lines.setdefault(protocol, []).append(f"{port}{only}")
+    return "\n".join(" ".join([p, *filter(None, w)]) for p, w in lines.items()) or "-"
 
 
 def is_wanted(entry: Entry) -> bool:

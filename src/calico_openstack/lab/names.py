@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
+from calico_openstack.agent.supervision import ProcessIdentity
 from calico_openstack.lab import compute
 from calico_openstack.lab.cloud import CloudError, topology_of
-from calico_openstack.lab.processes import Identity, pid_file
+from calico_openstack.lab.processes import recorded_process
 from calico_openstack.lab.settings import Lab
 
 
@@ -17,7 +18,7 @@ class Daemon:
 
     name: str
     agent: str
-    processes: tuple[Identity, ...]
+    processes: tuple[ProcessIdentity, ...]
 
 
 def daemon(lab: Lab, name: str) -> Daemon | None:
@@ -32,8 +33,8 @@ def daemon(lab: Lab, name: str) -> Daemon | None:
     topology = topology_of(lab, complete=False)
     for host in topology.compute:
         if host.name == host_name:
-            files = compute.run_folder(lab, host).rglob(f"*{kind}*.pid")
-            found = (pid_file(path) for path in sorted(files))
+            files = compute.run_folder(lab, host).glob(compute.PROCESS_FILES[kind])
+            found = (recorded_process(path) for path in sorted(files))
             running = tuple(identity for identity in found if identity is not None)
             return Daemon(name, compute.process_name(owner, host), running)
     raise CloudError(f"there is no compute host {host_name!r}")

@@ -6,10 +6,17 @@ the kernel started it, it names one process for ever.
 
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
+
+from calico_openstack.agent.supervision import (
+    ProcessIdentity,
+    is_running,
+    parse_stat,
+    send_signal,
+)
 
 
 class ProcessSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,19 +38,12 @@ class ProcessSpec(msgspec.Struct, frozen=True, kw_only=True):
     own_children: bool = True
 
 
-class Identity(msgspec.Struct, frozen=True):
-    """One process: its id, and its start in clock ticks since the machine's start (proc(5))."""
-
-    pid: int
-    started: int
-
-
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     """What survives the supervisor: a process, whether it is wanted, and who it is."""
 
     spec: ProcessSpec
     wanted: bool
-    identity: Identity | None = None
+    identity: ProcessIdentity | None = None
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,35 +58,14 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     last_exit: int | None = None
 
 
-def identify(pid: int) -> Identity | None:
+def identify(pid: int) -> ProcessIdentity | None:
     """The identity of the process that has this id now; None when there is none."""
-    fields = _stat(pid)
-    # A zombie is gone for everybody but its parent.
-    if fields is None or fields[0] == "Z":
+    try:
+        identity, state = parse_stat(Path(f"/proc/{pid}/stat").read_text())
+    except (OSError, ValueError):
         return None
-    return Identity(pid, int(fields[19]))
-
-
-def is_alive(identity: Identity) -> bool:
-    """Whether exactly this process still runs."""
-    return identify(identity.pid) == identity
-
-
-def send(identity: Identity, signal_number: int) -> bool:
-    """Signal exactly this process; False when it is gone."""
-    try:
-        descriptor = os.pidfd_open(identity.pid)
-    except ProcessLookupError:
-        return False
-    try:
-        if not is_alive(identity):
-            return False
-        signal.pidfd_send_signal(descriptor, signal_number)
-    except ProcessLookupError:
-        return False
-    finally:
-        os.close(descriptor)
-    return True
+    # A zombie is gone for everybody but its parent.
+    return None if state in "ZX" else identity
 
 
 def spawn(argv: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None) -> int:
@@ -125,27 +104,19 @@ def resident_by_group() -> dict[int, int]:
     Memory that a server's processes share is counted for each of them.
     """
     sizes: dict[int, int] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and (fields := _stat(int(entry.name))) is not None:
-            leader = int(fields[2])
-            sizes[leader] = sizes.get(leader, 0) + resident_bytes(int(entry.name))
+    for pid, leader in _groups():
+        sizes[leader] = sizes.get(leader, 0) + resident_bytes(pid)
     return sizes
 
 
 def process_group(leader: int) -> frozenset[int]:
     """The ids of the living processes in a process group."""
-    members = set()
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            fields = _stat(int(entry.name))
-            if fields is not None and fields[0] != "Z" and int(fields[2]) == leader:
-                members.add(int(entry.name))
-    return frozenset(members)
+    return frozenset(pid for pid, group in _groups() if group == leader)
 
 
-def kill_group(identity: Identity) -> None:
+def kill_group(identity: ProcessIdentity) -> None:
     """Kill a process and its process group, if it is still this process or its group is left."""
-    if send(identity, signal.SIGKILL) or identify(identity.pid) is None:
+    if send_signal(identity, signal.SIGKILL) or identify(identity.pid) is None:
         for member in process_group(identity.pid):
             try:
                 os.kill(member, signal.SIGKILL)
@@ -153,17 +124,23 @@ def kill_group(identity: Identity) -> None:
                 continue
 
 
-def pid_file(path: Path) -> Identity | None:
-    """The living process that a pid file names; None when there is none."""
+def recorded_process(path: Path) -> ProcessIdentity | None:
+    """The running process that an agent's process file names; None when it does not run."""
     try:
-        return identify(int(path.read_text().split()[0]))
-    except (OSError, ValueError, IndexError):
+        identity, _ = parse_stat(path.read_text())
+    except (OSError, ValueError):
         return None
+    return identity if is_running(identity) else None
 
 
-def _stat(pid: int) -> list[str] | None:
-    """The fields of /proc/PID/stat from the state (field 3) on."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
+def _groups() -> Iterator[tuple[int, int]]:
+    """Id and process group of every living process (proc(5), /proc/PID/stat)."""
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            state, _, group, *_ = (entry / "stat").read_text().rpartition(")")[2].split()
+        except (OSError, ValueError):
+            continue
+        if state not in "ZX":
+            yield int(entry.name), int(group)

@@ -5,11 +5,13 @@ the same lines come out plain, each when its step has ended.
 """
 
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.status import Status
 from rich.text import Text
 
 # Tables keep their columns when they go to a file or another program.
@@ -22,12 +24,18 @@ def output() -> Console:
 
 
 class Progress:
-    """Steps of one command. Times are seconds since the command began and of the step."""
+    """Steps of one command, also of several threads of it.
+
+    Times are seconds: since the command began, and of the step.
+    """
 
     def __init__(self, console: Console, *, quiet: bool = False) -> None:
         self.console = console
         self._quiet = quiet
         self._begin = time.monotonic()
+        self._lock = threading.Lock()
+        self._running: list[str] = []
+        self._spinner: Status | None = None
 
     @property
     def elapsed(self) -> float:
@@ -38,21 +46,39 @@ class Progress:
     def step(self, title: str) -> Iterator[None]:
         """Time a step; when it raises, say that it failed and let the exception pass."""
         begin = time.monotonic()
+        self._show(title, running=True)
         try:
-            if self._quiet or not self.console.is_terminal:
-                yield
-            else:
-                with self.console.status(Text(f"{title} …")):
-                    yield
+            yield
         except BaseException:
+            self._show(title, running=False)
             self._line("✗", "red", title, time.monotonic() - begin)
             raise
+        self._show(title, running=False)
         self._line("✓", "green", title, time.monotonic() - begin)
 
     def note(self, text: str) -> None:
         """Say something that is not a step."""
         if not self._quiet:
-            self.console.print(f"    {text}", highlight=False)
+            self.console.print(f"    {text}", highlight=False, soft_wrap=True)
+
+    def _show(self, title: str, *, running: bool) -> None:
+        """Keep the spinner, of which a terminal has only one, at the steps that run."""
+        with self._lock:
+            if running:
+                self._running.append(title)
+            else:
+                self._running.remove(title)
+            if self._quiet or not self.console.is_terminal:
+                return
+            text = Text(", ".join(f"{title} …" for title in self._running), overflow="ellipsis")
+            if self._spinner is None:
+                self._spinner = self.console.status(text)
+                self._spinner.start()
+            elif self._running:
+                self._spinner.update(text)
+            else:
+                self._spinner.stop()
+                self._spinner = None
 
     def _line(self, mark: str, style: str, title: str, seconds: float) -> None:
         if self._quiet:

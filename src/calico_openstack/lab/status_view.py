@@ -6,13 +6,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from calico_openstack.agent.supervision import is_running
 from calico_openstack.lab import compute
 from calico_openstack.lab.cloud import api, supervisor, topology_of
 from calico_openstack.lab.control import ControlError
 from calico_openstack.lab.lifecycle import State
 from calico_openstack.lab.names import daemon
 from calico_openstack.lab.neutron_api import NeutronError, Resource
-from calico_openstack.lab.processes import Snapshot, is_alive, resident_by_group
+from calico_openstack.lab.processes import Snapshot, resident_by_group
 from calico_openstack.lab.settings import Lab
 from calico_openstack.lab.topology import Topology
 from calico_openstack.lab.workload import Workload, WorkloadStore
@@ -119,4 +120,4 @@ def _workloads(lab: Lab, workloads: Sequence[Workload], ports: dict[str, Resourc
 def _kind(workload: Workload) -> str:
     if workload.machine is None:
         return "namespace"
-    return "virtual machine" + ("" if is_alive(workload.machine) else " (ended)")
+    return "virtual machine" + ("" if is_running(workload.machine) else " (ended)")

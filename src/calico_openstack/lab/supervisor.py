@@ -18,17 +18,15 @@ from pathlib import Path
 
 import msgspec
 
+from calico_openstack.agent.supervision import ProcessIdentity, is_running, send_signal
 from calico_openstack.lab.control import Reply, Request, read_line
 from calico_openstack.lab.lifecycle import Action, Lifecycle, State
 from calico_openstack.lab.processes import (
-    Identity,
     ProcessSpec,
     Record,
     Snapshot,
     identify,
-    is_alive,
     process_group,
-    send,
     spawn,
 )
 from calico_openstack.lab.settings import Lab
@@ -52,7 +50,7 @@ class Child:
 
     spec: ProcessSpec
     life: Lifecycle
-    identity: Identity | None = None
+    identity: ProcessIdentity | None = None
     descriptor: int = -1
 
 
@@ -125,7 +123,7 @@ class SupervisorLoop:
         elif operation == "restart":
             self._carry_out(child, child.life.stop(now, again=True))
         elif operation == "kill":
-            if child.identity is None or not send(child.identity, signal.SIGKILL):
+            if child.identity is None or not send_signal(child.identity, signal.SIGKILL):
                 return Reply(error=f"{child.spec.name} is not running")
         elif operation == "remove":
             if child.life.state is not State.STOPPED:
@@ -166,8 +164,10 @@ class SupervisorLoop:
             if action is Action.SPAWN:
                 self._spawn(child)
             elif child.identity is not None:
-                number = child.spec.stop_signal if action is Action.TERMINATE else signal.SIGKILL
-                send(child.identity, number)
+                number = signal.SIGKILL
+                if action is Action.TERMINATE:
+                    number = signal.Signals(child.spec.stop_signal)
+                send_signal(child.identity, number)
 
     def _spawn(self, child: Child) -> None:
         try:
@@ -176,11 +176,11 @@ class SupervisorLoop:
             _say(f"{child.spec.name} cannot be started: {error}")
             self._carry_out(child, child.life.exited(time.monotonic(), None))
             return
-        self._watch(child, identify(pid) or Identity(pid, 0))
+        self._watch(child, identify(pid) or ProcessIdentity(pid, 0))
         _say(f"{child.spec.name} started as {pid}")
         self._save()
 
-    def _watch(self, child: Child, identity: Identity) -> None:
+    def _watch(self, child: Child, identity: ProcessIdentity) -> None:
         child.identity = identity
         child.descriptor = os.pidfd_open(identity.pid)
         self._selector.register(child.descriptor, selectors.EVENT_READ, child)
@@ -208,7 +208,7 @@ class SupervisorLoop:
             spec = record.spec
             child = Child(spec, Lifecycle(spec.stop_timeout, spec.restart))
             self._children[spec.name] = child
-            if record.identity is not None and is_alive(record.identity):
+            if record.identity is not None and is_running(record.identity):
                 child.life.adopted(now)
                 self._watch(child, record.identity)
                 _say(f"{spec.name} taken over as {record.identity.pid}")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import msgspec
 
+from calico_openstack.agent.supervision import ProcessIdentity
 from calico_openstack.lab.cloud import CloudError
-from calico_openstack.lab.processes import Identity
 from calico_openstack.lab.settings import Lab
 
 # "vm-" and the lab's name come before it in the namespace; it is a host name in the guest.
@@ -26,7 +26,7 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     device_id: str
     mac: str
     addresses: tuple[str, ...]
-    machine: Identity | None = None
+    machine: ProcessIdentity | None = None
 
     @property
     def interface(self) -> str:

@@ -165,8 +165,8 @@ def test_what_could_not_be_tried_is_no_difference() -> None:
 
 def test_a_cell_says_where_the_families_differ() -> None:
     both = (entry(4, True, Outcome.SILENT), entry(6, True, Outcome.REFUSED))
-    assert cell(both, is_wanted) == "tcp/80"
-    assert cell(both, is_seen) == "tcp/80 (IPv6 only)"
+    assert cell(both, is_wanted) == "tcp 80"
+    assert cell(both, is_seen) == "tcp 80(IPv6 only)"
     assert cell((), is_wanted) == "-"
 
 
