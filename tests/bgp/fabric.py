@@ -129,9 +129,11 @@ class Host:
         os.kill(self.bird_pid, signal.SIGKILL)
 
     def status(self) -> dict[str, Any]:
-        """Return the agent's status file."""
-        document: dict[str, Any] = json.loads((self.directory / "bgp-status.json").read_text())
-        return document
+        """Return the agent's status file; what it would say of nothing if it is not there yet."""
+        nothing = {"alarm": "", "registrationFaults": [], "sessions": [], "problems": []}
+        with contextlib.suppress(FileNotFoundError):
+            return nothing | json.loads((self.directory / "bgp-status.json").read_text())
+        return nothing
 
     def birdc(self, *command: str) -> str:
         """Ask BIRD; return its words, or an empty text if it does not answer."""
@@ -226,6 +228,18 @@ class Fabric:
         namespace.write_sysctl("net/ipv4/ip_forward", "1")
         namespace.write_sysctl("net/ipv6/conf/all/forwarding", "1")
         return namespace
+
+    def attach_beyond(self, router: NetworkNamespace, ipv4: str, ipv6: str) -> NetworkNamespace:
+        """Return a namespace behind a router: ``.1`` is the router, ``.2`` is the namespace."""
+        beyond = NetworkNamespace("outside")
+        self._namespaces.append(beyond)
+        veth(router, "eth1", beyond, "eth0")
+        for namespace, name, number in ((router, "eth1", 1), (beyond, "eth0", 2)):
+            namespace.ip("address", "add", f"{ipv4}.{number}/24", "dev", name)
+            namespace.ip("address", "add", f"{ipv6}::{number}/64", "dev", name, "nodad")
+        beyond.ip("-4", "route", "add", "default", "via", f"{ipv4}.1")
+        beyond.ip("-6", "route", "add", "default", "via", f"{ipv6}::1")
+        return beyond
 
     def add_hosts(self, count: int) -> list[Host]:
         """Return new hosts; their agents are not started yet."""

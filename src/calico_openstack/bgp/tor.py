@@ -29,7 +29,8 @@ class TorRouter:
 
     ``advertised`` are the networks that hosts learn from it, the default route among them if it
     should be. With ``transit`` it also passes on routes from one host to another, which hosts in
-    one AS refuse unless they allow their own AS in paths. ``log_file`` empty logs to syslog.
+    one AS refuse unless they allow their own AS in paths. ``ttl_security`` takes packets of direct
+    neighbours only (RFC 5082), which hosts must do too. ``log_file`` empty logs to syslog.
     """
 
     router_id: IPv4Address
@@ -38,6 +39,7 @@ class TorRouter:
     advertised: tuple[IPv4Network | IPv6Network, ...] = ()
     transit: bool = False
     password: str = ""
+    ttl_security: bool = False
     log_file: str = ""
 
 
