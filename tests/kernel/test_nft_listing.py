@@ -95,6 +95,13 @@ IPV4_RULES: list[tuple[tuple[Expression, ...], str]] = [
         "icmp type destination-unreachable icmp code host-unreachable",
     ),
     ((Compare(Field.L4PROTO, b"\x84", invert=True),), "meta l4proto != sctp"),
+    (
+        (
+            Compare(Field.L4PROTO, bytes([47])),
+            InSet((Field.IP_SADDR, Field.L4PROTO, Field.TH_DPORT), "named-ports"),
+        ),
+        "meta l4proto 47-47 ip saddr . meta l4proto . th dport @named-ports",
+    ),
     ((InNetwork(Field.IP_SADDR, IPv4Network("10.0.0.0/8")),), "ip saddr 10.0.0.0/8"),
     ((InNetwork(Field.IP_SADDR, IPv4Network("10.64.0.0/10")),), "ip saddr 10.64.0.0/10"),
     (

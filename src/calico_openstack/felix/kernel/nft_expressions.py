@@ -63,6 +63,10 @@ _LOG_LEVEL_INFO = 6
 _REJECT_ICMP, _REJECT_TCP_RESET = 0, 1
 _PORT_UNREACHABLE = {Family.IP: 3, Family.IP6: 4}
 
+# The protocols whose headers nft(8) knows. After an equality with any other one, version 1.0.6
+# aborts when it lists a set lookup of ports.
+_LISTABLE_PROTOCOLS = frozenset({1, 2, 6, 17, 33, 50, 51, 58, 108, 132, 136})
+
 # Verdict codes: NF_DROP and NF_ACCEPT, and nf_tables' own negative ones.
 VERDICT_CODES = {
     VerdictKind.DROP: 0,
@@ -147,6 +151,10 @@ def _compare_register(operation: int, data: bytes) -> bytes:
     )
 
 
+def _between(low: bytes, high: bytes) -> bytes:
+    return _compare_register(_AT_LEAST, low) + _compare_register(_AT_MOST, high)
+
+
 def _bitwise(mask: bytes, xor: bytes) -> bytes:
     """First register := first register & *mask* ^ *xor*."""
     return _expression(
@@ -184,6 +192,9 @@ def _encode_compare(match: Compare, _: Family) -> bytes:
         raise ValueError(f"{match.field.value} takes {length} bytes, not {value!r}")
     elif match.field in HOST_ORDER:
         value = value[::-1] if _HOST_U32.pack(1)[0] else value
+    elif match.field is Field.L4PROTO and not match.invert and value[0] not in _LISTABLE_PROTOCOLS:
+        # As a range of one, see there.
+        return _load(match.field) + _between(value, value)
     return _load(match.field) + _compare_register(_equality(match.invert), value)
 
 
@@ -219,11 +230,7 @@ def _encode_in_range(match: InRange, _: Family) -> bytes:
     if match.low > match.high:
         raise ValueError(f"range {match.low}-{match.high} is empty")
     if not match.invert:
-        return (
-            _load(match.field)
-            + _compare_register(_AT_LEAST, low)
-            + _compare_register(_AT_MOST, high)
-        )
+        return _load(match.field) + _between(low, high)
     return _load(match.field) + _expression(
         "range",
         attribute_be32(1, nft.REGISTER_FIRST),
