@@ -26,13 +26,13 @@ from calico_openstack.bgp.options import AgentOptions
 from calico_openstack.bgp.passwords import Passwords, read_passwords
 from calico_openstack.bgp.registration import RegistrationError, register
 from calico_openstack.bgp.render import (
-    HostOptions,
     Rendered,
     render,
     render_without_sessions,
     secrets_of,
 )
 from calico_openstack.bgp.service import BirdPaths, BirdService, installed_version
+from calico_openstack.bgp.stanza import HostOptions
 from calico_openstack.bgp.state import WATCHED_TYPES, RefusedError, StateStore
 from calico_openstack.bgp.status import AgentReport, SessionLog, as_document, write_document
 from calico_openstack.bgp.version import OLDEST_SUPPORTED

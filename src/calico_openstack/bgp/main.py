@@ -12,7 +12,7 @@ from calico_openstack.agent import log
 from calico_openstack.agent.configuration import ConfigurationError, LocalSettings
 from calico_openstack.bgp.agent import BgpAgent, bird_service
 from calico_openstack.bgp.options import DEFAULT_FILE, ENVIRONMENT_PREFIX, read_options
-from calico_openstack.bgp.render import HostOptions
+from calico_openstack.bgp.stanza import HostOptions
 
 _PROGRAM = "calico-bgp-agent"
 

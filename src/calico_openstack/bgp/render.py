@@ -33,8 +33,8 @@ from calico_openstack.bgp.settings import (
     secret_ref,
     settings_of,
 )
+from calico_openstack.bgp.stanza import HostOptions, session_context, string_text
 from calico_openstack.bgp.state import BgpState, Problem
-from calico_openstack.bgp.version import OLDEST_SUPPORTED, BirdVersion
 from calico_openstack.datamodel.addresses import parse_network
 from calico_openstack.datamodel.bgp import BGPFilter
 from calico_openstack.datamodel.pools import IPPool
@@ -46,27 +46,12 @@ RECOVERY_WAIT_SECONDS: Final = 15
 # The kernel's limit for TCP MD5 keys (TCP_MD5SIG_MAXKEYLEN).
 MAX_PASSWORD_BYTES: Final = 80
 
-# Seconds that fit into the messages: 12 bits (RFC 4724 section 3), 16 bits (RFC 4271 section 4.2).
-_LONGEST_RESTART_TIME: Final = 4095
-_LONGEST_KEEPALIVE_TIME: Final = 65535
+_LOG_FILE_BYTES: Final = 10 * 2**20
 
 # Interfaces whose connected networks must not resolve next hops, besides those of workloads.
 _NEVER_DIRECT: Final = ("cali*", "kube-ipvs*", "ns-*", "virbr*", "dummy0")
 
 _ENCAPSULATING: Final = ("Always", "CrossSubnet")
-
-
-@dataclass(frozen=True, slots=True)
-class HostOptions:
-    """What the host's own configuration says about BIRD.
-
-    ``router_id`` is ``hash``, an IPv4 address, or empty for the host's IPv4 address.
-    ``log_file`` empty logs to syslog.
-    """
-
-    router_id: str = ""
-    log_file: str = ""
-    version: BirdVersion = OLDEST_SUPPORTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +112,7 @@ def render(
         "gateways": {family: _gateways(sessions, family) for family in FAMILIES},
         "filter_functions": functions,
         "sessions": [
-            _session_context(session, settings, usable, state, options)
+            session_context(session, settings, usable, state, options)
             for session in sessions
             if session.name not in excluded
         ],
@@ -152,8 +137,10 @@ def secrets_of(state: BgpState) -> frozenset[SecretRef]:
 
 
 def log_target(path: str) -> str:
-    """Return where BIRD logs to, in its notation: a file, or syslog without one."""
-    return f'"{_string(path)}"' if path else "syslog"
+    """Return where BIRD logs to, in its notation: a file that it rotates, or syslog."""
+    if not path:
+        return "syslog"
+    return f'"{string_text(path)}" {_LOG_FILE_BYTES} "{string_text(path)}.1"'
 
 
 def password_fault(text: str) -> str:
@@ -204,108 +191,6 @@ def _functions_of(
             if rules:
                 functions.append(function_lines(name, rules, direction, family))
     return functions
-
-
-def _session_context(
-    session: Session,
-    settings: Settings,
-    passwords: Mapping[SecretRef, str],
-    state: BgpState,
-    options: HostOptions,
-) -> dict[str, Any]:
-    return {
-        "name": session.name,
-        "family": session.family,
-        "description": _string(_description(session)),
-        "disabled": _comment(session.disabled),
-        "local": _local(session, settings),
-        "neighbor": _neighbor(session),
-        "options": list(_session_options(session, settings, passwords, options)),
-        "channel_options": list(_channel_options(session)),
-        "import_calls": list(_import_calls(session, state)),
-        "export_calls": list(_export_calls(session, settings, state)),
-    }
-
-
-def _description(session: Session) -> str:
-    return f"{session.resource}: {session.node}" if session.node else session.resource
-
-
-def _local(session: Session, settings: Settings) -> str:
-    address = session.source
-    if settings.bind_to_node_address:
-        address = settings.addresses[session.family]
-    parts = [str(address)] if address is not None else []
-    if settings.listen_port:
-        parts.append(f"port {settings.listen_port}")
-    return " ".join([*parts, f"as {session.local_as}"])
-
-
-def _neighbor(session: Session) -> str:
-    port = f" port {session.port}" if session.port else ""
-    return f"{session.neighbor}{port} as {session.remote_as}"
-
-
-def _session_options(
-    session: Session,
-    settings: Settings,
-    passwords: Mapping[SecretRef, str],
-    options: HostOptions,
-) -> Iterable[str]:
-    if session.hops:
-        yield "ttl security on"
-        yield f"multihop {session.hops}"
-    else:
-        yield "multihop"
-    if settings.bind_to_node_address:
-        yield "strict bind on"
-    if session.passive:
-        yield "passive on"
-    if session.password is not None and session.password in passwords:
-        if options.version.wants_authentication:
-            yield "authentication md5"
-        yield f'password "{passwords[session.password]}"'
-    if session.restart_time is not None:
-        yield f"graceful restart time {min(session.restart_time, _LONGEST_RESTART_TIME)}"
-    if session.keepalive_time is not None:
-        yield f"keepalive time {min(max(session.keepalive_time, 1), _LONGEST_KEEPALIVE_TIME)}"
-    if session.cluster_id:
-        yield "rr client"
-        yield f"rr cluster id {session.cluster_id}"
-    if session.allow_local_as is not None:
-        yield f"allow local as {session.allow_local_as}"
-
-
-def _channel_options(session: Session) -> Iterable[str]:
-    yield "gateway recursive"
-    if session.internal:
-        # All paths of an anycast address pass a route reflector, not only the best.
-        yield "add paths on"
-    if session.next_hop is not None:
-        yield f"next hop {session.next_hop.value}"
-
-
-def _import_calls(session: Session, state: BgpState) -> Iterable[str]:
-    yield f"calico_graceful_shutdown{session.family}()"
-    yield from _filter_calls(session, Direction.IMPORT, state)
-    yield f"calico_prefer{session.family}()"
-
-
-def _export_calls(session: Session, settings: Settings, state: BgpState) -> Iterable[str]:
-    yield f"calico_priority_out{session.family}()"
-    yield from _filter_calls(session, Direction.EXPORT, state)
-    yield f"calico_originate{session.family}()"
-    if settings.cluster_id:
-        yield "if source = RTS_BGP then accept"
-
-
-def _filter_calls(session: Session, direction: Direction, state: BgpState) -> Iterable[str]:
-    if session.disabled:
-        return
-    external = "false" if session.internal else "true"
-    for name in session.filters:
-        if rules_of(state.filters[name], direction, session.family):
-            yield f"{function_name(name, direction, session.family)}({external})"
 
 
 def _gateways(sessions: Iterable[Session], family: Family) -> list[tuple[str, str]]:
@@ -360,15 +245,6 @@ def _router_id(settings: Settings, options: HostOptions) -> str:
     if options.router_id == "hash" or (not options.router_id and own is None):
         return str(hashed_router_id(settings.name))
     return options.router_id or str(own)
-
-
-def _string(text: str) -> str:
-    """Return *text* without what would end one of BIRD's strings."""
-    return "".join(c if c.isprintable() and c != '"' else "?" for c in text)
-
-
-def _comment(text: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 @functools.cache

@@ -16,8 +16,9 @@ from calico_openstack.bgp.detection import ByInterface, FirstFound
 from calico_openstack.bgp.install import ConfigurationFile, ConfigurationRejectedError
 from calico_openstack.bgp.options import ENVIRONMENT_PREFIX, AgentOptions, read_options
 from calico_openstack.bgp.passwords import read_passwords
-from calico_openstack.bgp.render import HostOptions, render
+from calico_openstack.bgp.render import render
 from calico_openstack.bgp.settings import SecretRef
+from calico_openstack.bgp.stanza import HostOptions
 from calico_openstack.bgp.status import (
     AgentReport,
     BirdReport,

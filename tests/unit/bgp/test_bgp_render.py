@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calico_openstack.bgp.render import (
-    HostOptions,
     Rendered,
     password_fault,
     render,
     render_without_sessions,
 )
 from calico_openstack.bgp.settings import SecretRef
+from calico_openstack.bgp.stanza import HostOptions
 from calico_openstack.bgp.state import RefusedError
 from calico_openstack.bgp.version import BirdVersion
 from calico_openstack.datamodel.bgp import Community, PrefixAdvertisement

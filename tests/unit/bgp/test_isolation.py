@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from calico_openstack.bgp.isolation import culprit, render_accepted
-from calico_openstack.bgp.render import HostOptions, Rendered, render
+from calico_openstack.bgp.render import Rendered, render
+from calico_openstack.bgp.stanza import HostOptions
 from tests.unit.bgp.builders import nodes, peer, state_of
 from tests.unit.bgp.test_filters import EVERYTHING
 

@@ -1,0 +1,143 @@
+"""The stanza of one BGP session in BIRD's configuration, as lines for the template. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from calico_openstack.bgp.filters import Direction, function_name, rules_of
+from calico_openstack.bgp.peering import Session
+from calico_openstack.bgp.settings import SecretRef, Settings
+from calico_openstack.bgp.state import BgpState
+from calico_openstack.bgp.version import OLDEST_SUPPORTED, BirdVersion
+
+# Seconds that fit into the messages: 12 bits (RFC 4724 section 3), 16 bits (RFC 4271 section 4.2).
+_LONGEST_RESTART_TIME: Final = 4095
+_LONGEST_KEEPALIVE_TIME: Final = 65535
+
+
+@dataclass(frozen=True, slots=True)
+class HostOptions:
+    """What the host's own configuration says about BIRD.
+
+    ``router_id`` is ``hash``, an IPv4 address, or empty for the host's IPv4 address.
+    ``log_file`` empty logs to syslog.
+    """
+
+    router_id: str = ""
+    log_file: str = ""
+    version: BirdVersion = OLDEST_SUPPORTED
+
+
+def session_context(
+    session: Session,
+    settings: Settings,
+    passwords: Mapping[SecretRef, str],
+    state: BgpState,
+    options: HostOptions,
+) -> dict[str, Any]:
+    """Return what the template shows of a session; its password is in *passwords* or absent."""
+    return {
+        "name": session.name,
+        "family": session.family,
+        "description": string_text(_description(session)),
+        "disabled": comment_text(session.disabled),
+        "local": _local(session, settings),
+        "neighbor": _neighbor(session),
+        "options": list(_session_options(session, settings, passwords, options)),
+        "channel_options": list(_channel_options(session)),
+        "import_calls": list(_import_calls(session, state)),
+        "export_calls": list(_export_calls(session, settings, state)),
+    }
+
+
+def _description(session: Session) -> str:
+    return f"{session.resource}: {session.node}" if session.node else session.resource
+
+
+def _local(session: Session, settings: Settings) -> str:
+    address = session.source
+    if settings.bind_to_node_address:
+        address = settings.addresses[session.family]
+    parts = [str(address)] if address is not None else []
+    if settings.listen_port:
+        parts.append(f"port {settings.listen_port}")
+    return " ".join([*parts, f"as {session.local_as}"])
+
+
+def _neighbor(session: Session) -> str:
+    port = f" port {session.port}" if session.port else ""
+    return f"{session.neighbor}{port} as {session.remote_as}"
+
+
+def _session_options(
+    session: Session,
+    settings: Settings,
+    passwords: Mapping[SecretRef, str],
+    options: HostOptions,
+) -> Iterable[str]:
+    if session.hops:
+        yield "ttl security on"
+        yield f"multihop {session.hops}"
+    else:
+        yield "multihop"
+    if settings.bind_to_node_address:
+        yield "strict bind on"
+    if session.passive:
+        yield "passive on"
+    if session.password is not None and session.password in passwords:
+        if options.version.wants_authentication:
+            yield "authentication md5"
+        yield f'password "{passwords[session.password]}"'
+    if session.restart_time is not None:
+        yield f"graceful restart time {min(session.restart_time, _LONGEST_RESTART_TIME)}"
+    if session.keepalive_time is not None:
+        yield f"keepalive time {min(max(session.keepalive_time, 1), _LONGEST_KEEPALIVE_TIME)}"
+    if session.cluster_id:
+        yield "rr client"
+        yield f"rr cluster id {session.cluster_id}"
+    if session.allow_local_as is not None:
+        yield f"allow local as {session.allow_local_as}"
+
+
+def _channel_options(session: Session) -> Iterable[str]:
+    yield "gateway recursive"
+    if session.internal:
+        # All paths of an anycast address pass a route reflector, not only the best.
+        yield "add paths on"
+    if session.next_hop is not None:
+        yield f"next hop {session.next_hop.value}"
+
+
+def _import_calls(session: Session, state: BgpState) -> Iterable[str]:
+    yield f"calico_graceful_shutdown{session.family}()"
+    yield from _filter_calls(session, Direction.IMPORT, state)
+    yield f"calico_prefer{session.family}()"
+
+
+def _export_calls(session: Session, settings: Settings, state: BgpState) -> Iterable[str]:
+    yield f"calico_priority_out{session.family}()"
+    yield from _filter_calls(session, Direction.EXPORT, state)
+    yield f"calico_originate{session.family}()"
+    if settings.cluster_id:
+        yield "if source = RTS_BGP then accept"
+
+
+def _filter_calls(session: Session, direction: Direction, state: BgpState) -> Iterable[str]:
+    if session.disabled:
+        return
+    external = "false" if session.internal else "true"
+    for name in session.filters:
+        if rules_of(state.filters[name], direction, session.family):
+            yield f"{function_name(name, direction, session.family)}({external})"
+
+
+def string_text(text: str) -> str:
+    """Return *text* without what would end one of BIRD's strings."""
+    return "".join(c if c.isprintable() and c != '"' else "?" for c in text)
+
+
+def comment_text(text: str) -> str:
+    """Return *text* on one line."""
+    return "".join(c if c.isprintable() else "?" for c in text)
