@@ -149,6 +149,17 @@ def test_second_apply_writes_nothing(namespace: NetworkNamespace, driver: NftDri
     assert driver.writes == written
 
 
+def test_tables_are_made_when_first_wanted(namespace: NetworkNamespace, driver: NftDriver) -> None:
+    driver.apply({}, {})
+    assert listing(namespace) == ""
+    ruleset = small_ruleset()
+    # The delta of a late change: everything before it was for nothing.
+    driver.apply(ruleset, {IPV4: TableDelta(chains={"policy-1"}), IPV6: TableDelta()})
+    assert driver.failures == {}
+    driver.apply(ruleset, {ARP: TableDelta()})
+    assert_in_place(namespace, ruleset)
+
+
 def test_restart_writes_nothing(namespace: NetworkNamespace, driver: NftDriver) -> None:
     driver.apply(small_ruleset(), {})
     before = namespace.run("nft", "-a", "list", "ruleset").stdout

@@ -130,6 +130,18 @@ def test_unwanted_table_goes_as_a_whole() -> None:
     assert steps(plan(None, None)) == []
 
 
+def test_table_that_is_absent_and_unwanted_stays_absent() -> None:
+    assert plan(None, None).record(None) is None
+    assert "NEWTABLE" in steps(plan(state(), None, TableDelta(elements={"web": {bytes(4)}})))
+
+
+def test_elements_bring_their_set_where_it_is_missing() -> None:
+    image = programmed(state())
+    del image.sets["web"]
+    delta = TableDelta(elements={"web": {bytes(4)}})
+    assert steps(plan(state(), image, delta)) == ["NEWSET web", "NEWSETELEM web"]
+
+
 def test_only_what_changed_is_looked_at() -> None:
     image = programmed(state())
     wanted = state()

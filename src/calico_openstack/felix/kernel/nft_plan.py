@@ -134,8 +134,12 @@ class _Planner:
             self._plan_set(name)
         if changed is not None:
             for name, elements in changed.elements.items():
-                if name in self._desired.sets and name not in changed.sets:
+                if name in changed.sets or name not in self._desired.sets:
+                    continue
+                if name in self._image.sets:
                     self._plan_elements(name, elements)
+                else:
+                    self._plan_set(name)
         for name in chains:
             self._plan_chain(name)
         return self._plan

@@ -103,10 +103,10 @@ class TablePlan:
 
     def record(self, image: TableImage | None) -> TableImage | None:
         """Return the table's image after the requests were carried out; *image* is changed."""
-        if self.removed:
-            return None
-        if image is None or self.created:
+        if self.created:
             image = TableImage()
+        elif self.removed or image is None:
+            return None
         for name, set_ in self.sets.items():
             if set_ is None:
                 image.sets.pop(name, None)
