@@ -9,6 +9,8 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import NamedTuple
 
+_DOTTED = frozenset("0123456789.")
+
 
 class Prefix(NamedTuple):
     """A network: its packed address with all host bits zero, and its prefix length."""
@@ -51,13 +53,14 @@ def pack_address(text: str) -> bytes:
     """Pack an address; a full-length prefix ("/32", "/128") may follow. Raises ValueError."""
     address, slash, length = text.partition("/")
     if ":" not in address:
-        parts = address.split(".")
-        if len(parts) != 4 or (slash and length != "32"):
+        # bytes() refuses what is above 255, int() what is empty, and it is more liberal than an
+        # address may be otherwise.
+        if (slash and length != "32") or not _DOTTED.issuperset(address):
             raise ValueError(f"not a single address: {text!r}")
-        # bytes() refuses what is above 255; int() is more liberal than an address may be.
-        if not all(part.isascii() and part.isdigit() and len(part) < 4 for part in parts):
+        packed = bytes(map(int, address.split(".")))
+        if len(packed) != 4:
             raise ValueError(f"not an address: {text!r}")
-        return bytes(map(int, parts))
+        return packed
     if slash and length != "128":
         raise ValueError(f"not a single address: {text!r}")
     return IPv6Address(address).packed

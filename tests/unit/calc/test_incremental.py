@@ -173,7 +173,7 @@ def test_everything_removed_leaves_nothing(seed: int) -> None:
     assert whole(calculation.state) == ({}, {}, {})
     groups = calculation._groups
     assert not groups.by_id
-    assert not groups._by_label
+    assert not groups._labels._by_label
     assert not groups._by_profile
     assert not groups._selectors._filed
     assert not calculation._entries

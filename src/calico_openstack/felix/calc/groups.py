@@ -12,6 +12,7 @@ from sys import intern
 
 from calico_openstack.datamodel.selector import Selector
 from calico_openstack.felix.calc.ipsets import EndpointPort, IPSet, Member
+from calico_openstack.felix.calc.label_index import LabelIndex
 from calico_openstack.felix.calc.selector_index import SelectorIndex
 from calico_openstack.policy.conversion import INHERITED_PREFIXES
 from calico_openstack.policy.rules import NamedPort
@@ -59,7 +60,7 @@ class GroupIndex:
         self.sets: dict[str, IPSet] = {}
         self.changed_sets: dict[str, IPSet] = {}
         self._by_identity: dict[_Identity, Group] = {}
-        self._by_label: dict[str, dict[int, None]] = {}
+        self._labels: LabelIndex[int] = LabelIndex()
         self._by_profile: dict[str, dict[int, None]] = {}
         self._profile_labels: dict[str, Mapping[str, str]] = {}
         self._selectors: SelectorIndex[str] = SelectorIndex()
@@ -108,7 +109,8 @@ class GroupIndex:
         self.sets[ipset.uid] = ipset
         self.changed_sets[ipset.uid] = ipset
         self._selectors.add(ipset.uid, selector)
-        for group in self._candidates(selector):
+        for number in self._labels.candidates(selector):
+            group = self.by_id[number]
             if selector.matches(group.labels):
                 self._connect(group, ipset)
         return ipset
@@ -118,8 +120,8 @@ class GroupIndex:
         ipset = self.sets.pop(uid)
         self.changed_sets.pop(uid, None)
         self._selectors.discard(uid)
-        for group in self._candidates(ipset.selector):
-            group.sets.pop(uid, None)
+        for number in self._labels.candidates(ipset.selector):
+            self.by_id[number].sets.pop(uid, None)
 
     def set_profile_labels(self, profile: str, labels: Mapping[str, str]) -> tuple[Group, ...]:
         """Take up what a profile applies to those who list it; return the changed groups."""
@@ -156,7 +158,7 @@ class GroupIndex:
         return group
 
     def _remove(self, group: Group) -> None:
-        self._unfile(group)
+        self._labels.remove(group.id, group.labels)
         del self.by_id[group.id]
         del self._by_identity[group.identity]
         for profile in set(group.profiles):
@@ -180,37 +182,21 @@ class GroupIndex:
 
     def _file(self, group: Group) -> None:
         """Enter the group under its labels and connect it to the sets that match it."""
-        for label in group.labels:
-            self._by_label.setdefault(label, {})[group.id] = None
+        self._labels.add(group.id, group.labels)
         for uid in self._selectors.matching(group.labels):
             self._connect(group, self.sets[uid])
-
-    def _unfile(self, group: Group) -> None:
-        for label in group.labels:
-            filed = self._by_label[label]
-            del filed[group.id]
-            if not filed:
-                del self._by_label[label]
 
     def _relabel(self, group: Group, labels: dict[str, str]) -> None:
         """Move a group to other labels; sets that match before and after see no change."""
         before = group.sets
         group.sets = {}
-        self._unfile(group)
+        self._labels.remove(group.id, group.labels)
         group.labels = labels
         self._file(group)
         for ipset in before.values():
             self._disconnect(group, ipset)
 
     # --- groups and sets ----------------------------------------------------------------------
-
-    def _candidates(self, selector: Selector) -> list[Group]:
-        """Return the groups that *selector* may match: those with its rarest required label."""
-        required = selector.required
-        if not required:
-            return list(self.by_id.values())
-        filed = min((self._by_label.get(label, {}) for label in required), key=len)
-        return [self.by_id[number] for number in filed]
 
     def _connect(self, group: Group, ipset: IPSet) -> None:
         group.sets[ipset.uid] = ipset

@@ -11,6 +11,7 @@ from calico_openstack.datamodel.policies import GlobalNetworkPolicy, NetworkPoli
 from calico_openstack.datamodel.resource import Resource
 from calico_openstack.datamodel.selector import Selector, SelectorError
 from calico_openstack.felix.calc.groups import Group
+from calico_openstack.felix.calc.label_index import LabelIndex
 from calico_openstack.felix.calc.selector_index import SelectorIndex
 from calico_openstack.policy import conversion
 from calico_openstack.policy.conversion import Policy
@@ -40,7 +41,9 @@ class PolicyTable:
         self.dirty_blocks: set[ResourceKey] = set()
         self._stored: dict[ResourceKey, _Stored] = {}
         self._index: SelectorIndex[ResourceKey] = SelectorIndex()
-        self._local: dict[int, Group] = {}
+        # The labels under which a group is entered: its own may have changed since.
+        self._local: dict[int, Mapping[str, str]] = {}
+        self._labels: LabelIndex[int] = LabelIndex()
         self._matched: dict[int, set[ResourceKey]] = {}
         self._matching: dict[ResourceKey, set[int]] = {}
         self._tiers: dict[str, TierSpec] = {}
@@ -60,8 +63,7 @@ class PolicyTable:
         self.dirty_blocks.add(key)
         if old is None or old.selector != stored.selector:
             self._index.add(key, stored.selector)
-            matches = stored.selector.matches
-            self._match(key, {n for n, group in self._local.items() if matches(group.labels)})
+            self._match(key, self._groups_of(stored.selector))
         if old is None or old.placement != stored.placement:
             self.dirty_groups |= self._matching.get(key, set())
 
@@ -79,7 +81,9 @@ class PolicyTable:
 
     def add_group(self, group: Group) -> None:
         """Begin to watch a group because it has local endpoints, or look at its labels again."""
-        self._local[group.id] = group
+        self._forget_labels(group.id)
+        self._local[group.id] = group.labels
+        self._labels.add(group.id, group.labels)
         found = set(self._index.matching(group.labels))
         old = self._matched.get(group.id, set())
         self.dirty_groups.add(group.id)
@@ -91,7 +95,7 @@ class PolicyTable:
 
     def remove_group(self, number: int) -> None:
         """Stop watching a group: its last local endpoint has gone."""
-        del self._local[number]
+        self._forget_labels(number)
         for key in self._matched.pop(number):
             self._unmatch(key, number)
         self.dirty_groups.discard(number)
@@ -113,6 +117,15 @@ class PolicyTable:
     def tiers(self) -> Mapping[str, TierSpec]:
         """The tiers that exist."""
         return self._tiers
+
+    def _groups_of(self, selector: Selector) -> set[int]:
+        local = self._local
+        return {n for n in self._labels.candidates(selector) if selector.matches(local[n])}
+
+    def _forget_labels(self, number: int) -> None:
+        labels = self._local.pop(number, None)
+        if labels is not None:
+            self._labels.remove(number, labels)
 
     def _match(self, key: ResourceKey, groups: set[int]) -> None:
         """Record which local groups a policy matches now."""

@@ -33,6 +33,7 @@ SHORT_KINDS = {"NetworkPolicy": "np", "GlobalNetworkPolicy": "gnp", "Profile": "
 _MAX_SET_NAME = 31
 _MAX_CHAIN_NAME = 120
 _MAX_COMMENT = 120
+_NOT_IN_COMMENTS = re.compile(r'[^ -~]|["\\]')
 _PLAIN = re.compile(r"[A-Za-z0-9/._-]+")
 _SIDES = {Direction.INGRESS: "in", Direction.EGRESS: "out"}
 
@@ -78,7 +79,7 @@ def rule_comment(key: ResourceKey, direction: Direction, index: int, note: str =
 
 def comment(text: str) -> str:
     """Return *text* as far as it can be a comment: printable ASCII without quotes, shortened."""
-    plain = "".join(c if " " <= c <= "~" and c not in '"\\' else "_" for c in text)
+    plain = _NOT_IN_COMMENTS.sub("_", text)
     return plain if len(plain) <= _MAX_COMMENT else f"{plain[: _MAX_COMMENT - 3]}..."
 
 
