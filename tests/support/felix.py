@@ -53,6 +53,8 @@ def put_endpoint(
     }
     name = f"{host.replace('-', '--')}-openstack-vm{number}-port{number}"
     labels = {f"sg.projectcalico.org/openstack-{group}": "" for group in groups}
+    # Namespaced policies select by it.
+    labels["projectcalico.org/namespace"] = "openstack"
     return put(etcd, "workloadendpoints", name, spec, namespace="openstack", labels=labels)
 
 
@@ -67,7 +69,7 @@ def put_group(
         "ingress": list(ingress),
         "egress": [{"action": "Allow"}] if egress else [],
     }
-    name = f"default.ossg.default.{group}"
+    name = f"ossg.default.{group}"
     return put(etcd, "networkpolicies", name, spec, namespace="openstack")
 
 
@@ -211,3 +213,30 @@ def wait_pings(
 ) -> None:
     """Wait until pings are answered, or no longer are."""
     eventually(lambda: pings(source, number, ipv6=ipv6) == expected, 20, f"ping: {expected}")
+
+
+_SERVE = """
+import socket, sys
+listener = socket.create_server(("", int(sys.argv[1])))
+print("ready", flush=True)
+held = [listener.accept() for _ in range(100)]
+"""
+_CONNECT = """
+import socket, sys, time
+connection = socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=10)
+time.sleep(600)
+"""
+
+
+def listen(workload: NetworkNamespace, port: int, log: Path) -> Process:
+    """Accept TCP connections in a workload and keep them open."""
+    prefix = workload.command(())
+    process = Process([sys.executable, "-c", _SERVE, str(port)], log=log, prefix=prefix)
+    process.wait_until(lambda: "ready" in process.output(), "listener")
+    return process
+
+
+def connect(workload: NetworkNamespace, number: int, port: int, log: Path) -> Process:
+    """Open a TCP connection to workload *number* and keep it open."""
+    arguments = [sys.executable, "-c", _CONNECT, f"10.65.0.{number}", str(port)]
+    return Process(arguments, log=log, prefix=workload.command(()))

@@ -93,7 +93,10 @@ class Sink(logging.Handler):
         self._writer = writer
         self._closed = False
         self.dropped = 0
+        self.errors = 0
         writer.setFormatter(formatter)
+        # A full disk or a syslog that went away is no reason for tracebacks on standard error.
+        writer.handleError = self._count_error  # type: ignore[method-assign]
         self._thread = threading.Thread(target=self._write, name="log", daemon=True)
         self._thread.start()
         atexit.register(self.close)
@@ -115,6 +118,9 @@ class Sink(logging.Handler):
             self._records.put(None)
             self._thread.join(FLUSH_TIMEOUT)
         super().close()
+
+    def _count_error(self, record: logging.LogRecord) -> None:
+        self.errors += 1
 
     def _write(self) -> None:
         while (record := self._records.get()) is not None:
@@ -152,15 +158,16 @@ def configure(program: str, settings: LogSettings) -> None:
         writer = logging.handlers.WatchedFileHandler(path, encoding="utf-8")
         sinks.append(Sink(writer, file, LineFormatter(prefix)))
     system = level_number(settings.system)
-    unreachable = None
+    unreachable = ""
     if system is not None:
-        try:
-            handler = logging.handlers.SysLogHandler("/dev/log")
-        except OSError as error:
-            unreachable = error
-        else:
-            handler.ident = f"{program}: "
+        handler = logging.handlers.SysLogHandler("/dev/log")
+        handler.ident = f"{program}: "
+        # It connects lazily and complains about every line; one complaint is enough.
+        if Path("/dev/log").is_socket():
             sinks.append(Sink(handler, system, LineFormatter(prefix, stamped=False)))
+        else:
+            unreachable = "there is no /dev/log"
+            handler.close()
     root = logging.getLogger()
     for old in list(root.handlers):
         root.removeHandler(old)
@@ -168,10 +175,15 @@ def configure(program: str, settings: LogSettings) -> None:
     for sink in sinks:
         root.addHandler(sink)
     root.setLevel(min((sink.level for sink in sinks), default=logging.CRITICAL))
-    if unreachable is not None:
+    if unreachable:
         root.error("Cannot reach syslog: %s", unreachable)
 
 
 def dropped_lines() -> int:
     """Return how many lines were dropped because a sink could not keep up."""
     return sum(h.dropped for h in logging.getLogger().handlers if isinstance(h, Sink))
+
+
+def failed_lines() -> int:
+    """Return how many lines a sink could not write."""
+    return sum(h.errors for h in logging.getLogger().handlers if isinstance(h, Sink))

@@ -168,7 +168,7 @@ class FelixAgent:
         last = batches[-1]
         if last.in_sync and not self._in_sync:
             self._in_sync = True
-            _log.info("The snapshot of etcd is complete", extra=fields(keys=count))
+            _log.info("The snapshot of etcd is complete")
         state = felix_metrics.RESYNC_IN_PROGRESS
         if not last.connected:
             state = felix_metrics.WAIT_FOR_DATASTORE

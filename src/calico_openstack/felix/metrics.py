@@ -10,7 +10,7 @@ from prometheus_client import (
     ProcessCollector,
 )
 
-from calico_openstack.agent.log import dropped_lines
+from calico_openstack.agent.log import dropped_lines, failed_lines
 from calico_openstack.agent.metrics import QuantileSummary
 
 # Values of felix_resync_state.
@@ -72,3 +72,4 @@ class FelixMetrics:
         )
         self.status_pending = gauge("felix_status_writes_pending", "Statuses not written yet.")
         gauge("felix_logs_dropped", "Log lines dropped.").set_function(dropped_lines)
+        gauge("felix_log_errors", "Log lines that could not be written.").set_function(failed_lines)
