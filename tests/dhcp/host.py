@@ -294,7 +294,12 @@ class Host:
     def put_subnet(self, network_id: str, cidr: str, subnet_id: str = "", **more: Any) -> str:
         """Write a DHCP subnet; return its identifier."""
         subnet_id = subnet_id or str(uuid.uuid4())
-        value = {"network_id": network_id, "cidr": cidr, "host_routes": [], "gateway_ip": None}
+        value: dict[str, Any] = {
+            "network_id": network_id,
+            "cidr": cidr,
+            "host_routes": [],
+            "gateway_ip": None,
+        }
         self.put(SUBNETS + subnet_id, {**value, **more})
         return subnet_id
 

@@ -35,7 +35,7 @@ from calico_openstack.dhcp.devices import DeviceDriver
 from calico_openstack.dhcp.files import make_folder
 from calico_openstack.dhcp.instances import Instances
 from calico_openstack.dhcp.inventory import Inventory
-from calico_openstack.dhcp.links import LinkChanges, LinkMonitor
+from calico_openstack.dhcp.links import LinkMonitor
 from calico_openstack.dhcp.model import Problem
 from calico_openstack.dhcp.options import AgentOptions, choose_user
 from calico_openstack.dhcp.reading import read_port, read_subnet
@@ -149,16 +149,30 @@ class DhcpAgent:
         self._problems.report(path, problems)
 
     def _hear(self) -> None:
-        self._take_links(self._links.read())
-
-    def _take_links(self, changes: LinkChanges) -> None:
+        """Take in what the kernel tells of interfaces."""
+        try:
+            changes = self._links.read()
+        except InterruptedError:
+            self._hear_again()
+            return
         for name in sorted(changes.names):
             self._inventory.set_link(name, self._links.links.get(name))
         if changes.devices:
             self._devices.distrust()
 
+    def _hear_again(self) -> None:
+        """Read the interfaces, whatever was told of them."""
+        try:
+            self._links.resync()
+        except InterruptedError as error:
+            # So much changes that no reading is consistent; it will calm down.
+            _log.warning("Cannot read the interfaces: %s", error)
+            self._loop.after(_CHECK_INTERVAL, self._hear_again)
+        self._inventory.set_links(self._links.links)
+        self._devices.distrust()
+
     def _look_again(self) -> None:
-        self._take_links(self._links.resync())
+        self._hear_again()
         self._instances.distrust()
         if self._in_sync:
             self._problems.report("renewals", self._rule.ensure())

@@ -55,14 +55,18 @@ class DeviceDriver:
 
     def write(self) -> list[Problem]:
         """Make and correct the wanted interfaces; return what the kernel refused."""
-        if self._outdated or not self._tracker.in_sync:
-            self._read()
         problems: list[Problem] = []
-        pending = dict(self._tracker.pending_updates)
-        for device in pending.values():
-            problems += self._write(device)
-        if pending:
-            self._read()
+        try:
+            if self._outdated or not self._tracker.in_sync:
+                self._read()
+            pending = dict(self._tracker.pending_updates)
+            for device in pending.values():
+                problems += self._write(device)
+            if pending:
+                self._read()
+        except OSError as error:
+            self._outdated = True
+            problems.append(Problem("interfaces", "", f"cannot be read: {error}"))
         return problems
 
     def remove(self) -> list[Problem]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from calico_openstack.agent.delta import DeltaTracker
+from calico_openstack.dhcp.model import Problem
 
 _FILE_MODE: Final = 0o644
 _FOLDER_MODE: Final = 0o755
@@ -65,14 +66,18 @@ class FileSet:
         for path in {*self._tracker.actual, *self._tracker.desired}:
             self.look_at(path)
 
-    def write(self) -> list[Path]:
-        """Write what differs; return the files written. Raises OSError."""
-        written = []
+    def write(self) -> tuple[list[Path], list[Problem]]:
+        """Write what differs; return the files written, and those that could not be."""
+        written, problems = [], []
         for path, content in list(self._tracker.pending_updates.items()):
-            write_file(path, content)
+            try:
+                write_file(path, content)
+            except OSError as error:
+                problems.append(Problem(str(path), "", f"cannot be written: {error.strerror}"))
+                continue
             self._tracker.set_actual(path, content)
             written.append(path)
-        return written
+        return written, problems
 
     def remove(self) -> None:
         """Remove what is not wanted any more."""

@@ -142,11 +142,7 @@ class Instances:
 
     def reconcile(self) -> list[Problem]:
         """Write, start, tell, end; return what could not be done."""
-        problems = []
-        try:
-            written = self._files.write()
-        except OSError as error:
-            return [Problem(str(error.filename), "", f"cannot be written: {error.strerror}")]
+        written, problems = self._files.write()
         for path in written:
             role = Role(path.name.partition(".")[0])
             self._outdated.add(ServiceKey(path.parent.name, role))

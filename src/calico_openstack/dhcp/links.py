@@ -66,20 +66,24 @@ class LinkMonitor:
         self._notifications.close()
 
     def resync(self) -> LinkChanges:
-        """Read all links anew; return what differs."""
+        """Read all links anew; return what differs. Raises InterruptedError, see `dump`."""
+        found = self._requests.dump(RtMessage.GETLINK, link_dump_request())
         before = dict(self._links)
         self._names.clear()
         self._links.clear()
         self._devices.clear()
         changes = LinkChanges(devices=True)
-        for received in self._requests.dump(RtMessage.GETLINK, link_dump_request()):
+        for received in found:
             self._take(received, changes)
         names = before.keys() | self._links.keys()
         changes.names = {name for name in names if before.get(name) != self._links.get(name)}
         return changes
 
     def read(self) -> LinkChanges:
-        """Take in all waiting notifications; return what they changed."""
+        """Take in all waiting notifications; return what they changed.
+
+        Raises InterruptedError when some were lost and `resync` failed: call that again.
+        """
         changes = LinkChanges()
         while True:
             try:
