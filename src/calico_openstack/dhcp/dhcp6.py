@@ -35,6 +35,7 @@ def service(serving: Serving, settings: Settings) -> Service | None:
         "port=0",
         *interface_options(serving.device, (a.port.interface for a in allocations)),
         "enable-ra",
+        "quiet-ra",
         f"ra-param={serving.device},mtu:{serving.mtu},0{lifetime}",
         f"dhcp-duid={_ENTERPRISE},{_server_identifier(serving.network_id)}",
         "dhcp-authoritative",
