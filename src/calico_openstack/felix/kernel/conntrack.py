@@ -59,8 +59,8 @@ class Flow:
     """A tracked connection.
 
     ``original`` is its first packet as it arrived, ``reply`` what an answer looks like; they mirror
-    each other unless addresses are translated. ``status`` holds the IPS_* bits, ``id`` nearly always
-    tells this flow from a later one with the same tuple (it depends on where the kernel keeps it).
+    each other unless addresses are translated. ``status`` holds the IPS_* bits. ``id`` tells this
+    flow from a later one with the same tuple, unless the kernel keeps both at the same place.
     """
 
     original: FlowTuple
