@@ -23,6 +23,8 @@ _REGION: Final = "region-"
 _NAMESPACE: Final = "openstack"
 # A namespace is a DNS label of at most 63 characters: 63 - len("openstack-region-").
 MAX_REGION_LENGTH: Final = 46
+# How bytes that are not UTF-8 come in a key (PEP 383).
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _DNS_LABEL: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 
 
@@ -198,7 +200,9 @@ def parse_workload_endpoint_name(name: str) -> tuple[str, str, str, str] | None:
 
 
 def parse_key(path: str) -> Key | None:
-    """Return what a key is for; None if it is none that is known here."""
+    """Return what a key is for; None if it is none that is known here, or not even text."""
+    if not path.isascii() and _SURROGATE.search(path):
+        return None
     if path.startswith(RESOURCE_PREFIX):
         return _parse_resource_key(path[len(RESOURCE_PREFIX) :].split("/"))
     if path.startswith(FELIX_STATUS_PREFIX):

@@ -23,7 +23,7 @@ from calico_openstack.agent.health import Health
 from calico_openstack.agent.log import fields
 from calico_openstack.agent.mainloop import MainLoop, Timer
 from calico_openstack.datamodel.keys import ResourceKey
-from calico_openstack.etcd import Batch
+from calico_openstack.etcd import Batch, EtcdClient, SnapshotWatch
 from calico_openstack.felix import metrics as felix_metrics
 from calico_openstack.felix.calc import HostCalculation, HostDelta, Withdrawal
 from calico_openstack.felix.flows import end_flows
@@ -85,6 +85,7 @@ class FelixAgent:
         self._metrics = metrics
         self._started_at = started_at
         self._inputs = Inputs()
+        self._watch: SnapshotWatch | None = None
         self._in_sync = False
         self._complete = False  # the kernel was programmed once
         self._apply_due = False
@@ -98,6 +99,18 @@ class FelixAgent:
         self._refused: dict[ResourceKey, str] = {}
         self._failures: frozenset[str] = frozenset()
         self._unreported: dict[str, str | None] = {}
+
+    def watch(self, client: EtcdClient, prefixes: Sequence[str]) -> None:
+        """Begin to listen to etcd; what comes is worked on by `run`."""
+        self._watch = SnapshotWatch(client, prefixes, self.loop.post)
+        self._watch.start()
+        self._reporter.start()
+
+    def close(self) -> None:
+        """Stop the threads; the kernel and etcd keep what they have."""
+        if self._watch is not None:
+            self._watch.stop()
+        self._reporter.stop()
 
     def run(self) -> int:
         """Run until stopped; return the exit code."""

@@ -28,7 +28,7 @@ from calico_openstack.agent.health import Health, HealthServer
 from calico_openstack.datamodel.endpoints import GlobalNetworkSet, NetworkSet, WorkloadEndpoint
 from calico_openstack.datamodel.keys import prefix_of
 from calico_openstack.datamodel.policies import GlobalNetworkPolicy, NetworkPolicy, Profile, Tier
-from calico_openstack.etcd import EtcdClient, SnapshotWatch
+from calico_openstack.etcd import EtcdClient
 from calico_openstack.felix.agent import (
     CALCULATION,
     DATAPLANE,
@@ -59,6 +59,7 @@ CONFIG_FILE: Final = "/etc/calico/felix.cfg"
 STARTUP: Final = "FelixStartup"
 # A sign of life that cannot be written soon is better written anew than late.
 _STATUS_TIMEOUT: Final = 5.0
+_FAILURE_PAUSE: Final = 2.0
 
 # In the order in which they are listed: policy first, so that endpoints meet what selects them.
 _KINDS: Final = (
@@ -82,23 +83,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         local = LocalSettings.load(Path(options.config_file), "FELIX_")
         _log_early(local)
         config = etcd_config(local)
-        host = host_name(local, "FelixHostname")
-        health = Health()
-        with EtcdClient(config) as client:
-            health.register(STARTUP)
-            health.report(STARTUP)
-            server = _early_health_server(health, local, host)
-            sources, settings = wait_for_settings(client, lambda: ParameterSources(local, host))
-            _log_fully(settings)
-            _log.info("Starting", extra=log.fields(version=version("calico-openstack"), host=host))
-            if server is None and settings.health_enabled:
-                server = HealthServer(health, settings.health_host, settings.health_port)
-            return _run(client, sources, settings, health, started_at)
-    except (ConfigurationError, UnusableConfiguration, OSError, ValueError) as error:
-        # Configuration and the addresses and files that it names; everything else is a bug.
+    except (ConfigurationError, ValueError) as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
-        _log.critical("Cannot start: %s", error)
         return 1
+    with EtcdClient(config) as client:
+        try:
+            agent = _prepare(client, local, started_at)
+        except (UnusableConfiguration, OSError) as error:
+            # What settings name (addresses, files) or what this process may not do.
+            _log.critical("Cannot start: %s", error)
+            return 1
+        try:
+            return agent.run()
+        except Exception:
+            # A bug. The kernel keeps what it has; starting anew is better than guessing on.
+            _log.critical("Ending after an unexpected failure", exc_info=True)
+            time.sleep(_FAILURE_PAUSE)
+            return 1
+        finally:
+            agent.close()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -134,21 +137,34 @@ def _log_fully(settings: FelixSettings) -> None:
     )
 
 
-def _early_health_server(health: Health, local: LocalSettings, host: str) -> HealthServer | None:
-    """Serve health while waiting for the datastore, where this host's own settings ask for it."""
-    settings = ParameterSources(local, host).resolution().settings
+def _serve_health(health: Health, settings: FelixSettings) -> HealthServer | None:
     if not settings.health_enabled:
         return None
     return HealthServer(health, settings.health_host, settings.health_port)
 
 
-def _run(
+def _prepare(client: EtcdClient, local: LocalSettings, started_at: float) -> FelixAgent:
+    """Wait for the datastore, then make the agent from what it says."""
+    host = host_name(local, "FelixHostname")
+    health = Health()
+    health.register(STARTUP)
+    health.report(STARTUP)
+    early = _serve_health(health, ParameterSources(local, host).resolution().settings)
+    sources, settings = wait_for_settings(client, lambda: ParameterSources(local, host))
+    _log_fully(settings)
+    _log.info("Starting", extra=log.fields(version=version("calico-openstack"), host=host))
+    if early is None:
+        _serve_health(health, settings)
+    return _agent(client, sources, settings, health, started_at)
+
+
+def _agent(
     client: EtcdClient,
     sources: ParameterSources,
     settings: FelixSettings,
     health: Health,
     started_at: float,
-) -> int:
+) -> FelixAgent:
     metrics = FelixMetrics(
         settings.felix_hostname, process=settings.prometheus_process_metrics_enabled
     )
@@ -183,16 +199,9 @@ def _run(
     for number in (signal.SIGTERM, signal.SIGINT):
         agent.loop.on_signal(number, agent.loop.stop)
     agent.loop.on_signal(signal.SIGHUP, lambda: agent.loop.stop(RESTART))
-    prefixes = [*sources.prefixes(), *map(prefix_of, _KINDS)]
-    watch = SnapshotWatch(client, prefixes, agent.loop.post)
     metrics.resyncs_started.inc()
-    watch.start()
-    reporter.start()
-    try:
-        return agent.run()
-    finally:
-        watch.stop()
-        reporter.stop()
+    agent.watch(client, [*sources.prefixes(), *map(prefix_of, _KINDS)])
+    return agent
 
 
 def _serve_metrics(metrics: FelixMetrics, settings: FelixSettings) -> None:
