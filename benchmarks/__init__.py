@@ -1,0 +1,1 @@
+"""Benchmarks: what the product costs, beside what etcd and the kernel cost alone."""

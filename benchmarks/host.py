@@ -1,0 +1,166 @@
+"""A compute host to measure on: a network namespace with taps, etcd and the real calico-felix.
+
+The whole benchmark enters the namespace before it starts a thread, so that etcd's loopback and the
+kernel's tables are those of the namespace.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from calico_openstack.etcd import EtcdClient, Put
+from tests.support.etcd import EtcdServer
+from tests.support.netns import NetworkNamespace, sweep_stale
+
+TICKS_PER_SECOND = 100
+_WRITERS = 4
+# etcd takes 128 operations a transaction unless told otherwise.
+_TRANSACTION = 100
+
+
+@contextmanager
+def namespace() -> Iterator[NetworkNamespace]:
+    """Enter a namespace with an uplink for the ``with`` block."""
+    sweep_stale()
+    with NetworkNamespace("bench") as made, made.entered():
+        made.write_sysctl("net/ipv6/conf/default/dad_transmits", "0")
+        made.ip("addr", "add", "192.0.2.1/32", "dev", "lo")
+        yield made
+
+
+def plug(host: NetworkNamespace, names: Iterable[str]) -> None:
+    """Make a veth pair for each name, both ends up, as Nova's plugging would make a TAP device."""
+    commands = []
+    for name in names:
+        other = f"vm-{name.removeprefix('tap')}"
+        commands.append(f"link add {name} type veth peer name {other}")
+        commands += [f"link set {each} up" for each in (name, other)]
+    script = "\n".join(commands)
+    subprocess.run(["ip", "-n", host.name, "-batch", "-"], input=script, text=True, check=True)
+
+
+def unplug(host: NetworkNamespace, names: Iterable[str]) -> None:
+    """Remove interfaces, and with them their routes, neighbours and settings, and all tables."""
+    script = "\n".join(f"link del {name}" for name in names)
+    subprocess.run(["ip", "-n", host.name, "-batch", "-"], input=script, text=True, check=True)
+    host.run("nft", "flush", "ruleset")
+
+
+@contextmanager
+def etcd(directory: Path) -> Iterator[EtcdServer]:
+    """Run an etcd with room for large clusters for the ``with`` block."""
+    server = EtcdServer(directory, options=["--quota-backend-bytes=8000000000"])
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def fill(client: EtcdClient, objects: Iterable[tuple[str, bytes]]) -> int:
+    """Store objects, several transactions at a time; return how many."""
+    count = 0
+    with ThreadPoolExecutor(_WRITERS) as pool:
+        for large in _batches(objects, _TRANSACTION * _WRITERS * 8):
+            count += len(large)
+            operations = (
+                [Put(key, value) for key, value in batch] for batch in _batches(large, _TRANSACTION)
+            )
+            list(pool.map(lambda batch: client.txn([], batch), operations))
+    return count
+
+
+def _batches(objects: Iterable[tuple[str, bytes]], size: int) -> Iterator[list[tuple[str, bytes]]]:
+    iterator = iter(objects)
+    while batch := list(islice(iterator, size)):
+        yield batch
+
+
+@dataclass(frozen=True, slots=True)
+class Programmed:
+    """The first programming: seconds since the process was made, CPU seconds, MiB, writes."""
+
+    seconds: float
+    cpu: float
+    resident: float
+    peak: float
+    writes: int
+
+
+class Felix:
+    """A running calico-felix."""
+
+    def __init__(self, server: EtcdServer, host: str, directory: Path) -> None:
+        file = directory / "felix.cfg"
+        settings = {
+            "EtcdEndpoints": server.endpoint,
+            "FelixHostname": host,
+            "EndpointReportingEnabled": "true",
+            "LogFilePath": "none",
+            "LogSeveritySys": "none",
+        }
+        file.write_text("[global]\n" + "".join(f"{k} = {v}\n" for k, v in settings.items()))
+        program = Path(sys.executable).parent / "calico-felix"
+        self._started = time.monotonic()
+        self._child = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", "--", program, "-c", file],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def __enter__(self) -> Felix:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End it, and wait for that."""
+        self._child.terminate()
+        self._child.communicate()
+
+    def wait_programmed(self) -> Programmed:
+        """Wait until it says that the kernel is programmed."""
+        assert self._child.stdout is not None
+        for line in self._child.stdout:
+            if "The kernel is programmed" in line:
+                seconds = time.monotonic() - self._started
+                writes = re.search(r'writes="(\d+)"', line)
+                assert writes is not None
+                cpu = self.cpu()
+                return Programmed(
+                    seconds, cpu, self.memory("VmRSS"), self.memory("VmHWM"), int(writes[1])
+                )
+            if "[ERROR]" in line or "[CRITICAL]" in line:
+                print(line.rstrip(), file=sys.stderr)
+        raise RuntimeError(f"calico-felix ended: {self._child.wait()}")
+
+    def cpu(self) -> float:
+        """Return the CPU time so far, in seconds."""
+        stat = Path(f"/proc/{self._child.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(stat[11]) + int(stat[12])) / TICKS_PER_SECOND
+
+    def memory(self, field: str) -> float:
+        """Return a field of /proc/PID/status, in MiB."""
+        status = Path(f"/proc/{self._child.pid}/status").read_text()
+        found = re.search(rf"^{field}:\s*(\d+) kB", status, re.MULTILINE)
+        assert found is not None
+        return int(found[1]) / 1024
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Wait until a condition holds; raises TimeoutError."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError
+        time.sleep(0.01)
