@@ -281,6 +281,25 @@ def test_a_detached_port_leaves_nothing_behind(cloud: Cloud) -> None:
     assert cloud.endpoint(again) is None
 
 
+def test_an_address_that_neutron_gives_by_itself(cloud: Cloud) -> None:
+    """A SLAAC subnet gives an address to every port that the network has already."""
+    cloud.felix()
+    network = cloud.network()
+    cloud.subnet(network)
+    port = cloud.port(network)
+    prefix = f"fd01:{cloud.number:x}::"
+    modes = {"ipv6_ra_mode": "slaac", "ipv6_address_mode": "slaac"}
+    subnet = cloud.subnet(network, ip_version=6, cidr=f"{prefix}/64", **modes)
+    endpoint = cloud.endpoint(port)
+    assert endpoint is not None
+    assert [net for net in endpoint["spec"]["ipNetworks"] if net.startswith(prefix)]
+    assert endpoint["spec"]["ipv6Gateway"] == f"{prefix}1"
+    cloud.member.update("subnet", subnet["id"], gateway_ip=f"{prefix}9")
+    endpoint = cloud.endpoint(port)
+    assert endpoint is not None
+    assert endpoint["spec"]["ipv6Gateway"] == f"{prefix}9"
+
+
 def test_a_port_moves_to_another_host(cloud: Cloud) -> None:
     cloud.felix()
     target = cloud.felix(f"{cloud.host}-b")

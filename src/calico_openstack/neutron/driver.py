@@ -30,8 +30,8 @@ from calico_openstack.neutron.workers import ResyncWorker, StatusWorker
 
 LOG = log.getLogger(__name__)
 
-# Attributes of a port that change without any meaning for its endpoint.
-_IRRELEVANT = frozenset({"status", "updated_at", "revision_number"})
+# Attributes of a port that change together with its status.
+_STATUS = frozenset({"status", "updated_at", "revision_number"})
 
 Port = Mapping[str, Any]
 
@@ -116,7 +116,7 @@ class CalicoMechanismDriver(mech_agent.SimpleAgentMechanismDriverBase):
     def update_port_postcommit(self, context: Any) -> None:
         """Synchronise where the port is and where it was."""
         port, original = context.current, context.original
-        if not _differ(port, original) or _is_rebinding(port, original):
+        if _is_about_status(port, original) or _is_rebinding(port, original):
             return
         self._sync_port(port, original)
         if _is_bound(port) and not _is_bound(original):
@@ -204,8 +204,13 @@ def _is_rebinding(port: Port, original: Port) -> bool:
     )
 
 
-def _differ(port: Port, original: Port) -> bool:
-    return any(
-        port.get(name) != original.get(name)
-        for name in (port.keys() | original.keys()) - _IRRELEVANT
-    )
+def _is_about_status(port: Port, original: Port) -> bool:
+    """Tell whether nothing but the status changed, which means nothing to the endpoint.
+
+    An update without any difference is not about the status: Neutron announces an address like
+    this that it gave to the port before, when an IPv6 subnet was added to the network.
+    """
+    changed = {
+        name for name in port.keys() | original.keys() if port.get(name) != original.get(name)
+    }
+    return "status" in changed and changed <= _STATUS

@@ -33,11 +33,18 @@ def after_commit(context: Any, action: Callable[[], None]) -> None:
     session.info[_PENDING].append(action)
 
 
+# SQLAlchemy announces the ends of savepoints as well, which decide nothing.
+
+
 def _committed(session: Any) -> None:
+    if session.in_nested_transaction():
+        return
     actions, session.info[_PENDING] = session.info[_PENDING], []
     for action in actions:
         action()
 
 
 def _rolled_back(session: Any) -> None:
+    if session.in_nested_transaction():
+        return
     session.info[_PENDING] = []

@@ -96,6 +96,10 @@ def test_an_egress_rule_is_about_the_destination() -> None:
     assert not translated.source.nets
 
 
+def test_bits_beyond_a_prefix_are_cleared() -> None:
+    assert only_rule(rule(remote_prefix="10.1.2.3/8")).source.nets == ("10.0.0.0/8",)
+
+
 @pytest.mark.parametrize(
     ("name", "ethertype", "protocol"),
     [

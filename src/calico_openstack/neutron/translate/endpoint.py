@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from dataclasses import dataclass
 
+from calico_openstack.datamodel.addresses import parse_network
 from calico_openstack.datamodel.endpoints import WorkloadEndpoint, WorkloadEndpointSpec
 from calico_openstack.datamodel.keys import workload_endpoint_name
 from calico_openstack.datamodel.policies import DEFAULT_ALLOW_PROFILE_NAME
@@ -161,9 +161,8 @@ def _addresses(port: PortFacts, problems: list[Problem]) -> _Addresses:
     paired: set[str] = set()
     sources: set[str] = set()
     for pair in port.address_pairs:
-        try:
-            network = ipaddress.ip_network(pair.address, strict=False)
-        except ValueError:
+        network = parse_network(pair.address)
+        if network is None:
             reason = f"{pair.address!r} is neither an address nor a prefix"
             problems.append(Problem(f"port {port.id}", "allowed_address_pairs", reason))
             continue

@@ -7,9 +7,9 @@ it would have allowed, and is reported; it never becomes a wider rule.
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 
+from calico_openstack.datamodel.addresses import parse_network
 from calico_openstack.datamodel.policies import NetworkPolicy, NetworkPolicySpec
 from calico_openstack.datamodel.protocols import PORT_PROTOCOLS
 from calico_openstack.datamodel.resource import Metadata
@@ -152,15 +152,19 @@ def _unless_any(value: int | None) -> int | None:
 
 
 def _remote(facts: RuleFacts, group: GroupFacts, version: int) -> EntityRule | None:
-    """Return whom a rule is about; None for an address group without such addresses."""
+    """Return whom a rule is about; None for an address group without such addresses.
+
+    Neutron keeps the bits beyond a prefix that a user gave; readers refuse them.
+    """
     if facts.address_group_id is not None:
         return _address_group(facts, group, version)
     nets: tuple[str, ...] = ()
     if facts.remote_prefix is not None:
-        if _version_of(facts.remote_prefix) != version:
+        network = parse_network(facts.remote_prefix)
+        if network is None or network.version != version:
             reason = f"{facts.remote_prefix!r} is no prefix of {facts.ethertype}"
             raise _UntranslatableError("remote_ip_prefix", reason)
-        nets = (facts.remote_prefix,)
+        nets = (str(network),)
     selector = "" if facts.remote_group_id is None else group_selector(facts.remote_group_id)
     return EntityRule(nets=nets, selector=selector)
 
@@ -172,13 +176,9 @@ def _address_group(facts: RuleFacts, group: GroupFacts, version: int) -> EntityR
     if addresses is None:
         reason = f"address group {facts.address_group_id} is unknown"
         raise _UntranslatableError("remote_address_group_id", reason)
-    nets = tuple(sorted(net for net in addresses if _version_of(net) == version))
+    networks = (parse_network(address) for address in addresses)
+    nets = tuple(
+        sorted({str(net) for net in networks if net is not None and net.version == version})
+    )
     # Without addresses the group means nobody, whereas a rule without nets means everybody.
     return EntityRule(nets=nets) if nets else None
-
-
-def _version_of(prefix: str) -> int | None:
-    try:
-        return ipaddress.ip_network(prefix, strict=False).version
-    except ValueError:
-        return None
