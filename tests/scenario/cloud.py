@@ -153,9 +153,13 @@ class Cloud:
             )
             yield lambda: read_report(report)
 
+    def log_of(self, name: str, title: str) -> Path:
+        return self.lab.logs / f"test-{title}-{name}.log"
+
     @contextlib.contextmanager
     def program(self, name: str, argv: list[str], title: str) -> Iterator[None]:
-        log = self.store.folder(name) / f"{title}.log"
+        log = self.log_of(name, title)
+        log.unlink(missing_ok=True)
         pid = spawn(inside(self.namespace(name), argv), log=log)
         try:
             yield

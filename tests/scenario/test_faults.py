@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
+from calico_openstack.agent.supervision import is_running, send_signal
 from calico_openstack.lab import etcd_server
 from calico_openstack.lab.names import daemon
-from calico_openstack.lab.processes import is_alive, send
 from calico_openstack.lab.traffic import Flow, FlowKind, FlowReport
 from tests.scenario.cloud import Cloud, eventually, log_of
 
@@ -90,8 +90,8 @@ def test_traffic_does_not_notice_a_killed_daemon(cloud: Cloud, kind: str) -> Non
         owned = daemon(cloud.lab, name)
         assert owned is not None and owned.processes
         for identity in owned.processes:
-            send(identity, signal.SIGKILL)
-        eventually(lambda: not any(map(is_alive, owned.processes)), f"{name} has ended")
+            send_signal(identity, signal.SIGKILL)
+        eventually(lambda: not any(map(is_running, owned.processes)), f"{name} has ended")
 
         def is_back() -> bool:
             now = daemon(cloud.lab, name)

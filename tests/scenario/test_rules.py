@@ -47,12 +47,11 @@ def test_a_packet_with_a_false_source_goes_nowhere(cloud: Cloud) -> None:
     # Only the packets count, so the answer need not find its way back: the client listens.
     false4, false6 = "10.65.0.253", "2001:db8:65::fffd"
     capture = ["tcpdump", "-n", "-l", "-i", "eth0", "udp", "port", "9999"]
-    log = cloud.store.folder("web1") / "capture.log"
-    log.unlink(missing_ok=True)
+    log = cloud.log_of("client", "capture")
     try:
         cloud.run("web1", f"ip address add {false4}/32 dev lo")
         cloud.run("web1", f"ip address add {false6}/128 dev lo")
-        with cloud.program("client", capture, "../web1/capture"):
+        with cloud.program("client", capture, "capture"):
             eventually(lambda: "listening on" in log.read_text(), "tcpdump listens")
 
             def send(source: str, target: str) -> None:
