@@ -11,9 +11,9 @@ with what it has.
 
 from __future__ import annotations
 
-import gc
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -29,6 +29,7 @@ from calico_openstack.felix.calc import HostCalculation, HostDelta, Withdrawal
 from calico_openstack.felix.flows import end_flows
 from calico_openstack.felix.inputs import Inputs
 from calico_openstack.felix.kernel.dataplane import Dataplane
+from calico_openstack.felix.memory import expect_growth, settle_memory
 from calico_openstack.felix.metrics import FelixMetrics
 from calico_openstack.felix.parameters import ParameterWatch
 from calico_openstack.felix.render import Renderer
@@ -118,7 +119,7 @@ class FelixAgent:
             self.loop.add_reader(descriptor, self._kernel_changed)
         if self._settings.audit_interval:
             self.loop.every(self._settings.audit_interval, self._audit)
-        gc.disable()  # the snapshot makes many objects and no garbage
+        expect_growth()
         return self.loop.run()
 
     # --- what wakes the loop ------------------------------------------------------------------
@@ -164,18 +165,19 @@ class FelixAgent:
 
     def _take(self, batches: Sequence[Batch]) -> None:
         began = time.monotonic()
-        count = 0
+        kinds: Counter[str] = Counter()
         for batch in batches:
-            count += len(batch.updates)
             for update in batch.updates:
                 decoded = self._inputs.decode(update)
                 if decoded is None:
                     continue
                 key, resource = decoded
-                self._metrics.updates.labels(key.kind).inc()
+                kinds[key.kind] += 1
                 if not self._parameters.update(key, resource):
                     self._calculation.update(key, resource)
-        self._metrics.batch_size.observe(count)
+        for kind, number in kinds.items():
+            self._metrics.updates.labels(kind).inc(number)
+        self._metrics.batch_size.observe(kinds.total())
         self._metrics.update_time.observe(time.monotonic() - began)
         self._metrics.invalid_objects.set(len(self._inputs.invalid))
         last = batches[-1]
@@ -244,10 +246,7 @@ class FelixAgent:
             if path is not None:
                 statuses[path] = self._status_of(key)
         self._reporter.begin(statuses)
-        # What is there now stays for long: the collector need not look at it again.
-        gc.collect()
-        gc.freeze()
-        gc.enable()
+        settle_memory()
 
     def _schedule(self, now: float) -> None:
         """Arrange the next apply where something is left to do."""

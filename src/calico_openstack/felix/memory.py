@@ -1,0 +1,25 @@
+"""Memory around the first snapshot: many objects that come together and stay for ever."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+
+
+def expect_growth() -> None:
+    """Do not look for garbage while the snapshot makes objects and none of them dies."""
+    gc.disable()
+
+
+def settle_memory() -> None:
+    """Return what the snapshot needed only for a moment, and never again look at what stays.
+
+    The C library keeps freed memory for later use unless it is told to give it back, see
+    malloc_trim(3); other C libraries than glibc may lack the call.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
