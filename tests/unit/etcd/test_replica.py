@@ -28,6 +28,11 @@ class Store:
             self.content[key] = KeyValue(key, value, self.revision)
         return key, value, self.revision
 
+    def restart(self) -> None:
+        """Begin to count anew, as a cluster does that was filled from an export."""
+        self.revision = 1
+        self.content = {key: KeyValue(key, kv.value, 1) for key, kv in self.content.items()}
+
 
 def follow(view: dict[str, bytes], updates: list[Update]) -> None:
     for update in updates:
@@ -44,7 +49,7 @@ def test_view_equals_store_after_every_round(
     store, replica, view = Store(), Replica("/p/"), dict[str, bytes]()
     for writes, how in rounds:
         if how == "restore":
-            store.revision = 1
+            store.restart()
             replica.distrust()
         events = [store.write(key, value) for key, value in writes]
         if how == "watch":
