@@ -106,17 +106,17 @@ def _build_network(lab: Lab, topology: Topology) -> None:
 
 def _prepare_database(lab: Lab, neutron: NeutronSettings, progress: Progress) -> None:
     with progress.step("MariaDB"):
-        database.install(neutron)
+        database.install(lab, neutron)
         supervisor(lab).add(database.process(lab, neutron))
-        await_process(lab, "mariadb", lambda: database.is_ready(neutron))
+        await_process(lab, "mariadb", lambda: database.is_ready(lab, neutron))
     cached = database.cached_dump(lab)
     if cached.exists():
         with progress.step("Neutron's database, from the dump of an earlier migration"):
-            database.restore(neutron, cached)
+            database.restore(lab, neutron, cached)
     else:
         with progress.step("Neutron's database, by its migrations"):
             database.migrate(lab, neutron)
-            database.dump(neutron, cached)
+            database.dump(lab, neutron, cached)
 
 
 def _services(lab: Lab, topology: Topology, neutron: NeutronSettings) -> Iterator[ProcessSpec]:

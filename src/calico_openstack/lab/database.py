@@ -33,27 +33,17 @@ def process(lab: Lab, settings: NeutronSettings) -> ProcessSpec:
     )
 
 
-def install(settings: NeutronSettings) -> None:
+def install(lab: Lab, settings: NeutronSettings) -> None:
     """Create MariaDB's data folder, unless it is there. Raises CommandError."""
     if (settings.database_dir / "mysql").is_dir():
         return
-    run(neutron_config.database_install_command(settings), timeout=INSTALL_TIMEOUT)
+    _run(lab, neutron_config.database_install_command(settings), timeout=INSTALL_TIMEOUT)
 
 
-def is_ready(settings: NeutronSettings) -> bool:
+def is_ready(lab: Lab, settings: NeutronSettings) -> bool:
     """Whether MariaDB answers."""
     try:
-        run(neutron_config.database_client_command(settings, "SELECT 1"), timeout=10.0)
-    except CommandError:
-        return False
-    return True
-
-
-def is_filled(settings: NeutronSettings) -> bool:
-    """Whether Neutron's tables are there already."""
-    sql = f"SELECT 1 FROM {neutron_config.DATABASE}.alembic_version LIMIT 1"
-    try:
-        run(neutron_config.database_client_command(settings, sql), timeout=10.0)
+        _run(lab, neutron_config.database_client_command(settings, "SELECT 1"), timeout=10.0)
     except CommandError:
         return False
     return True
@@ -62,23 +52,22 @@ def is_filled(settings: NeutronSettings) -> bool:
 def migrate(lab: Lab, settings: NeutronSettings) -> None:
     """Create Neutron's database by its migrations. Raises CommandError."""
     sql = neutron_config.create_database_sql()
-    run(neutron_config.database_client_command(settings, sql))
-    command = neutron_config.migration_command(settings)
-    run(inside(lab.namespace("controller"), command), timeout=MIGRATION_TIMEOUT)
+    _run(lab, neutron_config.database_client_command(settings, sql))
+    _run(lab, neutron_config.migration_command(settings), timeout=MIGRATION_TIMEOUT)
 
 
-def dump(settings: NeutronSettings, target: Path) -> None:
+def dump(lab: Lab, settings: NeutronSettings, target: Path) -> None:
     """Write the whole of Neutron's database to a file, atomically. Raises CommandError."""
-    text = run([*_tool("mariadb-dump", settings), "--databases", neutron_config.DATABASE])
+    text = _run(lab, [*_tool("mariadb-dump", settings), "--databases", neutron_config.DATABASE])
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_suffix(".new")
     temporary.write_text(text)
     temporary.rename(target)
 
 
-def restore(settings: NeutronSettings, source: Path) -> None:
+def restore(lab: Lab, settings: NeutronSettings, source: Path) -> None:
     """Fill the server from a dump. Raises CommandError."""
-    run(_tool("mariadb", settings), stdin=source.read_text(), timeout=INSTALL_TIMEOUT)
+    _run(lab, _tool("mariadb", settings), stdin=source.read_text(), timeout=INSTALL_TIMEOUT)
 
 
 def cached_dump(lab: Lab) -> Path:
@@ -95,6 +84,11 @@ def cached_dump(lab: Lab) -> Path:
 def cache_key(parts: Iterable[str]) -> str:
     """A short name for a set of versions, whatever their order."""
     return hashlib.sha256("\n".join(sorted(parts)).encode()).hexdigest()[:20]
+
+
+def _run(lab: Lab, command: list[str], *, stdin: str | None = None, timeout: float = 60.0) -> str:
+    """Run a command on the controller: `down` finds it there when its caller was killed."""
+    return run(inside(lab.namespace("controller"), command), stdin=stdin, timeout=timeout)
 
 
 def _tool(name: str, settings: NeutronSettings) -> list[str]:
