@@ -46,7 +46,7 @@ format: venv-dev ## format the sources
 
 .PHONY: bench-lab
 bench-lab: packages venv ## measure the latencies of a lab of its own
-	@$(BIN)/python benchmarks/lab_latency.py
+	@$(BIN)/python -m benchmarks.lab_latency
 
 .PHONY: packages
 packages: ## install the Debian packages that are missing
