@@ -293,7 +293,7 @@ def test_an_address_that_neutron_gives_by_itself(cloud: Cloud) -> None:
     endpoint = cloud.endpoint(port)
     assert endpoint is not None
     assert [net for net in endpoint["spec"]["ipNetworks"] if net.startswith(prefix)]
-    assert endpoint["spec"]["ipv6Gateway"] == f"{prefix}1"
+    assert endpoint["spec"]["ipv6Gateway"] == subnet["gateway_ip"]
     cloud.member.update("subnet", subnet["id"], gateway_ip=f"{prefix}9")
     endpoint = cloud.endpoint(port)
     assert endpoint is not None

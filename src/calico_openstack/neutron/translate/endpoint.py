@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from calico_openstack.datamodel.addresses import parse_network
+from calico_openstack.datamodel.addresses import parse_address, parse_network
 from calico_openstack.datamodel.endpoints import WorkloadEndpoint, WorkloadEndpointSpec
 from calico_openstack.datamodel.keys import workload_endpoint_name
 from calico_openstack.datamodel.policies import DEFAULT_ALLOW_PROFILE_NAME
@@ -134,8 +134,9 @@ def _gateways(fixed_ips: tuple[FixedIp, ...]) -> dict[int, str]:
     """Return the gateway by IP version; of several the last one, as fixed IPs are ordered."""
     result = {}
     for ip in _ordered(fixed_ips):
-        if ip.gateway:
-            result[6 if ":" in ip.gateway else 4] = ip.gateway
+        gateway = parse_address(ip.gateway) if ip.gateway else None
+        if gateway is not None:
+            result[gateway.version] = str(gateway)
     return result
 
 
@@ -157,7 +158,14 @@ def _addresses(port: PortFacts, problems: list[Problem]) -> _Addresses:
     are given the same prefix: the port may send from it, where Felix's configuration allows
     that at all (WorkloadSourceSpoofing), and receives for its single addresses.
     """
-    own = tuple(_single(ip.address) for ip in _ordered(port.fixed_ips))
+    own = []
+    for ip in _ordered(port.fixed_ips):
+        if parse_address(ip.address) is None:
+            # Such as ::ffff:192.0.2.1, which is another notation of an IPv4 address.
+            reason = f"{ip.address!r} is no address that can be routed"
+            problems.append(Problem(f"port {port.id}", "fixed_ips", reason))
+        else:
+            own.append(_single(ip.address))
     paired: set[str] = set()
     sources: set[str] = set()
     for pair in port.address_pairs:
@@ -170,4 +178,4 @@ def _addresses(port: PortFacts, problems: list[Problem]) -> _Addresses:
             paired.add(_single(str(network.network_address)))
         else:
             sources.add(str(network))
-    return _Addresses(own, tuple(sorted(paired.difference(own))), tuple(sorted(sources)))
+    return _Addresses(tuple(own), tuple(sorted(paired.difference(own))), tuple(sorted(sources)))
