@@ -14,6 +14,7 @@ from calico_openstack.felix.render.nft import (
     RETURN,
     Compare,
     Element,
+    ElementValue,
     Field,
     InNetwork,
     KeyType,
@@ -94,7 +95,7 @@ class FamilyRenderer:
         if ipset.named:
             size += _PORT_KEY_SIZE
             key = (*key, KeyType.PROTOCOL, KeyType.PORT)
-        members: dict[Element, Verdict | None] = {
+        members: dict[Element, ElementValue] = {
             member: None for member in ipset.counts if len(member) == size
         }
         self._writer.add_set(names.address_set(ipset.uid, self._version), Set(key), members)
@@ -135,7 +136,7 @@ class FamilyRenderer:
             if not came:
                 return False
             kind = Set((ADDRESS_KEY[self._version],), interval=True)
-            elements: dict[Element, Verdict | None] = {}
+            elements: dict[Element, ElementValue] = {}
             self._writer.add_set(name, kind, elements)
             elements.update(dict.fromkeys(came))
             self._ranged.add(uid)
@@ -172,8 +173,8 @@ class FamilyRenderer:
 
     def _update_endpoints(self, keys: Iterable[ResourceKey]) -> None:
         """Bring endpoints up to date, all at once: one may take over another's interface."""
-        before: dict[tuple[str, bytes], Verdict | None] = {}
-        after: dict[tuple[str, bytes], Verdict | None] = {}
+        before: dict[tuple[str, bytes], ElementValue] = {}
+        after: dict[tuple[str, bytes], ElementValue] = {}
         released: list[str] = []
         for key in keys:
             old = self._programmed.pop(key, None)
@@ -223,10 +224,10 @@ class FamilyRenderer:
         self._writer.put_chain(names.ANTI_SPOOFING, chain)
 
 
-def _elements(endpoint: _Programmed) -> dict[tuple[str, bytes], Verdict | None]:
+def _elements(endpoint: _Programmed) -> dict[tuple[str, bytes], ElementValue]:
     """Return the elements of an endpoint, by set."""
     interface = interface_key(endpoint.interface)
-    elements: dict[tuple[str, bytes], Verdict | None] = {
+    elements: dict[tuple[str, bytes], ElementValue] = {
         (_DISPATCH[direction], interface): Verdict(VerdictKind.GOTO, chain)
         for direction, chain in endpoint.chains.items()
     }

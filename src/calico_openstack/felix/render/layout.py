@@ -111,6 +111,19 @@ def write_ip_layout(writer: TableWriter, version: int, settings: RenderSettings)
         writer.put_chain(name, chain)
 
 
+def write_closed_layout(writer: TableWriter, settings: RenderSettings) -> None:
+    """Write the table of an IP version that is switched off: workloads get nothing through."""
+    for name, hook, field in (
+        (names.RAW_PREROUTING, Hook("filter", "prerouting", -300), Field.IIFNAME),
+        (names.FILTER_FORWARD, Hook("filter", "forward", 0), Field.OIFNAME),
+    ):
+        rules = tuple(
+            Rule((Compare(field, prefix.encode(), prefix=True), Counter(), DROP), "switched off")
+            for prefix in settings.interface_prefixes
+        )
+        writer.put_chain(name, Chain(rules, hook))
+
+
 def write_arp_layout(writer: TableWriter) -> None:
     """Write the ARP table: the host must not answer for a workload's own addresses.
 

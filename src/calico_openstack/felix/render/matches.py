@@ -19,6 +19,7 @@ from calico_openstack.felix.render import names
 from calico_openstack.felix.render.nft import (
     Compare,
     Element,
+    ElementValue,
     Expression,
     Field,
     InNetwork,
@@ -27,7 +28,6 @@ from calico_openstack.felix.render.nft import (
     KeyType,
     Range,
     Set,
-    Verdict,
 )
 from calico_openstack.policy.addresses import Prefix, network_of
 from calico_openstack.policy.rules import EntityCriteria, IcmpCriterion, PolicyRule
@@ -70,7 +70,7 @@ class OwnSet:
     kind: Set
     elements: tuple[Element, ...]
 
-    def contents(self) -> dict[Element, Verdict | None]:
+    def contents(self) -> dict[Element, ElementValue]:
         """Return the elements as a table keeps them."""
         return dict.fromkeys(self.elements)
 

@@ -53,19 +53,29 @@ class NetworkRenderer:
             old, new = self._known.pop(key, None), self._state.endpoints.get(key)
             if old:
                 before[old.interface] = old
-                addresses.update(old.addresses)
-                for address in old.addresses:
+                addresses.update(self._routed(old))
+                for address in self._routed(old):
                     self._claims[address].discard(key)
             if new:
                 self._known[key] = new
                 after[new.interface] = new
-                addresses.update(new.addresses)
-                for address in new.addresses:
+                addresses.update(self._routed(new))
+                for address in self._routed(new):
                     self._claims.setdefault(address, set()).add(key)
         for address in addresses:
             self._update_route(address, delta)
         for interface in before.keys() | after.keys():
             self._update_interface(before.get(interface), after.get(interface), delta)
+
+    def _routed(self, endpoint: LocalEndpoint) -> list[bytes]:
+        """Return the addresses of an endpoint of the IP versions that are on."""
+        return [a for a in endpoint.addresses if self._settings.ipv6 or ip_version(a) == 4]
+
+    def _interface_settings(self, endpoint: LocalEndpoint) -> InterfaceSettings:
+        versions = {ip_version(address) for address in self._routed(endpoint)}
+        return InterfaceSettings(
+            ipv4=4 in versions, ipv6=6 in versions, spoofing=bool(endpoint.sources)
+        )
 
     def _update_route(self, address: bytes, delta: DataplaneDelta) -> None:
         network = ip_network(address)
@@ -108,7 +118,7 @@ class NetworkRenderer:
         for element in now:
             self._arp.put_element(names.WORKLOAD_ADDRESSES, element)
         if new:
-            wanted = _interface_settings(new)
+            wanted = self._interface_settings(new)
             if self._desired.interfaces.get(new.interface) != wanted:
                 self._desired.interfaces[new.interface] = wanted
                 delta.interfaces.add(new.interface)
@@ -133,10 +143,3 @@ def _arp_elements(endpoint: LocalEndpoint | None) -> set[bytes]:
         return set()
     interface = interface_key(endpoint.interface)
     return {interface + each for each in endpoint.addresses if ip_version(each) == 4}
-
-
-def _interface_settings(endpoint: LocalEndpoint) -> InterfaceSettings:
-    versions = {ip_version(address) for address in endpoint.addresses}
-    return InterfaceSettings(
-        ipv4=4 in versions, ipv6=6 in versions, spoofing=bool(endpoint.sources)
-    )

@@ -211,6 +211,35 @@ class DestinationNat:
     port: int | None = None
 
 
+class NatKind(Enum):
+    """Which end of a packet is translated; the value is nft(8)'s statement."""
+
+    SOURCE = "snat"
+    DESTINATION = "dnat"
+
+
+@dataclass(frozen=True, slots=True)
+class NatMap:
+    """``dnat to fields map @map_name``: to the element's address; no element, no effect."""
+
+    kind: NatKind
+    fields: tuple[Field, ...]
+    map_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceNat:
+    """Rewrite the source to *address*, or without one to that of the outgoing interface.
+
+    That is, nft's ``snat`` or ``masquerade``. *ports* are the first and the last one to choose
+    from, both included, for protocols with ports only. Ports are chosen at random, so that many
+    flows at once do not run into each other.
+    """
+
+    address: bytes | None = None
+    ports: tuple[int, int] | None = None
+
+
 Expression = (
     Compare
     | InNetwork
@@ -227,6 +256,8 @@ Expression = (
     | Log
     | Reject
     | DestinationNat
+    | NatMap
+    | SourceNat
 )
 
 
@@ -280,14 +311,16 @@ class KeyType(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Set:
-    """A named set, or with *verdicts* a verdict map. Elements live apart, see `Ruleset`.
+    """A named set; with *verdicts* a verdict map, with *data* a map to values of that type.
 
-    *interval* sets hold address prefixes; all others hold exact keys.
+    *interval* sets hold address prefixes; all others hold exact keys. Elements live apart, see
+    `Ruleset`.
     """
 
     key: tuple[KeyType, ...]
     interval: bool = False
     verdicts: bool = False
+    data: KeyType | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,7 +334,9 @@ class Range:
 # An exact key is its components in network byte order, each padded to a multiple of four bytes;
 # interface names are 16 bytes, padded with zeros (nftables' own register layout).
 Element = bytes | Range
-Elements = Mapping[Element, Verdict | None]
+# What an element of a map leads to: a verdict, or data as bytes in network byte order.
+ElementValue = Verdict | bytes | None
+Elements = Mapping[Element, ElementValue]
 
 
 @dataclass(slots=True)
@@ -309,7 +344,7 @@ class TableState:
     """All that should be, or is, in one table: sets and chains by name, elements by set name."""
 
     sets: dict[str, Set] = field(default_factory=dict)
-    elements: dict[str, dict[Element, Verdict | None]] = field(default_factory=dict)
+    elements: dict[str, dict[Element, ElementValue]] = field(default_factory=dict)
     chains: dict[str, Chain] = field(default_factory=dict)
 
 

@@ -33,6 +33,8 @@ class Renderer:
         self._families = [FamilyRenderer(4, self._writers[IP_TABLE], settings, state)]
         if settings.ipv6:
             self._families.append(FamilyRenderer(6, self._writers[IP6_TABLE], settings, state))
+        else:
+            layout.write_closed_layout(self._writers[IP6_TABLE], settings)
         layout.write_arp_layout(self._writers[ARP_TABLE])
         self._network = NetworkRenderer(self.desired, self._writers[ARP_TABLE], settings, state)
         self.desired.globals = _global_parameters(settings)

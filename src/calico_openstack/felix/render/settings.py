@@ -34,7 +34,8 @@ class RenderSettings:
 
     *openstack*: the allowances of section 3.11. *metadata_address* None: no metadata service.
     *mark_mask*: the packet mark bits that belong to Felix; the lowest one is used, and only where a
-    policy has Pass rules. *route_protocol* is an rtnetlink protocol number.
+    policy has Pass rules. *route_protocol* is an rtnetlink protocol number. Without *ipv6* the
+    workloads have no IPv6 at all.
     """
 
     interface_prefixes: tuple[str, ...] = ("tap",)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from calico_openstack.felix.render.dataplane import TableDelta
-from calico_openstack.felix.render.nft import Chain, Element, Set, TableState, Verdict
+from calico_openstack.felix.render.nft import Chain, Element, ElementValue, Set, TableState
 
 
 class TableWriter:
@@ -29,7 +29,7 @@ class TableWriter:
         del self.state.chains[name]
         self._delta.chains.add(name)
 
-    def add_set(self, name: str, kind: Set, elements: dict[Element, Verdict | None]) -> None:
+    def add_set(self, name: str, kind: Set, elements: dict[Element, ElementValue]) -> None:
         """Add a set that is not there yet, with its elements, which it keeps."""
         self.state.sets[name] = kind
         self.state.elements[name] = elements
@@ -43,11 +43,11 @@ class TableWriter:
         self._delta.sets.add(name)
         self._delta.elements.pop(name, None)
 
-    def put_element(self, name: str, element: Element, verdict: Verdict | None = None) -> None:
+    def put_element(self, name: str, element: Element, value: ElementValue = None) -> None:
         """Write an element of a set."""
         elements = self.state.elements[name]
-        if element not in elements or elements[element] != verdict:
-            elements[element] = verdict
+        if element not in elements or elements[element] != value:
+            elements[element] = value
             self._note(name, element)
 
     def remove_element(self, name: str, element: Element) -> None:
