@@ -14,6 +14,7 @@ from calico_openstack.felix.render.nft import (
     Element,
     InSet,
     KeyType,
+    NatMap,
     Ruleset,
     TableState,
     Verdict,
@@ -60,9 +61,9 @@ def _interfaces_through(state: TableState, failed: set[str]) -> set[str]:
     return {
         name
         for set_name, elements in state.elements.items()
-        for element, verdict in elements.items()
-        if verdict is not None
-        and verdict.chain in reached
+        for element, value in elements.items()
+        if isinstance(value, Verdict)
+        and value.chain in reached
         and (name := _interface_of(state, set_name, element))
     }
 
@@ -81,7 +82,7 @@ def _sets(chain: Chain) -> Iterable[str]:
         for expression in rule.expressions:
             if isinstance(expression, InSet):
                 yield expression.set_name
-            elif isinstance(expression, VerdictMap):
+            elif isinstance(expression, VerdictMap | NatMap):
                 yield expression.map_name
 
 

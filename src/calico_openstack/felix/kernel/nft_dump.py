@@ -34,7 +34,7 @@ from calico_openstack.felix.kernel.nft_sets import (
     parse_elements,
     parse_set,
 )
-from calico_openstack.felix.render.nft import Element, Hook, Set, Table, Verdict
+from calico_openstack.felix.render.nft import Element, ElementValue, Hook, Set, Table
 
 _GENERATION_ID = 1
 _SUBSYSTEM = nft.NFNL_SUBSYS_NFTABLES << 8
@@ -59,7 +59,7 @@ class SetImage:
     """
 
     set: Set | None
-    elements: dict[Element, Verdict | None] | None = field(default_factory=dict)
+    elements: dict[Element, ElementValue] | None = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -114,7 +114,7 @@ def read_generation(socket: NetlinkSocket) -> int:
 
 def read_elements(
     socket: NetlinkSocket, table: Table, name: str, set_: Set
-) -> dict[Element, Verdict | None] | None:
+) -> dict[Element, ElementValue] | None:
     """Return the elements of a set, None when they cannot be stated in the model."""
     body = attribute_string(ElementListAttribute.TABLE, table.name) + attribute_string(
         ElementListAttribute.SET, name

@@ -1,9 +1,7 @@
 """Rule expressions as the kernel takes them: netlink attributes of nf_tables expressions.
 
-The kernel's virtual machine works on sixteen 4-byte registers. A match loads what it looks at
-into registers from the first one on and compares there; a value shorter than its registers is
-followed by zeros. The encodings are the ones that nft(8) itself produces, so that it can list
-them.
+The instructions are in `nft_bytecode`, translations of addresses in `nft_nat`. The encodings are
+the ones that nft(8) itself produces, so that it can list them.
 """
 
 from __future__ import annotations
@@ -21,13 +19,30 @@ from calico_openstack.felix.kernel.netlink import (
     attribute_string,
     nested,
 )
+from calico_openstack.felix.kernel.nft_bytecode import (
+    EQUAL,
+    HOST_U32,
+    NOT_EQUAL,
+    between,
+    bitwise,
+    compare_register,
+    data_value,
+    equality,
+    expression,
+    load,
+    load_all,
+)
 from calico_openstack.felix.kernel.nft_fields import (
     HOST_ORDER,
     INTERFACE_NAME_BYTES,
     IPV4_FIELDS,
     META_MARK,
     SOURCES,
-    Meta,
+)
+from calico_openstack.felix.kernel.nft_nat import (
+    encode_destination_nat,
+    encode_nat_map,
+    encode_source_nat,
 )
 from calico_openstack.felix.render.nft import (
     Compare,
@@ -44,20 +59,20 @@ from calico_openstack.felix.render.nft import (
     Limit,
     Log,
     MarkBits,
+    NatMap,
     Reject,
     SetMark,
+    SourceNat,
     Verdict,
     VerdictKind,
     VerdictMap,
 )
 
-_EQUAL, _NOT_EQUAL, _AT_MOST, _AT_LEAST = 0, 1, 3, 5  # enum nft_cmp_ops
 _RANGE_NOT_EQUAL = 1
 _LOOKUP_INVERT = 1
 _CT_STATE = 0
 _FIB_RESULT_ADDRESS_TYPE, _FIB_DESTINATION = 3, 2
 _RTN_LOCAL = 2
-_NAT_DESTINATION, _NAT_MAP_IPS, _NAT_MAP_PORTS = 1, 1, 2
 _LIMIT_PACKETS, _LIMIT_OVER = 0, 1
 _LOG_LEVEL_INFO = 6
 _REJECT_ICMP, _REJECT_TCP_RESET = 0, 1
@@ -104,80 +119,6 @@ def interface_name(name: bytes) -> bytes:
     return name.ljust(INTERFACE_NAME_BYTES, b"\0")
 
 
-# --- building blocks ----------------------------------------------------------------------------
-
-
-def _expression(name: str, *parts: bytes) -> bytes:
-    return nested(
-        nft.LIST_ELEMENT,
-        attribute_string(nft.EXPRESSION_NAME, name),
-        nested(nft.EXPRESSION_DATA, *parts),
-    )
-
-
-def _value(kind: int, data: bytes) -> bytes:
-    return nested(kind, attribute(nft.DATA_VALUE, data))
-
-
-def _load(field: Field, register: int = nft.REGISTER_FIRST, length: int | None = None) -> bytes:
-    """Load *field*, or its first *length* bytes, into the registers from *register* on."""
-    source = SOURCES[field]
-    if isinstance(source, Meta):
-        return _expression("meta", attribute_be32(1, register), attribute_be32(2, source.key))
-    return _expression(
-        "payload",
-        attribute_be32(1, register),
-        attribute_be32(2, source.base),
-        attribute_be32(3, source.offset),
-        attribute_be32(4, length or source.length),
-    )
-
-
-def _load_all(fields: tuple[Field, ...]) -> bytes:
-    """Load the concatenation of *fields*, each at the next whole register."""
-    parts, register = [], nft.REGISTER_FIRST
-    for field in fields:
-        parts.append(_load(field, register))
-        register += -(-SOURCES[field].length // nft.REGISTER_BYTES)
-    return b"".join(parts)
-
-
-def _compare_register(operation: int, data: bytes) -> bytes:
-    return _expression(
-        "cmp",
-        attribute_be32(1, nft.REGISTER_FIRST),
-        attribute_be32(2, operation),
-        _value(3, data),
-    )
-
-
-def _between(low: bytes, high: bytes) -> bytes:
-    return _compare_register(_AT_LEAST, low) + _compare_register(_AT_MOST, high)
-
-
-def _bitwise(mask: bytes, xor: bytes) -> bytes:
-    """First register := first register & *mask* ^ *xor*."""
-    return _expression(
-        "bitwise",
-        attribute_be32(1, nft.REGISTER_FIRST),
-        attribute_be32(2, nft.REGISTER_FIRST),
-        attribute_be32(3, len(mask)),
-        _value(4, mask),
-        _value(5, xor),
-    )
-
-
-def _immediate(register: int, data: bytes) -> bytes:
-    return _expression("immediate", attribute_be32(1, register), _value(2, data))
-
-
-def _equality(invert: bool) -> int:
-    return _NOT_EQUAL if invert else _EQUAL
-
-
-_HOST_U32 = struct.Struct("=I")
-
-
 # --- matches ------------------------------------------------------------------------------------
 
 
@@ -191,11 +132,11 @@ def _encode_compare(match: Compare, _: Family) -> bytes:
     elif match.prefix or len(value) != length:
         raise ValueError(f"{match.field.value} takes {length} bytes, not {value!r}")
     elif match.field in HOST_ORDER:
-        value = value[::-1] if _HOST_U32.pack(1)[0] else value
+        value = value[::-1] if HOST_U32.pack(1)[0] else value
     elif match.field is Field.L4PROTO and not match.invert and value[0] not in _LISTABLE_PROTOCOLS:
         # As a range of one, see there.
-        return _load(match.field) + _between(value, value)
-    return _load(match.field) + _compare_register(_equality(match.invert), value)
+        return load(match.field) + between(value, value)
+    return load(match.field) + compare_register(equality(match.invert), value)
 
 
 def _encode_in_network(match: InNetwork, _: Family) -> bytes:
@@ -204,18 +145,18 @@ def _encode_in_network(match: InNetwork, _: Family) -> bytes:
     if wants_ipv4 != isinstance(network, IPv4Network):
         raise ValueError(f"{match.field.value} cannot lie in {network}")
     address = network.network_address.packed
-    operation = _equality(match.invert)
+    operation = equality(match.invert)
     if length == 0:
         if not match.invert:
             return b""
     elif length % 8 == 0:
         # Whole bytes are compared directly, as nft does; no masking needed.
         whole = length // 8
-        return _load(match.field, length=whole) + _compare_register(operation, address[:whole])
+        return load(match.field, length=whole) + compare_register(operation, address[:whole])
     return (
-        _load(match.field)
-        + _bitwise(network.netmask.packed, bytes(len(address)))
-        + _compare_register(operation, address)
+        load(match.field)
+        + bitwise(network.netmask.packed, bytes(len(address)))
+        + compare_register(operation, address)
     )
 
 
@@ -230,19 +171,19 @@ def _encode_in_range(match: InRange, _: Family) -> bytes:
     if match.low > match.high:
         raise ValueError(f"range {match.low}-{match.high} is empty")
     if not match.invert:
-        return _load(match.field) + _between(low, high)
-    return _load(match.field) + _expression(
+        return load(match.field) + between(low, high)
+    return load(match.field) + expression(
         "range",
         attribute_be32(1, nft.REGISTER_FIRST),
         attribute_be32(2, _RANGE_NOT_EQUAL),
-        _value(3, low),
-        _value(4, high),
+        data_value(3, low),
+        data_value(4, high),
     )
 
 
 def _encode_in_set(match: InSet, _: Family) -> bytes:
     flags = attribute_be32(5, _LOOKUP_INVERT) if match.invert else b""
-    return _load_all(match.fields) + _expression(
+    return load_all(match.fields) + expression(
         "lookup",
         attribute_string(1, match.set_name),
         attribute_be32(2, nft.REGISTER_FIRST),
@@ -252,31 +193,31 @@ def _encode_in_set(match: InSet, _: Family) -> bytes:
 
 def _encode_mark_bits(match: MarkBits, _: Family) -> bytes:
     return (
-        _load(Field.MARK)
-        + _bitwise(_HOST_U32.pack(match.mask), bytes(4))
-        + _compare_register(_equality(match.invert), _HOST_U32.pack(match.value))
+        load(Field.MARK)
+        + bitwise(HOST_U32.pack(match.mask), bytes(4))
+        + compare_register(equality(match.invert), HOST_U32.pack(match.value))
     )
 
 
 def _encode_ct_state(match: CtStateIs, _: Family) -> bytes:
     return (
-        _expression("ct", attribute_be32(1, nft.REGISTER_FIRST), attribute_be32(2, _CT_STATE))
-        + _bitwise(_HOST_U32.pack(int(match.states)), bytes(4))
-        + _compare_register(_EQUAL if match.invert else _NOT_EQUAL, bytes(4))
+        expression("ct", attribute_be32(1, nft.REGISTER_FIRST), attribute_be32(2, _CT_STATE))
+        + bitwise(HOST_U32.pack(int(match.states)), bytes(4))
+        + compare_register(EQUAL if match.invert else NOT_EQUAL, bytes(4))
     )
 
 
 def _encode_destination_is_local(_match: DestinationIsLocal, _: Family) -> bytes:
-    return _expression(
+    return expression(
         "fib",
         attribute_be32(1, nft.REGISTER_FIRST),
         attribute_be32(2, _FIB_RESULT_ADDRESS_TYPE),
         attribute_be32(3, _FIB_DESTINATION),
-    ) + _compare_register(_EQUAL, _HOST_U32.pack(_RTN_LOCAL))
+    ) + compare_register(EQUAL, HOST_U32.pack(_RTN_LOCAL))
 
 
 def _encode_limit(match: Limit, _: Family) -> bytes:
-    return _expression(
+    return expression(
         "limit",
         attribute(1, struct.pack(">Q", match.rate)),
         attribute(2, struct.pack(">Q", match.per_seconds)),
@@ -290,11 +231,11 @@ def _encode_limit(match: Limit, _: Family) -> bytes:
 
 
 def _encode_counter(_statement: Counter, _: Family) -> bytes:
-    return _expression("counter")
+    return expression("counter")
 
 
 def _encode_verdict_statement(statement: Verdict, _: Family) -> bytes:
-    return _expression(
+    return expression(
         "immediate",
         attribute_be32(1, nft.REGISTER_VERDICT),
         nested(2, encode_verdict(statement)),
@@ -302,7 +243,7 @@ def _encode_verdict_statement(statement: Verdict, _: Family) -> bytes:
 
 
 def _encode_verdict_map(statement: VerdictMap, _: Family) -> bytes:
-    return _load_all(statement.fields) + _expression(
+    return load_all(statement.fields) + expression(
         "lookup",
         attribute_string(1, statement.map_name),
         attribute_be32(2, nft.REGISTER_FIRST),
@@ -313,17 +254,17 @@ def _encode_verdict_map(statement: VerdictMap, _: Family) -> bytes:
 def _encode_set_mark(statement: SetMark, _: Family) -> bytes:
     keep = ~statement.mask & 0xFFFFFFFF
     return (
-        _load(Field.MARK)
-        + _bitwise(_HOST_U32.pack(keep), _HOST_U32.pack(statement.value & statement.mask))
-        + _expression("meta", attribute_be32(2, META_MARK), attribute_be32(3, nft.REGISTER_FIRST))
+        load(Field.MARK)
+        + bitwise(HOST_U32.pack(keep), HOST_U32.pack(statement.value & statement.mask))
+        + expression("meta", attribute_be32(2, META_MARK), attribute_be32(3, nft.REGISTER_FIRST))
     )
 
 
 def _encode_log(statement: Log, _: Family) -> bytes:
     prefix = attribute_string(2, statement.prefix) if statement.prefix else b""
     if statement.group is None:
-        return _expression("log", prefix, attribute_be32(5, _LOG_LEVEL_INFO))
-    return _expression("log", prefix, attribute(1, struct.pack(">H", statement.group)))
+        return expression("log", prefix, attribute_be32(5, _LOG_LEVEL_INFO))
+    return expression("log", prefix, attribute(1, struct.pack(">H", statement.group)))
 
 
 def _encode_reject(statement: Reject, family: Family) -> bytes:
@@ -333,29 +274,7 @@ def _encode_reject(statement: Reject, family: Family) -> bytes:
         kind, code = _REJECT_TCP_RESET, 0
     else:
         kind, code = _REJECT_ICMP, _PORT_UNREACHABLE[family]
-    return _expression("reject", attribute_be32(1, kind), attribute(2, bytes([code])))
-
-
-def _encode_destination_nat(statement: DestinationNat, family: Family) -> bytes:
-    expected = 4 if family is Family.IP else 16
-    if family is Family.ARP or len(statement.address) != expected:
-        raise ValueError(f"destination {statement.address!r} does not fit family {family.value}")
-    first = nft.REGISTER_FIRST
-    flags = _NAT_MAP_IPS
-    parts = _immediate(first, statement.address)
-    registers = attribute_be32(3, first) + attribute_be32(4, first)
-    if statement.port is not None:
-        second = first + expected // nft.REGISTER_BYTES
-        parts += _immediate(second, struct.pack(">H", statement.port))
-        registers += attribute_be32(5, second) + attribute_be32(6, second)
-        flags |= _NAT_MAP_PORTS
-    return parts + _expression(
-        "nat",
-        attribute_be32(1, _NAT_DESTINATION),
-        attribute_be32(2, nft.FAMILY_NUMBER[family]),
-        registers,
-        attribute_be32(7, flags),
-    )
+    return expression("reject", attribute_be32(1, kind), attribute(2, bytes([code])))
 
 
 _ENCODERS: dict[type, Callable[[Any, Family], bytes]] = {
@@ -373,5 +292,7 @@ _ENCODERS: dict[type, Callable[[Any, Family], bytes]] = {
     SetMark: _encode_set_mark,
     Log: _encode_log,
     Reject: _encode_reject,
-    DestinationNat: _encode_destination_nat,
+    DestinationNat: encode_destination_nat,
+    NatMap: encode_nat_map,
+    SourceNat: encode_source_nat,
 }

@@ -30,7 +30,14 @@ from calico_openstack.felix.kernel.nft_transaction import (
     TablePlan,
 )
 from calico_openstack.felix.render.dataplane import TableDelta
-from calico_openstack.felix.render.nft import Chain, Element, Set, Table, TableState, Verdict
+from calico_openstack.felix.render.nft import (
+    Chain,
+    Element,
+    ElementValue,
+    Set,
+    Table,
+    TableState,
+)
 
 
 @dataclass(slots=True)
@@ -177,11 +184,11 @@ class _Planner:
         present = self._image.sets.get(name)
         if present is None and name not in self._plan.sets:
             return
-        have: dict[Element, Verdict | None] | None = present.elements if present else {}
+        have: dict[Element, ElementValue] | None = present.elements if present else {}
         change = ElementChange(flushed=have is None)
         if have is None:
             have, names = {}, None
-        wanted: Mapping[Element, Verdict | None] = self._desired.elements.get(name, {})
+        wanted: Mapping[Element, ElementValue] = self._desired.elements.get(name, {})
         if self._exclusions:
             wanted = self._without_excluded(name, wanted)
         if names is None:
@@ -203,8 +210,8 @@ class _Planner:
             self._encode_elements(subject, self._desired.sets[name], change)
 
     def _without_excluded(
-        self, name: str, elements: Mapping[Element, Verdict | None]
-    ) -> Mapping[Element, Verdict | None]:
+        self, name: str, elements: Mapping[Element, ElementValue]
+    ) -> Mapping[Element, ElementValue]:
         left_out = self._exclusions.elements_of(self._table, name)
         if not left_out:
             return elements
@@ -230,7 +237,7 @@ class _Planner:
         self,
         subject: ObjectName,
         set_: Set,
-        elements: dict[Element, Verdict | None] | list[Element],
+        elements: dict[Element, ElementValue] | list[Element],
     ) -> list[tuple[bytes, list[Element]]]:
         try:
             return list(nft_sets.encode_elements(set_, elements))

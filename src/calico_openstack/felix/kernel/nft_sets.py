@@ -25,7 +25,7 @@ from calico_openstack.felix.kernel.netlink import (
     string,
 )
 from calico_openstack.felix.kernel.nft_expressions import VERDICT_CODES, encode_verdict
-from calico_openstack.felix.render.nft import Element, KeyType, Range, Set, Verdict
+from calico_openstack.felix.render.nft import Element, ElementValue, KeyType, Range, Set, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ def _flags(set_: Set) -> int:
     flags = nft.SetFlag.INTERVAL if set_.interval else 0
     if set_.interval and len(set_.key) > 1:
         flags |= nft.SetFlag.CONCAT
-    return flags | (nft.SetFlag.MAP if set_.verdicts else 0)
+    return flags | (nft.SetFlag.MAP if set_.verdicts or set_.data else 0)
 
 
 def _type_number(key: tuple[KeyType, ...]) -> int:
@@ -100,6 +100,11 @@ def encode_set(table: str, name: str, set_: Set, set_id: int) -> bytes:
         parts.append(attribute_be32(nft.SetAttribute.DATA_TYPE, nft.DATA_TYPE_VERDICT))
         parts.append(attribute_be32(nft.SetAttribute.DATA_LENGTH, 0))
         userdata += bytes([_USERDATA_DATA_BYTE_ORDER, 4, _BYTE_ORDER_NONE, 0, 0, 0])
+    elif set_.data:
+        data = _DATATYPES[set_.data]
+        parts.append(attribute_be32(nft.SetAttribute.DATA_TYPE, data.number))
+        parts.append(attribute_be32(nft.SetAttribute.DATA_LENGTH, data.length))
+        userdata += bytes([_USERDATA_DATA_BYTE_ORDER, 4, data.byte_order, 0, 0, 0])
     if set_.interval and not single:
         fields = (
             nested(nft.LIST_ELEMENT, attribute_be32(nft.FIELD_LENGTH, _DATATYPES[part].length))
@@ -125,14 +130,16 @@ def parse_set(found: Mapping[int, bytes]) -> Set | None:
         number >>= _TYPE_BITS
     if not parts:
         return None
+    data_type = be32(found.get(nft.SetAttribute.DATA_TYPE, b""))
+    is_verdict = data_type == nft.DATA_TYPE_VERDICT
     set_ = Set(
         key=tuple(parts),
         interval=bool(flags & nft.SetFlag.INTERVAL),
-        verdicts=bool(flags & nft.SetFlag.MAP),
+        verdicts=is_verdict,
+        data=None if is_verdict else _KEY_TYPES.get(data_type),
     )
-    is_verdict = be32(found.get(nft.SetAttribute.DATA_TYPE, b"")) == nft.DATA_TYPE_VERDICT
     same_length = be32(found.get(nft.SetAttribute.KEY_LENGTH, b"")) == key_length(set_.key)
-    if flags != _flags(set_) or is_verdict != set_.verdicts or not same_length:
+    if flags != _flags(set_) or not same_length:
         return None
     return set_
 
@@ -141,7 +148,7 @@ def parse_set(found: Mapping[int, bytes]) -> Set | None:
 
 
 def encode_elements(
-    set_: Set, elements: Mapping[Element, Verdict | None] | Iterable[Element]
+    set_: Set, elements: Mapping[Element, ElementValue] | Iterable[Element]
 ) -> Iterator[tuple[bytes, list[Element]]]:
     """Yield the element lists of messages with the elements in each, every list within 64 KiB.
 
@@ -163,20 +170,24 @@ def encode_elements(
 
 
 def _encode_each(
-    set_: Set, elements: Mapping[Element, Verdict | None] | Iterable[Element]
+    set_: Set, elements: Mapping[Element, ElementValue] | Iterable[Element]
 ) -> Iterator[tuple[Element, bytes]]:
     length = register_length(set_.key)
     pad = bytes(length - key_length(set_.key))
-    if not set_.interval and not set_.verdicts and not pad:
+    if not set_.interval and not _is_map(set_) and not pad:
         prefix = _plain_prefix(length)
         for element in elements:
             if not isinstance(element, bytes) or len(element) != length:
                 raise ValueError(f"element {element!r} is not of {length} bytes")
             yield element, prefix + element
         return
-    verdicts = elements if isinstance(elements, Mapping) else {}
+    values = elements if isinstance(elements, Mapping) else {}
     for element in elements:
-        yield element, _encode_element(set_, element, verdicts.get(element), len(pad))
+        yield element, _encode_element(set_, element, values.get(element), len(pad))
+
+
+def _is_map(set_: Set) -> bool:
+    return set_.verdicts or set_.data is not None
 
 
 @functools.cache
@@ -196,10 +207,18 @@ def _key(kind: int, value: bytes) -> bytes:
     return nested(kind, attribute(nft.DATA_VALUE, value))
 
 
-def _encode_element(set_: Set, element: Element, verdict: Verdict | None, padding: int) -> bytes:
-    data = b""
-    if verdict is not None:
-        data = nested(nft.ElementAttribute.DATA, encode_verdict(verdict))
+def _encode_value(set_: Set, value: ElementValue) -> bytes:
+    if value is None:
+        return b""
+    if isinstance(value, Verdict):
+        return nested(nft.ElementAttribute.DATA, encode_verdict(value))
+    if set_.data is None or len(value) != _DATATYPES[set_.data].length:
+        raise ValueError(f"data {value!r} does not fit the map")
+    return _key(nft.ElementAttribute.DATA, value)
+
+
+def _encode_element(set_: Set, element: Element, value: ElementValue, padding: int) -> bytes:
+    data = _encode_value(set_, value)
     length = register_length(set_.key)
     if isinstance(element, Range) != set_.interval:
         raise ValueError(f"element {element!r} does not fit the set")
@@ -248,21 +267,21 @@ class UnpairedIntervalsError(ValueError):
     """The starts and ends in an interval set do not form ranges that this model can state."""
 
 
-def parse_elements(set_: Set, lists: Iterable[bytes]) -> dict[Element, Verdict | None]:
+def parse_elements(set_: Set, lists: Iterable[bytes]) -> dict[Element, ElementValue]:
     """Return the elements in the element lists of a dump of *set_*.
 
     Raises UnpairedIntervalsError when an interval set was left in a state that no ranges describe.
     """
-    if not set_.interval and not set_.verdicts:
-        found: dict[Element, Verdict | None] = {}
+    if not set_.interval and not _is_map(set_):
+        found: dict[Element, ElementValue] = {}
         for data in lists:
             found.update(_parse_plain(set_, data))
         return found
     parsed = [_ParsedElement.parse(set_, item) for data in lists for item in _items(data)]
     if not set_.interval:
-        return {element.key: element.verdict for element in parsed}
+        return {element.key: element.value for element in parsed}
     if len(set_.key) > 1:
-        return {Range(element.key, element.key_end): element.verdict for element in parsed}
+        return {Range(element.key, element.key_end): element.value for element in parsed}
     return _pair_intervals(parsed)
 
 
@@ -271,7 +290,7 @@ def _items(data: bytes) -> Iterator[bytes]:
         yield item
 
 
-def _parse_plain(set_: Set, data: bytes) -> dict[Element, Verdict | None]:
+def _parse_plain(set_: Set, data: bytes) -> dict[Element, ElementValue]:
     """Parse bare keys; they all have one size, so that no attribute needs to be looked at."""
     length = register_length(set_.key)
     prefix = _listed_prefix(length)
@@ -291,7 +310,7 @@ class _ParsedElement:
     key: bytes
     key_end: bytes
     is_end: bool
-    verdict: Verdict | None
+    value: ElementValue
 
     @classmethod
     def parse(cls, set_: Set, item: bytes) -> _ParsedElement:
@@ -305,7 +324,7 @@ class _ParsedElement:
             key=key,
             key_end=_value(key_end).ljust(length, b"\0") if key_end else key,
             is_end=bool(flags & nft.ELEMENT_INTERVAL_END),
-            verdict=_parse_verdict(data) if data else None,
+            value=_parse_value(data) if data else None,
         )
 
 
@@ -313,23 +332,26 @@ def _value(data: bytes) -> bytes:
     return attributes(data).get(nft.DATA_VALUE, b"")
 
 
-def _parse_verdict(data: bytes) -> Verdict | None:
-    verdict = attributes(attributes(data).get(nft.DATA_VERDICT, b""))
+def _parse_value(data: bytes) -> ElementValue:
+    found = attributes(data)
+    if nft.DATA_VALUE in found:
+        return found[nft.DATA_VALUE]
+    verdict = attributes(found.get(nft.DATA_VERDICT, b""))
     kind = _VERDICT_KINDS.get(be32(verdict.get(nft.VERDICT_CODE, b"")))
     if kind is None:
         return None
     return Verdict(kind, string(verdict.get(nft.VERDICT_CHAIN, b"")))
 
 
-def _pair_intervals(parsed: list[_ParsedElement]) -> dict[Element, Verdict | None]:
+def _pair_intervals(parsed: list[_ParsedElement]) -> dict[Element, ElementValue]:
     # An end and the start of the next range may share a value: the end comes first.
     ordered = sorted(parsed, key=lambda element: (element.key, not element.is_end))
-    ranges: dict[Element, Verdict | None] = {}
+    ranges: dict[Element, ElementValue] = {}
     start: _ParsedElement | None = None
     for element in ordered:
         if element.is_end:
             if start is not None:
-                ranges[Range(start.key, predecessor(element.key))] = start.verdict
+                ranges[Range(start.key, predecessor(element.key))] = start.value
             elif any(element.key):
                 # An end at zero is nft(8)'s way to say that nothing begins there: harmless.
                 raise UnpairedIntervalsError(f"end at {element.key.hex()} without a start")
@@ -339,5 +361,5 @@ def _pair_intervals(parsed: list[_ParsedElement]) -> dict[Element, Verdict | Non
         else:
             start = element
     if start is not None:
-        ranges[Range(start.key, b"\xff" * len(start.key))] = start.verdict
+        ranges[Range(start.key, b"\xff" * len(start.key))] = start.value
     return ranges

@@ -22,7 +22,7 @@ from calico_openstack.felix.kernel.netlink import (
 from calico_openstack.felix.kernel.nft_constants import NftMessage
 from calico_openstack.felix.kernel.nft_dump import ChainImage, SetImage, TableImage
 from calico_openstack.felix.kernel.nft_messages import batch_edge, request
-from calico_openstack.felix.render.nft import Element, Set, Table, Verdict
+from calico_openstack.felix.render.nft import Element, ElementValue, Set, Table
 
 
 class Phase(IntEnum):
@@ -79,7 +79,7 @@ class ElementChange:
     """What happens to a set's elements; with *flushed* all that were there go first."""
 
     removed: list[Element] = field(default_factory=list)
-    added: dict[Element, Verdict | None] = field(default_factory=dict)
+    added: dict[Element, ElementValue] = field(default_factory=dict)
     flushed: bool = False
 
 
