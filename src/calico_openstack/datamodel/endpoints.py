@@ -10,7 +10,7 @@ import msgspec
 from calico_openstack.datamodel.protocols import normalised_protocol
 from calico_openstack.datamodel.resource import JsonObject, Resource, written_even_if_empty
 
-_CANONICAL_MAC: Final = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}")
+CANONICAL_MAC: Final = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}")
 # The notations of IEEE 802 addresses in use: colons, dashes, or dotted groups of four digits.
 _MAC_NOTATIONS: Final = re.compile(
     r"[0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){5}"
@@ -21,7 +21,7 @@ _MAC_NOTATIONS: Final = re.compile(
 
 def normalised_mac(text: str) -> str:
     """Return a MAC address as ``aa:bb:cc:dd:ee:ff``; what is none is returned as it is."""
-    if _CANONICAL_MAC.fullmatch(text) or not _MAC_NOTATIONS.fullmatch(text):
+    if CANONICAL_MAC.fullmatch(text) or not _MAC_NOTATIONS.fullmatch(text):
         return text
     digits = text.translate({ord(":"): None, ord("-"): None, ord("."): None}).lower()
     return ":".join(digits[i : i + 2] for i in range(0, 12, 2))
@@ -109,7 +109,7 @@ class WorkloadEndpointSpec(JsonObject, frozen=True, kw_only=True):
     container_id: str = msgspec.field(default="", name="containerID")
 
     def __post_init__(self) -> None:
-        if not _CANONICAL_MAC.fullmatch(self.mac):
+        if not CANONICAL_MAC.fullmatch(self.mac):
             msgspec.structs.force_setattr(self, "mac", normalised_mac(self.mac))
 
 

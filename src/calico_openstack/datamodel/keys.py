@@ -124,6 +124,8 @@ def escaped(segment: str) -> str:
 
 def unescaped(segment: str) -> str:
     """Undo ``escaped``."""
+    if "%" not in segment:
+        return segment
     return segment.replace("%2f", "/").replace("%25", "%")
 
 

@@ -22,7 +22,9 @@ from calico_openstack.agent.backoff import Backoff
 from calico_openstack.agent.health import Health
 from calico_openstack.agent.log import fields
 from calico_openstack.agent.mainloop import MainLoop, Timer
+from calico_openstack.datamodel.deferred import DeferredPolicy
 from calico_openstack.datamodel.keys import ResourceKey
+from calico_openstack.datamodel.remote import RemoteEndpoint
 from calico_openstack.etcd import Batch, EtcdClient, SnapshotWatch
 from calico_openstack.felix import metrics as felix_metrics
 from calico_openstack.felix.calc import HostCalculation, HostDelta, Withdrawal
@@ -41,6 +43,7 @@ _log = logging.getLogger(__name__)
 RESTART: Final = 129
 _FIRST_RETRY, _LONGEST_RETRY = 0.1, 10.0
 _MAX_WITHDRAWALS: Final = 100
+_PARTS: Final = (RemoteEndpoint, DeferredPolicy)
 
 CALCULATION: Final = "CalculationGraph"
 DATAPLANE: Final = "InternalDataplaneMainLoop"
@@ -85,7 +88,7 @@ class FelixAgent:
         self._health = health
         self._metrics = metrics
         self._started_at = started_at
-        self._inputs = Inputs()
+        self._inputs = Inputs(settings.host)
         self._watch: SnapshotWatch | None = None
         self._in_sync = False
         self._complete = False  # the kernel was programmed once
@@ -173,7 +176,7 @@ class FelixAgent:
                     continue
                 key, resource = decoded
                 kinds[key.kind] += 1
-                if not self._parameters.update(key, resource):
+                if isinstance(resource, _PARTS) or not self._parameters.update(key, resource):
                     self._calculation.update(key, resource)
         for kind, number in kinds.items():
             self._metrics.updates.labels(kind).inc(number)
@@ -246,6 +249,7 @@ class FelixAgent:
             if path is not None:
                 statuses[path] = self._status_of(key)
         self._reporter.begin(statuses)
+        self._inputs.settle()
         settle_memory()
 
     def _schedule(self, now: float) -> None:

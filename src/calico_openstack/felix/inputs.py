@@ -4,24 +4,34 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from functools import partial
 
 from calico_openstack.agent.log import fields
 from calico_openstack.datamodel.codec import decode_at
+from calico_openstack.datamodel.deferred import DeferredPolicy, deferred
+from calico_openstack.datamodel.endpoints import WorkloadEndpoint
 from calico_openstack.datamodel.invalid import Invalid, shortened
 from calico_openstack.datamodel.keys import ResourceKey, parse_key
+from calico_openstack.datamodel.policies import NetworkPolicy
+from calico_openstack.datamodel.remote import RemoteEndpoint, RemoteEndpoints
 from calico_openstack.datamodel.resource import Resource
 from calico_openstack.etcd import Update
 
 _log = logging.getLogger(__name__)
 
-Input = tuple[ResourceKey, Resource | Invalid | None]
+Input = tuple[ResourceKey, Resource | Invalid | RemoteEndpoint | DeferredPolicy | None]
 
 
 class Inputs:
-    """Decodes updates; says once for every change of a key why it cannot be used."""
+    """Decodes updates; says once for every change of a key why it cannot be used.
 
-    def __init__(self) -> None:
+    Endpoints of other hosts than *host* are read only as far as this one needs them, and policies
+    when they come to be applied here; see `datamodel.remote` and `datamodel.deferred`.
+    """
+
+    def __init__(self, host: str = "") -> None:
         self._invalid: dict[str, str] = {}
+        self._remote = RemoteEndpoints(host)
 
     @property
     def invalid(self) -> Mapping[str, str]:
@@ -39,12 +49,28 @@ class Inputs:
         if value is None:
             self._note(path, "")
             return key, None
+        part: RemoteEndpoint | DeferredPolicy | None = None
+        if key.kind == WorkloadEndpoint.KIND:
+            part = self._remote.read(key, value)
+        elif key.kind == NetworkPolicy.KIND:
+            part = deferred(value, partial(self._whole, path, key, value))
+        if part is not None:
+            self._note(path, "")
+            return key, part
+        resource = self._whole(path, key, value)
+        return None if resource is None else (key, resource)
+
+    def settle(self) -> None:
+        """Release what was kept to read many objects at once."""
+        self._remote.forget()
+
+    def _whole(self, path: str, key: ResourceKey, value: bytes) -> Resource | Invalid | None:
         resource = decode_at(path, key, value)
         if isinstance(resource, Invalid):
             self._note(path, "; ".join(map(str, resource.reasons)))
-            return key, resource
+            return resource
         self._note(path, "")
-        return (key, resource) if isinstance(resource, Resource) else None
+        return resource if isinstance(resource, Resource) else None
 
     def _note(self, path: str, problem: str) -> None:
         known = self._invalid.get(path, "")

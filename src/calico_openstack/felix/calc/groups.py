@@ -73,9 +73,18 @@ class GroupIndex:
         ports: tuple[EndpointPort, ...] = (),
     ) -> Group:
         """Return the group of such objects, a new and empty one if there is none."""
-        identity = ((*labels, *labels.values()), profiles, ports)
+        return self.group_of_texts((*labels, *labels.values()), profiles, ports)
+
+    def group_of_texts(
+        self,
+        texts: tuple[str, ...],
+        profiles: tuple[str, ...] = (),
+        ports: tuple[EndpointPort, ...] = (),
+    ) -> Group:
+        """Do what `group` does, given all names and then all values of the labels."""
+        identity = (texts, profiles, ports)
         found = self._by_identity.get(identity)
-        return found if found is not None else self._create(labels, profiles, ports)
+        return found if found is not None else self._create(*identity)
 
     def join(self, group: Group, members: Iterable[Member]) -> None:
         """Count in one object of *group* with these addresses."""
@@ -142,12 +151,11 @@ class GroupIndex:
 
     def _create(
         self,
-        labels: Mapping[str, str],
+        texts: tuple[str, ...],
         profiles: tuple[str, ...],
         ports: tuple[EndpointPort, ...],
     ) -> Group:
-        texts = tuple(intern(text) for text in (*labels, *labels.values()))
-        identity = (texts, tuple(map(intern, profiles)), ports)
+        identity = (tuple(map(intern, texts)), tuple(map(intern, profiles)), ports)
         group = Group(self._next_id, identity, self._effective(identity))
         self._next_id += 1
         self.by_id[group.id] = group

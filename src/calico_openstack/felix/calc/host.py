@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 
+from calico_openstack.datamodel.deferred import DeferredPolicy
 from calico_openstack.datamodel.endpoints import GlobalNetworkSet, NetworkSet, WorkloadEndpoint
 from calico_openstack.datamodel.invalid import Invalid
 from calico_openstack.datamodel.keys import ResourceKey
@@ -18,6 +19,7 @@ from calico_openstack.datamodel.policies import (
     Tier,
 )
 from calico_openstack.datamodel.protocols import protocol_number
+from calico_openstack.datamodel.remote import RemoteEndpoint
 from calico_openstack.datamodel.resource import Resource
 from calico_openstack.felix.calc.blocks import ActiveBlocks
 from calico_openstack.felix.calc.endpoints import LocalEndpoints
@@ -37,6 +39,11 @@ from calico_openstack.policy.addresses import pack_address, pack_prefix
 from calico_openstack.policy.evaluation import Judgement
 from calico_openstack.policy.packet import Direction, Packet
 from calico_openstack.policy.rules import EndpointPolicy, RuleBlock
+
+Value = Resource | Invalid | RemoteEndpoint | DeferredPolicy
+"""What a key may have: read completely, or as far as it is needed."""
+
+_POLICY = (NetworkPolicy, GlobalNetworkPolicy, DeferredPolicy, Invalid)
 
 _Entry = tuple[int, *tuple[Member, ...]]
 """What is kept of any endpoint or network set: the number of its group, then its members."""
@@ -77,17 +84,20 @@ class HostCalculation:
 
     # --- input --------------------------------------------------------------------------------
 
-    def update(self, key: ResourceKey, value: Resource | Invalid | None) -> None:
+    def update(self, key: ResourceKey, value: Value | None) -> None:
         """Take up the present value of a key; None: there is none. Unknown kinds are ignored."""
         match key.kind:
+            case "WorkloadEndpoint" if isinstance(value, RemoteEndpoint):
+                group = self._groups.group_of_texts(value.labels, value.profiles)
+                self._replace_entry(key, group, map(pack_address, value.addresses))
+                self._leave_host(key)
             case "WorkloadEndpoint":
                 self._update_endpoint(key, value if isinstance(value, WorkloadEndpoint) else None)
             case "NetworkSet" | "GlobalNetworkSet":
                 usable = value if isinstance(value, NetworkSet | GlobalNetworkSet) else None
                 self._update_network_set(key, usable)
             case "NetworkPolicy" | "GlobalNetworkPolicy":
-                known = isinstance(value, NetworkPolicy | GlobalNetworkPolicy | Invalid)
-                self._policies.update_policy(key, value if known else None)
+                self._policies.update_policy(key, value if isinstance(value, _POLICY) else None)
             case "Tier":
                 spec = value.spec if isinstance(value, Tier) else None
                 self._policies.update_tier(key.name, spec)

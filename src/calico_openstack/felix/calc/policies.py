@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from calico_openstack.datamodel.deferred import DeferredPolicy
 from calico_openstack.datamodel.invalid import Invalid
 from calico_openstack.datamodel.keys import ResourceKey
 from calico_openstack.datamodel.policies import GlobalNetworkPolicy, NetworkPolicy, TierSpec
@@ -32,6 +33,8 @@ class _Stored:
 class PolicyTable:
     """All policies of the cluster, and the ones that match each group of local endpoints.
 
+    A deferred policy is read when it matches a local group for the first time.
+
     ``dirty_groups`` are local groups whose policies, or their order, may have changed;
     ``dirty_blocks`` policies whose rules may have. The owner clears both.
     """
@@ -40,6 +43,7 @@ class PolicyTable:
         self.dirty_groups: set[int] = set()
         self.dirty_blocks: set[ResourceKey] = set()
         self._stored: dict[ResourceKey, _Stored] = {}
+        self._deferred: dict[ResourceKey, DeferredPolicy] = {}
         self._index: SelectorIndex[ResourceKey] = SelectorIndex()
         # The labels under which a group is entered: its own may have changed since.
         self._local: dict[int, Mapping[str, str]] = {}
@@ -48,16 +52,33 @@ class PolicyTable:
         self._matching: dict[ResourceKey, set[int]] = {}
         self._tiers: dict[str, TierSpec] = {}
 
-    def update_policy(self, key: ResourceKey, value: Resource | Invalid | None) -> None:
+    def update_policy(
+        self, key: ResourceKey, value: Resource | Invalid | DeferredPolicy | None
+    ) -> None:
         """Take up the present value of a policy."""
-        stored = _stored(key, value)
+        if not isinstance(value, DeferredPolicy):
+            self._deferred.pop(key, None)
+            self._store(key, _stored(key, value))
+        elif self._deferred.get(key) != value:
+            self._deferred[key] = value
+            selector = _selector(key, value.outline)
+            if selector is not None and not self._groups_of(selector):
+                self._remove(key)
+                self._index.add(key, selector)
+            else:
+                self._store(key, _stored(key, value.whole()))
+
+    def _remove(self, key: ResourceKey) -> None:
+        self._stored.pop(key, None)
+        self._index.discard(key)
+        self._match(key, set())
+
+    def _store(self, key: ResourceKey, stored: _Stored | None) -> None:
+        if stored is None:
+            self._remove(key)
+            return
         old = self._stored.get(key)
         if old == stored:
-            return
-        if stored is None:
-            del self._stored[key]
-            self._index.discard(key)
-            self._match(key, set())
             return
         self._stored[key] = stored
         self.dirty_blocks.add(key)
@@ -84,7 +105,7 @@ class PolicyTable:
         self._forget_labels(group.id)
         self._local[group.id] = group.labels
         self._labels.add(group.id, group.labels)
-        found = set(self._index.matching(group.labels))
+        found = self._policies_of(group.labels)
         old = self._matched.get(group.id, set())
         self.dirty_groups.add(group.id)
         self._matched[group.id] = found
@@ -117,6 +138,18 @@ class PolicyTable:
     def tiers(self) -> Mapping[str, TierSpec]:
         """The tiers that exist."""
         return self._tiers
+
+    def _policies_of(self, labels: Mapping[str, str]) -> set[ResourceKey]:
+        """Return the policies that match labels, all of them read."""
+        found = set(self._index.matching(labels))
+        for key in found - self._stored.keys():
+            stored = _stored(key, self._deferred[key].whole())
+            if stored is None:
+                self._index.discard(key)
+                found.discard(key)
+            else:
+                self._stored[key] = stored
+        return found
 
     def _groups_of(self, selector: Selector) -> set[int]:
         local = self._local
@@ -159,8 +192,15 @@ def _stored(key: ResourceKey, value: Resource | Invalid | None) -> _Stored | Non
         return None
     if not conversion.is_for_workloads(policy):
         return None
-    try:
-        selector = conversion.endpoint_selector(key, policy)
-    except SelectorError:
+    selector = _selector(key, policy)
+    if selector is None:
         return None
     return _Stored(policy, valid, selector, conversion.placement(key, policy))
+
+
+def _selector(key: ResourceKey, policy: Policy) -> Selector | None:
+    """Return which endpoints a policy applies to, None if that cannot be told."""
+    try:
+        return conversion.endpoint_selector(key, policy)
+    except SelectorError:
+        return None
