@@ -158,9 +158,8 @@ def test_established_flow_ends_with_its_permission(
     put_endpoint(etcd, 2, "client")
     wait_status(etcd, 1, "up")
     wait_status(etcd, 2, "up")
-    log = tmp_path / "flows.log"
-    processes = [listen(one, port, log) for port in (80, 81)]
-    processes += [connect(two, 1, port, log) for port in (80, 81)]
+    processes = [listen(one, port, tmp_path / f"listen{port}.log") for port in (80, 81)]
+    processes += [connect(two, 1, port, tmp_path / f"connect{port}.log") for port in (80, 81)]
 
     def established(port: int) -> bool:
         table = host.namespace.run("conntrack", "-L", "-p", "tcp", check=False).stdout
