@@ -174,3 +174,36 @@ def test_flows_end_when_an_address_leaves(
     assert eventually(lambda: not list(host.dataplane.conntrack.flows()))
     assert not host.dataplane.needs_apply
     host.dataplane.close()
+
+
+def test_flows_by_their_destination_before_translation(
+    namespace: NetworkNamespace, table: ConntrackTable
+) -> None:
+    insert(namespace, "10.0.0.3", "192.0.2.9", "udp", (1, 2), "--dst-nat", "10.0.0.1")
+    insert(namespace, "10.0.0.3", "10.0.0.1", "udp", (3, 4))
+    insert(namespace, "fd00::3", "2001:db8::9", "udp", (5, 6), "--dst-nat", "fd00::1")
+    insert(namespace, "fd00::3", "fd00::1", "udp", (7, 8))
+    for external, internal in (("192.0.2.9", "10.0.0.1"), ("2001:db8::9", "fd00::1")):
+        (flow,) = table.flows_to(ip_address(external))
+        assert flow.reply.source == ip_address(internal)
+    assert list(table.flows_to(ip_address("10.0.0.3"))) == []
+    ports = {flow.original.source_port for flow in table.translated_flows()}
+    assert ports == {1, 5}
+
+
+def test_few_and_many_addresses_find_the_same(
+    namespace: NetworkNamespace, table: ConntrackTable
+) -> None:
+    for number in range(1, 13):
+        insert(namespace, f"10.0.0.{number}", f"10.0.0.{13 - number}", "udp", (number, 1))
+        insert(namespace, f"fd00::{number}", f"fd00::{13 - number}", "udp", (number, 1))
+    insert(namespace, "10.0.0.1", "10.0.0.1", "udp", (20, 1))
+    insert(namespace, "10.0.1.1", "10.0.1.2", "udp", (21, 1))
+    few = [ip_address(text) for text in ("10.0.0.1", "10.0.0.2", "10.0.0.11", "fd00::12")]
+    nobody = [ip_address(f"10.9.0.{number}") for number in range(20)]
+    assert sorted(flow.original.source_port for flow in table.flows(few)) == [
+        *(1, 1, 2, 11, 12, 12, 20)
+    ]
+    asked, listed = list(table.flows(few)), list(table.flows([*few, *nobody]))
+    assert len(asked) == len(set(asked))
+    assert {flow.id for flow in asked} == {flow.id for flow in listed}

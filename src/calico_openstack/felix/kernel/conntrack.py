@@ -11,8 +11,16 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
+from calico_openstack.felix.kernel.conntrack_filter import (
+    FILTERED_VERSIONS,
+    FlowEnd,
+    encode_filter,
+    encode_status_filter,
+    may_have_source,
+)
 from calico_openstack.felix.kernel.netlink import (
     NETLINK_NETFILTER,
+    Message,
     NetlinkSocket,
     attribute,
     attributes,
@@ -38,6 +46,10 @@ _ICMP, _ICMPV6 = 1, 58
 _U16 = struct.Struct(">H")
 # Requests to delete in one buffer.
 _BATCH = 1024
+# Up to so many addresses the kernel looks for one after the other; for more, all is listed once.
+_FEW_ADDRESSES = 8
+_FAMILIES = {4: _AF_INET, 6: _AF_INET6}
+_DESTINATION_TRANSLATED = 1 << 5  # IPS_DST_NAT
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,23 +93,66 @@ class ConntrackTable:
         """Close the socket."""
         self._socket.close()
 
-    def flows(self, containing: Collection[Address] = ()) -> Iterator[Flow]:
-        """Yield all flows of both families, or those that name one of the addresses given.
+    def flows(self, of: Collection[Address] = ()) -> Iterator[Flow]:
+        """Yield all flows of both families, or those that one of the addresses began or answered.
 
-        The table changes while it is listed; each flow is as it was at some moment of the listing.
-        Read the iterator to its end. Raises OSError.
+        These have an address as original source or as reply source, that is, as destination after
+        translation. The table changes while it is listed; each flow is as it was at some moment of
+        the listing. Read the iterator to its end. Raises OSError.
         """
-        for family, version in ((_AF_INET, 4), (_AF_INET6, 6)):
-            packed = [address.packed for address in containing if address.version == version]
-            if containing and not packed:
-                continue
-            for received in self._socket.stream(_GET, _HEADER.pack(family, 0, 0)):
-                # Looking for bytes is far cheaper than parsing what is not wanted.
-                if packed and not any(address in received.body for address in packed):
-                    continue
-                flow = parse_flow(received.body)
-                if flow is not None:
+        if not of:
+            for version in _FAMILIES:
+                yield from self._list(version)
+            return
+        for version in _FAMILIES:
+            wanted = {address for address in of if address.version == version}
+            if version in FILTERED_VERSIONS and len(wanted) <= _FEW_ADDRESSES:
+                yield from self._ask_for(wanted)
+            elif wanted:
+                packed = {address.packed for address in wanted}
+                for received in self._dump(version):
+                    if may_have_source(received.body, version, packed):
+                        yield from _flows_in(received)
+
+    def _ask_for(self, wanted: Collection[Address]) -> Iterator[Flow]:
+        for address in wanted:
+            filter_ = encode_filter(FlowEnd.ORIGINAL_SOURCE, address)
+            for flow in self._list(address.version, filter_):
+                if flow.original.source == address:
                     yield flow
+        for address in wanted:
+            filter_ = encode_filter(FlowEnd.REPLY_SOURCE, address)
+            for flow in self._list(address.version, filter_):
+                # Those that one of them began came already.
+                if flow.reply.source == address and flow.original.source not in wanted:
+                    yield flow
+
+    def flows_to(self, destination: Address) -> Iterator[Flow]:
+        """Yield the flows whose first packet was sent to *destination*, before any translation."""
+        version, packed = destination.version, destination.packed
+        filter_ = b""
+        if version in FILTERED_VERSIONS:
+            filter_ = encode_filter(FlowEnd.ORIGINAL_DESTINATION, destination)
+        for received in self._dump(version, filter_):
+            if packed in received.body:
+                yield from (
+                    flow for flow in _flows_in(received) if flow.original.destination == destination
+                )
+
+    def translated_flows(self) -> Iterator[Flow]:
+        """Yield the flows with a translated destination."""
+        for version in _FAMILIES:
+            for flow in self._list(version, encode_status_filter(_DESTINATION_TRANSLATED)):
+                if flow.status & _DESTINATION_TRANSLATED:
+                    yield flow
+
+    def _list(self, version: int, filter_: bytes = b"") -> Iterator[Flow]:
+        for received in self._dump(version, filter_):
+            yield from _flows_in(received)
+
+    def _dump(self, version: int, filter_: bytes = b"") -> Iterator[Message]:
+        body = _HEADER.pack(_FAMILIES[version], 0, 0) + filter_
+        return self._socket.stream(_GET, body)
 
     def delete(self, flows: Iterable[Flow]) -> int:
         """Delete *flows*, as far as they still exist; return how many were.
@@ -129,6 +184,12 @@ class ConntrackTable:
             if flow.original.source in wanted or flow.reply.source in wanted
         ]
         return self.delete(doomed)
+
+
+def _flows_in(received: Message) -> Iterator[Flow]:
+    flow = parse_flow(received.body)
+    if flow is not None:
+        yield flow
 
 
 def parse_flow(body: bytes) -> Flow | None:
@@ -183,7 +244,7 @@ def _parse_tuple(data: bytes) -> FlowTuple | None:
 
 def encode_deletion(flow: Flow, sequence: int) -> bytes:
     """Return the request to delete exactly *flow*."""
-    family = _AF_INET if flow.original.source.version == 4 else _AF_INET6
+    family = _FAMILIES[flow.original.source.version]
     zone = attribute(_CTA_ZONE, _U16.pack(flow.zone)) if flow.zone else b""
     body = (
         _HEADER.pack(family, 0, 0)
