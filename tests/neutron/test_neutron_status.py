@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+
 from calico_openstack.datamodel.keys import FelixStatusKey
 from tests.neutron.conftest import AGENT_TYPE, REGION, Cloud
 from tests.support.neutron import Json
@@ -99,3 +101,39 @@ def test_ports_of_a_dead_host_keep_their_status(cloud: Cloud) -> None:
     cloud.etcd.delete(FelixStatusKey(REGION, cloud.host).path)
     eventually(lambda: not cloud.agent_alive(cloud.host), 10, "agent dead")
     assert cloud.status(port) == "ACTIVE"
+
+
+def test_two_servers_report_the_same(cloud: Cloud) -> None:
+    port = bound_port(cloud)
+    other = cloud.neutron.more_workers("other-workers.log")
+    try:
+        other.wait_until(lambda: "calico-status" in _titles(other.pid), "status worker")
+        for report, status in (("up", "ACTIVE"), ("down", "DOWN"), ("up", "ACTIVE")):
+            cloud.report(port, report)
+            becomes(cloud, port, status)
+    finally:
+        other.stop()
+    assert "Traceback" not in other.output()
+
+
+def _titles(parent: int) -> str:
+    """Return the command lines of a process's children."""
+    result = subprocess.run(
+        ["ps", "--ppid", str(parent), "-o", "args="], capture_output=True, text=True, check=False
+    )
+    return result.stdout
+
+
+def test_what_was_reported_while_the_workers_were_dead(cloud: Cloud) -> None:
+    port = bound_port(cloud)
+    vanishing = cloud.port({"id": port["network_id"]})
+    cloud.report(vanishing, "up")
+    becomes(cloud, vanishing, "ACTIVE")
+    workers = cloud.neutron.workers
+    assert workers is not None
+    workers.kill()
+    cloud.report(port, "up")
+    cloud.report(vanishing, None)
+    cloud.neutron.start_workers()
+    eventually(lambda: cloud.status(port) == "ACTIVE", 30, "port ACTIVE")
+    becomes(cloud, vanishing, "DOWN")

@@ -145,9 +145,12 @@ class NeutronServer:
 
     def start_workers(self) -> None:
         """Start the workers; they are at work a few seconds later."""
-        self.workers = Process(
-            neutron_config.workers_command(self.settings),
-            log=self.settings.log_dir / "workers.log",
+        self.workers = self.more_workers("workers.log")
+
+    def more_workers(self, log: str) -> Process:
+        """Start workers as another server would; the caller stops them."""
+        return Process(
+            neutron_config.workers_command(self.settings), log=self.settings.log_dir / log
         )
 
     def restart_workers(self) -> None:

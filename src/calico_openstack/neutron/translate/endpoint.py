@@ -132,7 +132,7 @@ def _endpoint(
 
 def _gateways(fixed_ips: tuple[FixedIp, ...]) -> dict[int, str]:
     """Return the gateway by IP version; of several the last one, as fixed IPs are ordered."""
-    result = {}
+    result: dict[int, str] = {}
     for ip in _ordered(fixed_ips):
         gateway = parse_address(ip.gateway) if ip.gateway else None
         if gateway is not None:
