@@ -15,6 +15,7 @@ How the parts fit:
   back, `nft_monitor` hears of foreign changes, `nft_constants` has the kernel's numbers.
 - `interfaces` knows the host's interfaces; `routes` and `neighbours` write what belongs on them, in
   the form of `rtnetlink`; `sysctls` sets kernel parameters.
+- `qdiscs` limits the bandwidth of interfaces, in the form of `traffic_control`.
 - `conntrack` lists and ends flows.
 
 What holds, whatever happens: everything of ours is recognised after a restart (by table, by hash in

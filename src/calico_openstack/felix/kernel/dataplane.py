@@ -1,8 +1,10 @@
 """The kernel as one thing that can be made what it should be.
 
 Puts the drivers in order. What is added must be protected before traffic can reach it: kernel
-parameters, nftables, neighbours, routes. What is removed loses its traffic first: routes,
-neighbours, nftables. Within nftables one transaction makes order invisible.
+parameters, limits of bandwidth, nftables, neighbours, routes. What is removed loses its traffic
+first: routes, neighbours, nftables. Within nftables one transaction makes order invisible.
+
+A limit of bandwidth that the kernel cannot keep is reported, and its endpoint works without it.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from calico_openstack.felix.kernel.conntrack import ConntrackTable
 from calico_openstack.felix.kernel.interfaces import Interface, InterfaceMonitor
 from calico_openstack.felix.kernel.neighbours import NeighbourDriver
 from calico_openstack.felix.kernel.nft_driver import NftDriver
+from calico_openstack.felix.kernel.qdiscs import QdiscDriver
 from calico_openstack.felix.kernel.routes import RouteDriver, RouteOwnership
 from calico_openstack.felix.kernel.sysctls import SettingFailure, SysctlDriver
 from calico_openstack.felix.render.dataplane import (
@@ -58,6 +61,7 @@ class Dataplane:
         self._nft = NftDriver(tables)
         self._neighbours = NeighbourDriver(self._writer, self._monitor, ownership.is_workload)
         self._routes = RouteDriver(self._writer, self._monitor, ownership)
+        self._qdiscs = QdiscDriver(self._writer, self._monitor, ownership.is_workload)
         self.conntrack = ConntrackTable()
         self._first = True
         self._settings: dict[str, InterfaceSettings] = {}
@@ -76,6 +80,7 @@ class Dataplane:
         """Close all sockets; the kernel stays as it is."""
         self._monitor.close()
         self._nft.close()
+        self._qdiscs.close()
         self._writer.close()
         self.conntrack.close()
 
@@ -98,6 +103,7 @@ class Dataplane:
             + self._nft.writes
             + self._neighbours.writes
             + self._routes.writes
+            + self._qdiscs.writes
             + self.conntrack.deletions
         )
 
@@ -109,6 +115,7 @@ class Dataplane:
             or self._nft.needs_apply
             or self._neighbours.needs_apply
             or self._routes.needs_apply
+            or self._qdiscs.needs_apply
             or self._unconfigured
             or self._unset_globals
             or self._leaving
@@ -128,6 +135,7 @@ class Dataplane:
             ),
             *(str(one) for failed in self._setting_failures.values() for one in failed),
             *map(str, self._global_failures.values()),
+            *(f"bandwidth of {name}: {reason}" for name, reason in self._qdiscs.failures.items()),
         )
 
     def next_deadline(self) -> float | None:
@@ -148,9 +156,12 @@ class Dataplane:
             self._routes.notified(received, now)
         for received in changes.neighbours:
             self._neighbours.notified(received)
+        for received in changes.disciplines:
+            self._qdiscs.notified(received)
         if changes.overrun or changes.renamed:
             self._routes.mark_stale()
             self._neighbours.mark_stale()
+            self._qdiscs.mark_stale()
         self._interfaces_changed(changes.names, changes.interrupted)
         self._nft.read_notifications()
         return changes.names
@@ -167,6 +178,7 @@ class Dataplane:
         self._nft.retry()
         self._routes.mark_stale()
         self._neighbours.mark_stale()
+        self._qdiscs.mark_stale()
         self._unconfigured.update(self._settings)
         self._unset_globals.update(self._globals)
         return changes.names
@@ -174,6 +186,7 @@ class Dataplane:
     def _interfaces_changed(self, names: set[str], interrupted: set[int]) -> None:
         self._routes.interfaces_changed(names, interrupted)
         self._neighbours.interfaces_changed(names, interrupted)
+        self._qdiscs.interfaces_changed(names)
         known = names & self._settings.keys()
         self._unconfigured |= known
         self._unreported |= known
@@ -192,6 +205,7 @@ class Dataplane:
         self._attempt("routes", lambda: self._routes.remove(now))
         self._attempt("neighbours", self._neighbours.remove)
         self._set_parameters()
+        self._qdiscs.apply()
         protected = self._attempt("nftables", lambda: self._apply_nft(desired, changed))
         self._attempt("conntrack", self._end_flows)
         if protected:
@@ -220,6 +234,8 @@ class Dataplane:
             else:
                 self._settings[name] = settings
                 self._unconfigured.add(name)
+        for name in desired.shaping if first else changed.shaping:
+            self._qdiscs.set_wanted(name, desired.shaping.get(name))
         for path in desired.globals if first else changed.globals:
             if path in desired.globals:
                 self._globals[path] = desired.globals[path]

@@ -1,7 +1,7 @@
 """The host's interfaces and their changes, from the kernel's own notifications.
 
-One socket hears links, addresses, routes and neighbour entries, in the order in which the kernel
-changed them; what concerns routes and neighbours is handed on undigested.
+One socket hears links, addresses, routes, neighbour entries and queueing disciplines, in the order
+in which the kernel changed them; what does not concern interfaces is handed on undigested.
 """
 
 from __future__ import annotations
@@ -27,10 +27,12 @@ from calico_openstack.felix.kernel.rtnetlink import (
     parse_address,
     parse_link,
 )
+from calico_openstack.felix.kernel.traffic_control import TcMessage
 from calico_openstack.felix.render.dataplane import Address
 
 _ROUTES = (RtMessage.NEWROUTE, RtMessage.DELROUTE)
 _NEIGHBOURS = (RtMessage.NEWNEIGH, RtMessage.DELNEIGH)
+_DISCIPLINES = frozenset(TcMessage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ class InterfaceChanges:
     interrupted: set[int] = field(default_factory=set)
     routes: list[Message] = field(default_factory=list)
     neighbours: list[Message] = field(default_factory=list)
+    disciplines: list[Message] = field(default_factory=list)
     renamed: bool = False
     overrun: bool = False
 
@@ -157,6 +160,8 @@ class InterfaceMonitor:
             changes.routes.append(received)
         elif kind in _NEIGHBOURS:
             changes.neighbours.append(received)
+        elif kind in _DISCIPLINES:
+            changes.disciplines.append(received)
         elif kind in (RtMessage.NEWLINK, RtMessage.DELLINK):
             link = parse_link(received.body)
             if link is None:

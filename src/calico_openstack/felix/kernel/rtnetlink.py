@@ -42,6 +42,7 @@ class RtGroup(IntEnum):
 
     LINK = 1
     NEIGH = 3
+    TC = 4
     IPV4_IFADDR = 5
     IPV4_ROUTE = 7
     IPV6_IFADDR = 9

@@ -1,4 +1,4 @@
-"""What Felix wants in the kernel besides nftables: routes, neighbours and interface settings.
+"""What Felix wants in the kernel besides nftables: routes, neighbours and interfaces' settings.
 
 Plain data. Everything names interfaces by name; the driver knows their indexes and whether they
 exist and are up, and programs what can be programmed now.
@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from calico_openstack.felix.render.nft import Element, Ruleset, Table
+from calico_openstack.felix.render.qos import Shaping
 
 Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
@@ -57,13 +58,15 @@ class DesiredDataplane:
 
     ``routes`` maps a destination to its route (one winner a destination), ``neighbours`` an
     interface and address to a MAC of six bytes, ``interfaces`` a workload interface to its
-    settings, ``globals`` a path below ``/proc/sys`` to its value.
+    settings, ``shaping`` one to the limits of its bandwidth, ``globals`` a path below ``/proc/sys``
+    to its value.
     """
 
     ruleset: Ruleset = field(default_factory=dict)
     routes: dict[Network, Route] = field(default_factory=dict)
     neighbours: dict[NeighbourKey, bytes] = field(default_factory=dict)
     interfaces: dict[str, InterfaceSettings] = field(default_factory=dict)
+    shaping: dict[str, Shaping] = field(default_factory=dict)
     globals: dict[str, str] = field(default_factory=dict)
 
 
@@ -101,6 +104,7 @@ class DataplaneDelta:
     routes: set[Network] = field(default_factory=set)
     neighbours: set[NeighbourKey] = field(default_factory=set)
     interfaces: set[str] = field(default_factory=set)
+    shaping: set[str] = field(default_factory=set)
     globals: set[str] = field(default_factory=set)
 
     def __bool__(self) -> bool:
@@ -109,6 +113,7 @@ class DataplaneDelta:
             or self.routes
             or self.neighbours
             or self.interfaces
+            or self.shaping
             or self.globals
         )
 
@@ -119,4 +124,5 @@ class DataplaneDelta:
         self.routes |= later.routes
         self.neighbours |= later.neighbours
         self.interfaces |= later.interfaces
+        self.shaping |= later.shaping
         self.globals |= later.globals

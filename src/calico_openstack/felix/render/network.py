@@ -1,4 +1,4 @@
-"""Routes, neighbours, ARP and interface settings of the endpoints of this host."""
+"""Routes, neighbours, ARP, settings and shaping of the interfaces of this host's endpoints."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from calico_openstack.felix.render.dataplane import (
     Route,
 )
 from calico_openstack.felix.render.family import interface_key
+from calico_openstack.felix.render.qos import shaping_of
 from calico_openstack.felix.render.settings import RenderSettings
 from calico_openstack.felix.render.tables import TableWriter
 from calico_openstack.policy.addresses import ip_version, unpack_address
@@ -125,6 +126,13 @@ class NetworkRenderer:
         elif old:
             del self._desired.interfaces[old.interface]
             delta.interfaces.add(old.interface)
+        interface = new.interface if new else old.interface if old else ""
+        shaping = shaping_of(new.spec.qos_controls) if new else None
+        if self._desired.shaping.get(interface) != shaping:
+            self._desired.shaping.pop(interface, None)
+            if shaping:
+                self._desired.shaping[interface] = shaping
+            delta.shaping.add(interface)
 
 
 def _neighbours(endpoint: LocalEndpoint | None) -> dict[NeighbourKey, bytes]:
