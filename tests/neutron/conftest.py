@@ -91,7 +91,7 @@ class Cloud:
         name = host or self.host
         status = AgentStatus(time="2026-01-01T00:00:00Z", uptime=uptime, first_update=first)
         self.etcd.put(FelixStatusKey(REGION, name).path, status.encode())
-        eventually(lambda: self.agent_alive(name), 20, f"agent on {name} alive")
+        eventually(lambda: self.agent_alive(name), 60, f"agent on {name} alive")
         return name
 
     def agent_alive(self, host: str) -> bool:

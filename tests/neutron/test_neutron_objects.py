@@ -350,7 +350,7 @@ def test_a_failed_binding_is_made_up_for_when_felix_comes(cloud: Cloud) -> None:
     assert port["binding:vif_type"] == "binding_failed"
     cloud.felix()
     eventually(
-        lambda: cloud.admin.show("port", port["id"])["binding:vif_type"] == "tap", 10, "bound"
+        lambda: cloud.admin.show("port", port["id"])["binding:vif_type"] == "tap", 60, "bound"
     )
     assert cloud.endpoint(port) is not None
 

@@ -18,7 +18,7 @@ def resynchronised(cloud: Cloud) -> None:
     cloud.etcd.delete(marker)
     cloud.neutron.restart_workers()
     # It is written last.
-    eventually(lambda: cloud.etcd.get(marker) is not None, 40, "resynchronisation")
+    eventually(lambda: cloud.etcd.get(marker) is not None, 120, "resynchronisation")
 
 
 def revisions(cloud: Cloud) -> dict[str, int]:
@@ -172,7 +172,7 @@ def test_what_etcd_missed_is_written_when_it_is_back(
         label = f"sg.projectcalico.org/openstack-{group['id']}"
         return bool(policy["spec"]["ingress"]) and label in endpoint["metadata"]["labels"]
 
-    eventually(arrived, 40, "what was missed")
+    eventually(arrived, 120, "what was missed")
 
 
 def test_the_api_is_killed_in_the_middle(cloud: Cloud) -> None:

@@ -18,7 +18,7 @@ def bound_port(cloud: Cloud) -> Json:
 
 
 def becomes(cloud: Cloud, port: Json, status: str) -> None:
-    eventually(lambda: cloud.status(port) == status, 10, f"port {status}")
+    eventually(lambda: cloud.status(port) == status, 60, f"port {status}")
 
 
 def test_a_port_follows_its_host(cloud: Cloud) -> None:
@@ -90,7 +90,7 @@ def test_an_agent_is_known_by_its_first_report_and_dead_when_it_expires(cloud: C
     assert agent["binary"] == "calico-felix"
     assert agent["topic"] == "N/A"
     cloud.etcd.delete(FelixStatusKey(REGION, cloud.host).path)
-    eventually(lambda: not cloud.agent_alive(cloud.host), 10, "agent dead")
+    eventually(lambda: not cloud.agent_alive(cloud.host), 60, "agent dead")
     cloud.felix()
 
 
@@ -99,7 +99,7 @@ def test_ports_of_a_dead_host_keep_their_status(cloud: Cloud) -> None:
     cloud.report(port, "up")
     becomes(cloud, port, "ACTIVE")
     cloud.etcd.delete(FelixStatusKey(REGION, cloud.host).path)
-    eventually(lambda: not cloud.agent_alive(cloud.host), 10, "agent dead")
+    eventually(lambda: not cloud.agent_alive(cloud.host), 60, "agent dead")
     assert cloud.status(port) == "ACTIVE"
 
 
@@ -135,5 +135,5 @@ def test_what_was_reported_while_the_workers_were_dead(cloud: Cloud) -> None:
     cloud.report(port, "up")
     cloud.report(vanishing, None)
     cloud.neutron.start_workers()
-    eventually(lambda: cloud.status(port) == "ACTIVE", 30, "port ACTIVE")
+    eventually(lambda: cloud.status(port) == "ACTIVE", 120, "port ACTIVE")
     becomes(cloud, vanishing, "DOWN")

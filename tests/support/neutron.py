@@ -13,7 +13,10 @@ from typing import Any
 
 from calico_openstack.lab import neutron_config
 from calico_openstack.lab.neutron_config import NeutronSettings, identity_headers
-from tests.support.processes import Process, free_port
+from tests.support.processes import Process, eventually, free_port
+
+# Three seconds on an idle machine; importing Neutron is work for the processor.
+_START_SECONDS = 120.0
 
 Json = dict[str, Any]
 
@@ -141,7 +144,7 @@ class NeutronServer:
             log=self.settings.log_dir / "api.log",
             environment=neutron_config.api_environment(self.settings),
         )
-        self.api_process.wait_until(self._api_answers, "answer of the API")
+        eventually(self._api_answers, _START_SECONDS, "an answer of the API")
 
     def start_workers(self) -> None:
         """Start the workers; they are at work a few seconds later."""
@@ -187,9 +190,10 @@ class NeutronServer:
         create = neutron_config.database_client_command(
             self.settings, neutron_config.create_database_sql()
         )
-        self.database.wait_until(
+        eventually(
             lambda: subprocess.run(create, capture_output=True, check=False).returncode == 0,
-            "answer of the database",
+            _START_SECONDS,
+            "an answer of the database",
         )
 
     def _api_answers(self) -> bool:
