@@ -89,9 +89,15 @@ def test_changed_permissions_make_tokens_old_but_not_useless(guarded: EtcdServer
         client.put("/w/a", b"2")
 
 
-def test_user_is_ignored_where_none_is_demanded(etcd_server: EtcdServer) -> None:
-    with login(etcd_server) as client:
+def test_user_is_ignored_until_one_is_demanded(tmp_path: Path) -> None:
+    server = EtcdServer(tmp_path, options=("--bcrypt-cost=4",)).start()
+    with login(server, "root", "secret") as client:
         client.put("/w/a", b"1")
+        server.etcdctl("user", "add", "root:secret")
+        server.etcdctl("user", "grant-role", "root", "root")
+        server.etcdctl("auth", "enable")
+        client.put("/w/a", b"2")
+    server.stop()
 
 
 # --- TLS ----------------------------------------------------------------------------------------

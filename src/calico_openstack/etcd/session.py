@@ -45,6 +45,8 @@ class Session:
         self._next = 0
         self._connection: Connection | None = None
         self._token = ""
+        # The cluster demands no user, although we have one: until it says otherwise.
+        self._anonymous = False
         self._lock = threading.Lock()
         self.closed = False
         forks.tell(self)
@@ -114,7 +116,7 @@ class Session:
 
     def metadata(self, connection: Connection, timeout: float) -> Metadata:
         """Return the token to send along, fetched if need be; raises grpc.RpcError."""
-        if not self.config.username:
+        if not self.config.username or self._anonymous:
             return ()
         token = self._token
         if not token:
@@ -125,13 +127,15 @@ class Session:
                 response = connection.call(AUTHENTICATE, request, timeout=timeout, metadata=())
             except grpc.RpcError as error:
                 if "authentication is not enabled" in code_and_details(error)[1]:
+                    self._anonymous = True
                     return ()
                 raise
             token = self._token = response.token
         return (("token", token),)
 
     def forget_token(self, metadata: Metadata) -> None:
-        """Report that the token in *metadata* was refused."""
+        """Report that the token in *metadata*, or its absence, was refused."""
+        self._anonymous = False
         if (("token", self._token),) == metadata:
             self._token = ""
 
