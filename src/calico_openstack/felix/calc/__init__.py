@@ -12,6 +12,7 @@ How the parts fit:
 - `policies`: which policies match the groups with local endpoints, and their order.
 - `endpoints`: the endpoints of this host, and who wins where two claim an interface.
 - `blocks`: the rules in use, and the sets in use through them.
+- `networks`: the address pools of the cluster and the addresses of its hosts.
 - `withdrawals`: which established flows may have lost their permission. `judgement`: whether a flow
   is allowed now.
 - `host` puts them together.
@@ -33,11 +34,13 @@ What is missing or invalid closes:
 
 from calico_openstack.felix.calc.host import CalculationSettings, HostCalculation
 from calico_openstack.felix.calc.ipsets import AddressRange, IPSet, SetChange
+from calico_openstack.felix.calc.networks import ClusterNetworks
 from calico_openstack.felix.calc.state import HostDelta, HostState, LocalEndpoint, Withdrawal
 
 __all__ = [
     "AddressRange",
     "CalculationSettings",
+    "ClusterNetworks",
     "HostCalculation",
     "HostDelta",
     "HostState",

@@ -10,6 +10,7 @@ from calico_openstack.datamodel.deferred import DeferredPolicy
 from calico_openstack.datamodel.endpoints import GlobalNetworkSet, NetworkSet, WorkloadEndpoint
 from calico_openstack.datamodel.invalid import Invalid
 from calico_openstack.datamodel.keys import ResourceKey
+from calico_openstack.datamodel.nodes import Node
 from calico_openstack.datamodel.policies import (
     DEFAULT_ALLOW_PROFILE,
     DEFAULT_ALLOW_PROFILE_NAME,
@@ -18,6 +19,7 @@ from calico_openstack.datamodel.policies import (
     Profile,
     Tier,
 )
+from calico_openstack.datamodel.pools import IPPool
 from calico_openstack.datamodel.protocols import protocol_number
 from calico_openstack.datamodel.remote import RemoteEndpoint
 from calico_openstack.datamodel.resource import Resource
@@ -26,6 +28,7 @@ from calico_openstack.felix.calc.endpoints import LocalEndpoints
 from calico_openstack.felix.calc.groups import Group, GroupIndex
 from calico_openstack.felix.calc.ipsets import EndpointPort, Member, SetChange
 from calico_openstack.felix.calc.judgement import verdicts
+from calico_openstack.felix.calc.networks import NetworkTable
 from calico_openstack.felix.calc.policies import PolicyTable
 from calico_openstack.felix.calc.state import HostDelta, HostState, Withdrawal
 from calico_openstack.felix.calc.withdrawals import (
@@ -79,6 +82,7 @@ class HostCalculation:
         self._blocks = ActiveBlocks(self._groups, self._block)
         self._group_policies: dict[int, EndpointPolicy] = {}
         self._left_groups: set[int] = set()
+        self._networks = NetworkTable()
         self._by_address: dict[bytes, set[ResourceKey]] = {}
         self.state = HostState(blocks=self._blocks.blocks, sets=self._groups.sets)
 
@@ -103,6 +107,10 @@ class HostCalculation:
                 self._policies.update_tier(key.name, spec)
             case "Profile":
                 self._update_profile(key, value if isinstance(value, Profile) else None)
+            case "IPPool":
+                self._networks.update_pool(key, value if isinstance(value, IPPool) else None)
+            case "Node":
+                self._networks.update_node(key, value if isinstance(value, Node) else None)
 
     def _update_endpoint(self, key: ResourceKey, endpoint: WorkloadEndpoint | None) -> None:
         problem = self._problem(endpoint) if endpoint else ""
@@ -233,6 +241,10 @@ class HostCalculation:
         for key, (old, new) in changes.blocks.items():
             if old and new and block_withdraws(old, new):
                 withdrawn |= self._addresses(key)
+        networks = self._networks.flush(self.state.networks)
+        if networks != self.state.networks:
+            self.state.networks = networks
+            delta.networks = True
         delta.withdrawals = self._withdrawals(frozenset(withdrawn), delta.sets)
         return delta
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from calico_openstack.datamodel.endpoints import WorkloadEndpointSpec
 from calico_openstack.datamodel.keys import ResourceKey
 from calico_openstack.felix.calc.ipsets import IPSet, SetChange
+from calico_openstack.felix.calc.networks import ClusterNetworks
 from calico_openstack.policy.addresses import Prefix
 from calico_openstack.policy.rules import EndpointPolicy, RuleBlock
 
@@ -35,13 +36,15 @@ class HostState:
 
     ``endpoints``: what is to be programmed. ``blocks``: the rules of every policy and profile that
     the endpoints name. ``sets``: the members of everything that those rules select. ``problems``:
-    endpoints of this host that are not programmed, and why.
+    endpoints of this host that are not programmed, and why. ``networks``: what belongs to the
+    cluster.
     """
 
     endpoints: dict[ResourceKey, LocalEndpoint] = field(default_factory=dict)
     blocks: dict[ResourceKey, RuleBlock] = field(default_factory=dict)
     sets: dict[str, IPSet] = field(default_factory=dict)
     problems: dict[ResourceKey, str] = field(default_factory=dict)
+    networks: ClusterNetworks = ClusterNetworks()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,8 @@ class HostDelta:
     """What changed in a `HostState` since the last delta.
 
     ``endpoints``, ``blocks``, ``new_sets`` and ``gone_sets`` are names: what they are now, or that
-    they are gone, is in the state. ``sets`` has what came to and left sets that stay.
+    they are gone, is in the state. ``sets`` has what came to and left sets that stay. ``networks``
+    tells whether the networks of the cluster changed.
     """
 
     endpoints: set[ResourceKey] = field(default_factory=set)
@@ -75,7 +79,15 @@ class HostDelta:
     new_sets: set[str] = field(default_factory=set)
     gone_sets: set[str] = field(default_factory=set)
     sets: dict[str, SetChange] = field(default_factory=dict)
+    networks: bool = False
     withdrawals: tuple[Withdrawal, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.endpoints or self.blocks or self.new_sets or self.gone_sets or self.sets)
+        return bool(
+            self.endpoints
+            or self.blocks
+            or self.new_sets
+            or self.gone_sets
+            or self.sets
+            or self.networks
+        )
