@@ -74,7 +74,20 @@ PURE_ROOMS = (
     "felix.config",
     "neutron.translate",
 )
-PURE_MODULES = ("bgp.peering", "bgp.render", "dhcp.desired")
+PURE_MODULES = (
+    "bgp.birdroutes",
+    "bgp.birdstatus",
+    "bgp.connectivity",
+    "bgp.debounce",
+    "bgp.detection",
+    "bgp.isolation",
+    "bgp.node",
+    "bgp.nodestatus",
+    "bgp.peering",
+    "bgp.render",
+    "bgp.tor",
+    "dhcp.desired",
+)
 
 PURE_LIBRARIES = frozenset(
     {

@@ -98,6 +98,8 @@ class SupervisedProcess:
     """Keeps one command running; `check` is to be called every second or so.
 
     *log* gets the program's output (appended). The command must stay in the foreground.
+    *replace_signal* ends a process that is replaced by a new one: SIGKILL for a program whose
+    orderly end has effects that its successor would have to undo.
     """
 
     def __init__(
@@ -106,11 +108,13 @@ class SupervisedProcess:
         pid_file: Path,
         *,
         log: Path | None = None,
+        replace_signal: signal.Signals = signal.SIGTERM,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.command = list(command)
         self.pid_file = pid_file
         self._log_file = log
+        self._replace_signal = replace_signal
         self._clock = clock
         self._child: subprocess.Popen[bytes] | None = None
         self._identity: ProcessIdentity | None = None
@@ -148,7 +152,7 @@ class SupervisedProcess:
         if found[:1] == self.command[:1]:
             _log.info("Replacing a process with other arguments", extra=self._fields(found=found))
             self._identity = identity
-            self.stop()
+            self._end(self._replace_signal)
         return False
 
     def check(self) -> bool:
@@ -174,9 +178,12 @@ class SupervisedProcess:
 
     def stop(self, timeout: float = 5.0) -> None:
         """End the process by SIGTERM, after *timeout* seconds by SIGKILL, and forget it."""
+        self._end(signal.SIGTERM, timeout)
+
+    def _end(self, first: signal.Signals, timeout: float = 5.0) -> None:
         identity = self._identity or self._read_pid_file()
         if identity is not None:
-            for number, limit in ((signal.SIGTERM, timeout), (signal.SIGKILL, 5.0)):
+            for number, limit in ((first, timeout), (signal.SIGKILL, 5.0)):
                 if not send_signal(identity, number) or self._wait_for_end(identity, limit):
                     break
         self._reap()
@@ -187,7 +194,7 @@ class SupervisedProcess:
     def restart(self, reason: str) -> None:
         """Stop the process and start it at once, for example because it hangs."""
         _log.warning("Restarting a process", extra=self._fields(reason=reason))
-        self.stop()
+        self._end(self._replace_signal)
         self._start()
 
     def signal(self, number: signal.Signals) -> bool:

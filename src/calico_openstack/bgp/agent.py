@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -20,9 +20,15 @@ from typing import Final
 from calico_openstack.agent.backoff import Backoff
 from calico_openstack.agent.health import Health, HealthServer
 from calico_openstack.agent.mainloop import MainLoop, Timer
+from calico_openstack.agent.metrics import serve
+from calico_openstack.bgp.connectivity import Connectivity
 from calico_openstack.bgp.debounce import Debounce
+from calico_openstack.bgp.detection import Family
 from calico_openstack.bgp.isolation import render_accepted
+from calico_openstack.bgp.metrics import BgpMetrics
+from calico_openstack.bgp.nodestatus import reasons_of
 from calico_openstack.bgp.options import AgentOptions
+from calico_openstack.bgp.origination import affine_block, affinity_prefix, affinity_state
 from calico_openstack.bgp.passwords import Passwords, read_passwords
 from calico_openstack.bgp.registration import RegistrationError, register
 from calico_openstack.bgp.render import (
@@ -31,16 +37,30 @@ from calico_openstack.bgp.render import (
     render_without_sessions,
     secrets_of,
 )
-from calico_openstack.bgp.service import BirdPaths, BirdService, installed_version
+from calico_openstack.bgp.reporter import NodeStatusReporter
+from calico_openstack.bgp.service import BirdPaths, BirdService
 from calico_openstack.bgp.stanza import HostOptions
 from calico_openstack.bgp.state import WATCHED_TYPES, RefusedError, StateStore
-from calico_openstack.bgp.status import AgentReport, SessionLog, as_document, write_document
+from calico_openstack.bgp.status import (
+    AgentReport,
+    BirdReport,
+    SessionLog,
+    as_document,
+    write_document,
+)
 from calico_openstack.bgp.version import OLDEST_SUPPORTED
 from calico_openstack.datamodel.codec import decode_at
+from calico_openstack.datamodel.dhcp import DhcpSubnet
 from calico_openstack.datamodel.invalid import Invalid
-from calico_openstack.datamodel.keys import ResourceKey, parse_key, prefix_of
+from calico_openstack.datamodel.keys import (
+    DHCP_PREFIX,
+    DhcpSubnetKey,
+    ResourceKey,
+    parse_key,
+    prefix_of,
+)
 from calico_openstack.datamodel.resource import Resource
-from calico_openstack.etcd import Batch, EtcdClient, EtcdError, SnapshotWatch
+from calico_openstack.etcd import Batch, EtcdClient, EtcdError, SnapshotWatch, Update
 
 _log = logging.getLogger(__name__)
 
@@ -70,13 +90,10 @@ class BgpAgent:
     def __init__(self, options: AgentOptions) -> None:
         self._options = options
         self._loop: MainLoop[Event] = MainLoop(self._pass, idle_interval=_RECONCILE_INTERVAL)
-        version = installed_version(options.bird)
-        if version is None or not version.supported:
-            _log.error("%s %s is not supported, %s is", options.bird, version, OLDEST_SUPPORTED)
         self._host_options = HostOptions(
             router_id=options.router_id,
             log_file=options.bird_log,
-            version=version or OLDEST_SUPPORTED,
+            service_interface=options.service_interface,
         )
         self._service = bird_service(options, self._host_options)
         self._store = StateStore()
@@ -88,8 +105,16 @@ class BgpAgent:
         self._faults: tuple[str, ...] = ()
         self._debounce = Debounce(QUIET, LONGEST_DELAY)
         self._wake: Timer | None = None
-        self._sessions = SessionLog()
+        self._metrics = BgpMetrics()
+        self._sessions = SessionLog(lambda name: self._metrics.flaps.labels(name).inc())
+        self._connectivity = Connectivity()
+        self._isolated: frozenset[Family] = frozenset()
         self._registrar = Registrar(options, self._loop)
+        self._reporter = NodeStatusReporter(
+            options.etcd, options.host, options.control_socket, options.status_period
+        )
+        if not self._follow_version():
+            _log.error("%s is not supported, BIRD %s is", options.bird, OLDEST_SUPPORTED)
         self._health = Health()
         self._health.register("bgp-agent", timeout=_HEALTH_TIMEOUT)
 
@@ -100,17 +125,22 @@ class BgpAgent:
             self._loop.on_signal(number, self._loop.stop)
         client = EtcdClient(options.etcd)
         prefixes = [prefix_of(kind.KIND) for kind in WATCHED_TYPES]
+        prefixes += [DHCP_PREFIX, affinity_prefix(options.host)]
         watch = SnapshotWatch(client, prefixes, self._loop.post)
         with contextlib.ExitStack() as stack:
             if options.health_port:
                 server = HealthServer(self._health, options.health_host, options.health_port)
                 stack.callback(server.close)
+            if options.metrics_port:
+                serve(self._metrics.registry, options.metrics_host, options.metrics_port)
             stack.callback(self._service.close)
             self._service.adopt()
             watch.start()
             stack.callback(watch.stop)
             self._registrar.start()
             stack.callback(self._registrar.stop)
+            self._reporter.start()
+            stack.callback(self._reporter.stop)
             self._loop.every(_REPORT_INTERVAL, self._report)
             return self._loop.run()
 
@@ -133,17 +163,30 @@ class BgpAgent:
     def _take(self, batch: Batch, now: float) -> None:
         self._connected = batch.connected
         for update in batch.updates:
-            key = parse_key(update.key)
-            if not isinstance(key, ResourceKey):
-                continue
-            value = None if update.value is None else decode_at(update.key, key, update.value)
-            if isinstance(value, Invalid):
-                _log.warning("Left out: %s", value)
-            if value is None or isinstance(value, Invalid | Resource):
-                self._store.apply(key.kind, key.name, value)
+            self._take_update(update)
         if batch.updates or batch.in_sync != self._in_sync:
             self._debounce.touch(now)
         self._in_sync = batch.in_sync
+
+    def _take_update(self, update: Update) -> None:
+        block = affine_block(update.key)
+        if block is not None:
+            state = None if update.value is None else affinity_state(update.value)
+            self._store.apply_affinity(block, state)
+            return
+        key = parse_key(update.key)
+        if key is None:
+            return
+        value = None if update.value is None else decode_at(update.key, key, update.value)
+        if isinstance(value, Invalid):
+            _log.warning("Left out: %s", value)
+        if isinstance(key, DhcpSubnetKey):
+            if value is None or isinstance(value, Invalid | DhcpSubnet):
+                self._store.apply_subnet(f"{key.region}/{key.subnet_id}", value)
+        elif isinstance(key, ResourceKey) and (
+            value is None or isinstance(value, Invalid | Resource)
+        ):
+            self._store.apply(key.kind, key.name, value)
 
     def _render(self) -> None:
         state = self._store.state()
@@ -152,10 +195,16 @@ class BgpAgent:
             for secret, fault in passwords.faults.items():
                 _log.warning("No password %s/%s: %s", secret.name, secret.key, fault)
         self._passwords = passwords
+        begun = time.monotonic()
         try:
             rendered = render_accepted(
                 lambda excluded: render(
-                    state, self._options.host, passwords.found, self._host_options, excluded
+                    state,
+                    self._options.host,
+                    passwords.found,
+                    self._host_options,
+                    excluded,
+                    isolated=self._isolated,
                 ),
                 self._service.fault_of,
             )
@@ -166,6 +215,7 @@ class BgpAgent:
             _log.error("No configuration can be checked: %s", error)
             self._loop.after(_RETRY, lambda: self._debounce.touch(time.monotonic()))
             return
+        self._metrics.render_time.observe(time.monotonic() - begun)
         before = self._rendered.problems if self._rendered else ()
         for problem in rendered.problems:
             if problem not in before:
@@ -185,6 +235,8 @@ class BgpAgent:
         bird = self._service.report()
         if bird is not None:
             self._sessions.take(bird.protocols)
+            self._look_at_connectivity(bird)
+        self._follow_version()
         report = AgentReport(
             host=self._options.host,
             rendered=self._rendered,
@@ -192,13 +244,37 @@ class BgpAgent:
             connected=self._connected,
             alarm=self._alarm,
             faults=self._faults,
+            isolated=self._isolated,
+            reloads=self._service.reloads,
         )
+        document = as_document(report, bird, datetime.now(UTC))
+        self._metrics.take(document)
+        self._reporter.tell(reasons_of(document))
         try:
-            document = as_document(report, bird, datetime.now(UTC))
             write_document(self._options.status_file, document)
         except OSError as error:
             _log.warning("Cannot write the status file: %s", error)
         self._look_at_passwords()
+
+    def _look_at_connectivity(self, bird: BirdReport) -> None:
+        """Render again when this host has come to be alone, or is so no longer."""
+        established = {p.name for p in bird.protocols.values() if p.established}
+        sessions = self._rendered.sessions if self._rendered else ()
+        now = time.monotonic()
+        isolated = self._connectivity.isolated(sessions, established, now)
+        if isolated != self._isolated:
+            _log.warning("Families without a session in the AS: %s", sorted(isolated) or "none")
+            self._isolated = isolated
+            self._debounce.touch(now)
+
+    def _follow_version(self) -> bool:
+        """Write for the BIRD that is there; return whether it is supported."""
+        version = self._service.version
+        if version is not None and version != self._host_options.version:
+            _log.info("Configurations are written for BIRD %s", version)
+            self._host_options = replace(self._host_options, version=version)
+            self._debounce.touch(time.monotonic())
+        return version is not None and version.supported
 
     def _look_at_passwords(self) -> None:
         """Render again when a password's file has changed."""

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field, replace
 from calico_openstack.bgp.replies import Line
 from calico_openstack.bgp.version import BirdVersion, parse_version
 
-# Codes of the replies to "show status", "show protocols all" and "show route count".
-_VERSION, _STATUS, _PROTOCOL, _DETAIL, _COUNT = 1000, 1011, 1002, 1006, 1007
+# Codes of the replies to the commands below.
+_VERSION, _STATUS, _PROTOCOL, _DETAIL, _COUNT, _BFD = 1000, 1011, 1002, 1006, 1007, 1020
 _RECOVERY = 24
 
 _ROUTES = re.compile(r"(\d+) (imported|filtered|exported|preferred)")
 _COUNT_LINE = re.compile(r"\d+ of (\d+) routes for (\d+) networks in table (\S+)")
 _ESTABLISHED = "Established"
+_HEX_DIGITS = frozenset("0123456789abcdefABCDEF:")
 
 # Labels of a BGP protocol's details that are kept as they are. A link-local neighbour's address is
 # followed by its interface: fe80::1%eth0.
@@ -108,6 +109,17 @@ def parse_route_counts(lines: Iterable[Line]) -> dict[str, int]:
         if match:
             counts[match[3]] = int(match[1])
     return counts
+
+
+def parse_bfd_sessions(lines: Iterable[Line]) -> dict[str, str]:
+    """Read the reply to ``show bfd sessions``: states (``Up``, ``Down``, ...) by address."""
+    states = {}
+    for line in lines:
+        words = line.text.split()
+        # "Address Interface State Since Interval Timeout", below a head and the protocol's name.
+        if line.code == _BFD and len(words) >= 5 and words[0][0] in _HEX_DIGITS:
+            states[words[0]] = words[2]
+    return states
 
 
 def _parse_row(text: str) -> ProtocolStatus:

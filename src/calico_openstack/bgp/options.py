@@ -21,12 +21,14 @@ from calico_openstack.agent.configuration import (
     host_name,
 )
 from calico_openstack.bgp.detection import Family, parse_method
+from calico_openstack.bgp.nodestatus import LONGEST_PERIOD
 from calico_openstack.bgp.registration import AddressSource, Registration
 from calico_openstack.datamodel.asnumber import as_number
 from calico_openstack.etcd import EtcdConfig
 
 ENVIRONMENT_PREFIX: Final = "CALICO_"
 DEFAULT_FILE: Final = Path("/etc/calico/bgp-agent.cfg")
+_INTERFACE = re.compile(r"[a-zA-Z0-9_.-]{1,15}")
 _WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
@@ -34,7 +36,9 @@ _WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 class AgentOptions:
     """Everything that the agent is told on its host. Times are seconds.
 
-    ``router_id`` is as in ``render.HostOptions``; ``bird_log`` empty means syslog.
+    ``router_id`` and ``service_interface`` are as in ``stanza.HostOptions``; ``bird_log`` empty
+    means syslog. ``status_period`` is how often the host reports into the datastore unasked, 0 for
+    never; ``metrics_port`` 0 serves no metrics.
     """
 
     etcd: EtcdConfig
@@ -54,6 +58,10 @@ class AgentOptions:
     log_file: str
     health_host: str
     health_port: int
+    service_interface: str
+    status_period: int
+    metrics_host: str
+    metrics_port: int
 
     @property
     def host(self) -> str:
@@ -84,6 +92,10 @@ def read_options(settings: LocalSettings) -> AgentOptions:
         log_file=settings.text("LogFilePath"),
         health_host=settings.text("HealthHost", "localhost"),
         health_port=settings.integer("HealthPort", 0, high=65535),
+        service_interface=_interface(settings),
+        status_period=settings.integer("NodeStatusPeriod", 0, high=LONGEST_PERIOD),
+        metrics_host=settings.text("PrometheusMetricsHost", "localhost"),
+        metrics_port=settings.integer("PrometheusMetricsPort", 0, high=65535),
     )
 
 
@@ -139,6 +151,13 @@ def _router_id(settings: LocalSettings) -> str:
         except AddressValueError as error:
             raise ConfigurationError(f"RouterId: {error}") from error
     return text
+
+
+def _interface(settings: LocalSettings) -> str:
+    name = settings.text("ServiceInterface", "dummy1")
+    if not _INTERFACE.fullmatch(name):
+        raise ConfigurationError(f"ServiceInterface: {name!r} is no interface")
+    return name
 
 
 def _poll_interval(settings: LocalSettings) -> float:

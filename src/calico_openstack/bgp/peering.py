@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from calico_openstack.bgp.detection import Family
+from calico_openstack.bgp.extras import NO_EXTRAS, Extras, extras_of
 from calico_openstack.bgp.settings import (
     FAMILIES,
     SecretRef,
@@ -77,6 +78,7 @@ class Session:
     allow_local_as: int | None = None
     filters: tuple[str, ...] = ()
     reachable_by: Address | None = None
+    extras: Extras = NO_EXTRAS
     disabled: str = ""
 
     @property
@@ -150,6 +152,7 @@ class _Planner:
         self._own = own
         self._peers = [peer for _, peer in sorted(state.peers.items())]
         self._speakers = list(speakers(state).values())
+        self._extras: dict[str, Extras] = {}
         self.problems: list[Problem] = []
 
     def mesh(self) -> Iterator[Session]:
@@ -176,6 +179,7 @@ class _Planner:
                     passive=str(end.address) > str(own),
                     password=self._settings.mesh_password,
                     restart_time=self._settings.mesh_restart_time,
+                    extras=self._settings.mesh_extras,
                 )
 
     def explicit(self) -> list[Session]:
@@ -218,6 +222,24 @@ class _Planner:
             self._leave_out(peer, "spec.reachableBy", "no address of the peer's family")
             return False
         return True
+
+    def _extras_of(self, peer: BGPPeer) -> Extras:
+        """Return what the annotations of a BGPPeer add, without what its fields rule out."""
+        name = peer.metadata.name
+        if name in self._extras:
+            return self._extras[name]
+        extras, problems = extras_of(f"BGPPeer {name}", peer.metadata.annotations)
+        self.problems += problems
+        spec = peer.spec
+        if extras.direct and (spec.reachable_by or (spec.ttl_security or 1) > 1):
+            self._leave_out(peer, "annotation direct", "the spec says that the peer is further off")
+            extras = replace(extras, direct=False)
+        unbound = spec.source_address == "None" and not self._settings.bind_to_node_address
+        if extras.bfd and unbound:
+            self._leave_out(peer, "annotation bfd", "BFD needs a source address")
+            extras = replace(extras, bfd=None)
+        self._extras[name] = extras
+        return extras
 
     def _leave_out(self, peer: BGPPeer, member: str, reason: str) -> None:
         self.problems.append(Problem(f"BGPPeer {peer.metadata.name}", member, reason))
@@ -322,7 +344,11 @@ class _Planner:
             allow_local_as=(spec.num_allowed_local_as_numbers or None) if end.by_address else None,
             filters=spec.filters,
             reachable_by=_gateway(spec),
+            extras=self._extras_of(peer),
         )
+        if session.internal and session.extras.aggregates:
+            self._leave_out(peer, "annotation aggregates", "they are for neighbours in other ASs")
+            session = replace(session, extras=replace(session.extras, aggregates=None))
         return replace(
             session,
             next_hop=_next_hop(spec, session.internal),

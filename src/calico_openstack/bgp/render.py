@@ -8,7 +8,7 @@ grammar allows at that place, for BIRD's strings know no escapes.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from calico_openstack.bgp.filters import (
     function_name,
     rules_of,
 )
+from calico_openstack.bgp.origination import aggregated, blocks_of
 from calico_openstack.bgp.peering import Session, close_untrusted, sessions_of
 from calico_openstack.bgp.settings import (
     FAMILIES,
@@ -33,9 +34,14 @@ from calico_openstack.bgp.settings import (
     secret_ref,
     settings_of,
 )
-from calico_openstack.bgp.stanza import HostOptions, session_context, string_text
+from calico_openstack.bgp.stanza import (
+    AGGREGATES,
+    HostOptions,
+    session_context,
+    string_text,
+)
 from calico_openstack.bgp.state import BgpState, Problem
-from calico_openstack.datamodel.addresses import parse_network
+from calico_openstack.datamodel.addresses import Network, parse_network
 from calico_openstack.datamodel.bgp import BGPFilter
 from calico_openstack.datamodel.pools import IPPool
 
@@ -63,6 +69,7 @@ class Rendered:
     sessions: tuple[Session, ...] = ()
     problems: tuple[Problem, ...] = ()
     secrets: frozenset[SecretRef] = field(default=frozenset())
+    draining: bool = False
 
 
 def render(
@@ -71,14 +78,18 @@ def render(
     passwords: Mapping[SecretRef, str],
     options: HostOptions,
     excluded: Mapping[str, str] | None = None,
+    *,
+    isolated: Container[Family] = (),
 ) -> Rendered:
     """Return the configuration of *host*.
 
     *passwords* are those that are available; the result names all that are wanted. *excluded*
-    names protocols and functions that BIRD does not accept, with the reasons. Raises RefusedError
-    where the state allows no dependable configuration.
+    names protocols and functions that BIRD does not accept, with the reasons. In families in which
+    the host is *isolated* from the others it announces no aggregates, for it could not deliver.
+    Raises RefusedError where the state allows no dependable configuration.
     """
     excluded = excluded or {}
+    blocks = blocks_of(state.affinities)
     settings, problems = settings_of(state, host)
     sessions, peer_problems = sessions_of(state, settings)
     usable = {ref: text for ref, text in passwords.items() if not password_fault(text)}
@@ -88,6 +99,11 @@ def render(
         replace(s, disabled=f"BIRD refuses it: {excluded[s.name]}") if s.name in excluded else s
         for s in sessions
     )
+    aggregates = {
+        session.name: aggregated(session.extras.aggregates, state.subnets.values(), session.family)
+        for session in sessions
+        if not session.disabled and session.family not in isolated
+    }
     router_id = _router_id(settings, options)
     problems += (*peer_problems, *filter_problems, *state.problems())
     if settings.speaker is None:
@@ -109,17 +125,33 @@ def render(
         "unexported_pools": _pools(state, lambda pool: pool.spec.disable_bgp_export),
         "unprogrammed_pools": _pools(state, lambda pool: not _bird_programs(pool, settings)),
         "advertisements": _advertisements(settings),
+        "service_interface": string_text(options.service_interface),
+        "aggregate_protocol": AGGREGATES,
+        "aggregates": _by_family(network for some in aggregates.values() for network in some),
+        "with_bfd": any(session.extras.bfd for session in sessions if not session.disabled),
+        "blocks": {
+            family: [block for block in blocks if block.network.version == family]
+            for family in FAMILIES
+        },
         "gateways": {family: _gateways(sessions, family) for family in FAMILIES},
         "filter_functions": functions,
         "sessions": [
-            session_context(session, settings, usable, state, options)
+            session_context(
+                session,
+                settings,
+                usable,
+                state,
+                options,
+                aggregates=aggregates.get(session.name, ()),
+            )
             for session in sessions
             if session.name not in excluded
         ],
     }
     text = environment().get_template("bird.conf.j2").render(context)
     secrets = frozenset(s.password for s in sessions if s.password is not None)
-    return Rendered(text, router_id, sessions, tuple(sorted(set(problems))), secrets)
+    found = tuple(sorted(set(problems)))
+    return Rendered(text, router_id, sessions, found, secrets, draining=settings.draining)
 
 
 def render_without_sessions(host: str, options: HostOptions) -> Rendered:
@@ -226,8 +258,13 @@ def _direct_exclusions(settings: Settings) -> list[str]:
 def _pools(state: BgpState, wanted: Callable[[IPPool], bool]) -> dict[Family, list[str]]:
     """Return the address ranges of the pools that are *wanted*, in order."""
     cidrs = {pool.spec.cidr for pool in state.pools.values() if wanted(pool)}
-    networks = {network for cidr in cidrs if (network := parse_network(cidr)) is not None}
-    return {f: [str(n) for n in sorted(n for n in networks if n.version == f)] for f in FAMILIES}
+    return _by_family(n for cidr in cidrs if (n := parse_network(cidr)) is not None)
+
+
+def _by_family(networks: Iterable[Network]) -> dict[Family, list[str]]:
+    """Return each network once, in order."""
+    found = set(networks)
+    return {f: [str(n) for n in sorted(n for n in found if n.version == f)] for f in FAMILIES}
 
 
 def _bird_programs(pool: IPPool, settings: Settings) -> bool:

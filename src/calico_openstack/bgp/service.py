@@ -13,8 +13,10 @@ starts without sessions then, which ends the recovery at once, and gets its sess
 from __future__ import annotations
 
 import logging
+import shutil
 import signal
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -22,10 +24,15 @@ from typing import Final
 from calico_openstack.agent.log import fields
 from calico_openstack.agent.supervision import SupervisedProcess
 from calico_openstack.bgp.birdc import BirdCommandError, BirdControl, BirdUnavailableError
-from calico_openstack.bgp.birdstatus import parse_protocols, parse_route_counts, parse_status
+from calico_openstack.bgp.birdstatus import (
+    parse_bfd_sessions,
+    parse_protocols,
+    parse_route_counts,
+    parse_status,
+)
 from calico_openstack.bgp.install import ConfigurationFile, ConfigurationRejectedError
 from calico_openstack.bgp.interfaces import has_bird_routes
-from calico_openstack.bgp.status import BirdReport
+from calico_openstack.bgp.status import BirdReport, Reloads
 from calico_openstack.bgp.version import BirdVersion, parse_version
 
 _log = logging.getLogger(__name__)
@@ -56,7 +63,13 @@ class BirdService:
         self._sessionless = sessionless
         command = [bird, "-f", "-R", "-c", str(paths.configuration)]
         command += ["-s", str(paths.control), "-P", str(paths.pid)]
-        self._process = SupervisedProcess(command, paths.process, log=paths.log)
+        # Never SIGTERM: an orderly end tells the neighbours to forget this host's routes.
+        self._process = SupervisedProcess(
+            command, paths.process, log=paths.log, replace_signal=signal.SIGKILL
+        )
+        self._program = Program(bird)
+        self._reloads = 0
+        self._last_reload = 0.0
         self._wanted = self._file.read()
         self._running: str | None = None
         self._refused: str | None = None
@@ -77,6 +90,18 @@ class BirdService:
     def alarm(self) -> str:
         """Why BIRD does not run with the text that is wanted; empty if it does or will soon."""
         return self._reason if self._wanted == self._refused else ""
+
+    @property
+    def version(self) -> BirdVersion | None:
+        """The version to write for: the older of the BIRD that runs and the one that is installed,
+        which checks what is written and starts next. None if neither is known."""
+        known = [v for v in (self._control.version, self._program.version()) if v is not None]
+        return min(known, default=None)
+
+    @property
+    def reloads(self) -> Reloads:
+        """How often BIRD took over a configuration, and when last."""
+        return Reloads(self._reloads, self._last_reload, self._process.starts)
 
     def adopt(self) -> None:
         """Take over the BIRD that an earlier agent left running, if there is one."""
@@ -119,6 +144,8 @@ class BirdService:
                     for protocol in parse_protocols(self._control.command("show protocols all"))
                 },
                 routes=parse_route_counts(self._control.command("show route count")),
+                # Without BFD this is an error, and so not more than no sessions.
+                bfd=parse_bfd_sessions(self._control.query("show bfd sessions")),
             )
         except (BirdUnavailableError, BirdCommandError) as error:
             self._no_answer(error)
@@ -155,6 +182,8 @@ class BirdService:
         if result.accepted:
             self._running = text
             self._refused = None
+            self._reloads += 1
+            self._last_reload = time.time()
             _log.info("BIRD took over its configuration", extra=fields(answer=result.text))
         else:
             self._refuse(text, result.text)
@@ -176,10 +205,33 @@ class BirdService:
         self._unanswered += 1
         _log.warning("BIRD does not answer: %s", error)
         if self._unanswered >= _UNANSWERED_LIMIT:
-            # No SIGTERM: an orderly end tells the neighbours to forget this host's routes.
             _log.error("BIRD hangs and is killed, to be started again")
             self._process.signal(signal.SIGKILL)
             self._unanswered = 0
+
+
+class Program:
+    """The program BIRD; asked for its version again whenever the file is another one."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._seen: tuple[int, int] | None = None
+        self._version: BirdVersion | None = None
+
+    def version(self) -> BirdVersion | None:
+        """Return the version of the installed program; None if it cannot be found out."""
+        path = shutil.which(self._name)
+        if path is None:
+            return None
+        try:
+            status = Path(path).stat()
+        except OSError:
+            return None
+        seen = (status.st_ino, status.st_mtime_ns)
+        if seen != self._seen:
+            self._version = installed_version(path)
+            self._seen = seen
+        return self._version
 
 
 def installed_version(bird: str) -> BirdVersion | None:

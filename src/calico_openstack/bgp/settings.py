@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from typing import Any, Final
 
 from calico_openstack.bgp.detection import Family
+from calico_openstack.bgp.extras import DRAIN_ANNOTATION, NO_EXTRAS, Extras, boolean, extras_of
 from calico_openstack.bgp.state import BgpState, Problem, RefusedError
 from calico_openstack.datamodel.addresses import Address, Network, parse_address, parse_network
 from calico_openstack.datamodel.asnumber import as_number
@@ -76,7 +77,10 @@ class Advertisement:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """BGP's settings of one host, defaults filled in. ``listen_port`` None is 179."""
+    """BGP's settings of one host, defaults filled in. ``listen_port`` None is 179.
+
+    ``draining``: the host is about to lose its routes, and says so to its neighbours.
+    """
 
     name: str
     speaker: Speaker | None
@@ -87,6 +91,7 @@ class Settings:
     mesh_enabled: bool
     mesh_password: SecretRef | None
     mesh_restart_time: int | None
+    mesh_extras: Extras
     log_severity: str
     advertisements: tuple[Advertisement, ...]
     ignored_interfaces: tuple[str, ...]
@@ -94,6 +99,7 @@ class Settings:
     route_protocols: tuple[int, ...]
     priorities: Mapping[Family, Priorities]
     program_unencapsulated: bool
+    draining: bool
 
     @property
     def addresses(self) -> Mapping[Family, Address]:
@@ -123,6 +129,8 @@ def settings_of(state: BgpState, name: str) -> tuple[Settings, tuple[Problem, ..
     own = _configuration(state, f"node.{name}")
     speaker = speakers(state).get(name)
     cluster_as = _number(cluster.as_number) or DEFAULT_AS_NUMBER
+    mesh_extras, mesh_problems = _mesh_extras(state)
+    problems += mesh_problems
     prefixes, protocols, priorities = _felix(state, name, cluster, problems)
     settings = Settings(
         name=name,
@@ -134,6 +142,7 @@ def settings_of(state: BgpState, name: str) -> tuple[Settings, tuple[Problem, ..
         mesh_enabled=cluster.node_to_node_mesh_enabled is not False,
         mesh_password=secret_ref(cluster.node_mesh_password),
         mesh_restart_time=seconds(cluster.node_mesh_max_restart_time),
+        mesh_extras=mesh_extras,
         log_severity=(own.log_severity_screen or cluster.log_severity_screen or "Info").lower(),
         advertisements=_advertisements(own if own.prefix_advertisements else cluster),
         ignored_interfaces=_ignored(cluster, problems),
@@ -142,6 +151,7 @@ def settings_of(state: BgpState, name: str) -> tuple[Settings, tuple[Problem, ..
         priorities=priorities,
         program_unencapsulated=cluster.program_cluster_routes
         not in ("Disabled", "EnabledIPIPOnly"),
+        draining=_draining(state, name, problems),
     )
     return settings, tuple(problems)
 
@@ -221,6 +231,29 @@ def _speaker(name: str, node: Node, listen_port: int | None) -> Speaker | None:
 def _configuration(state: BgpState, name: str) -> BGPConfigurationSpec:
     configuration = state.configurations.get(name)
     return configuration.spec if configuration else BGPConfigurationSpec()
+
+
+def _mesh_extras(state: BgpState) -> tuple[Extras, tuple[Problem, ...]]:
+    configuration = state.configurations.get("default")
+    if configuration is None:
+        return NO_EXTRAS, ()
+    name = "BGPConfiguration default"
+    extras, problems = extras_of(name, configuration.metadata.annotations)
+    for what, there in (("direct", extras.direct), ("aggregates", extras.aggregates is not None)):
+        if there:
+            problems += (Problem(name, f"annotation {what}", "means nothing in the mesh"),)
+    return replace(extras, direct=False, aggregates=None), problems
+
+
+def _draining(state: BgpState, name: str, problems: list[Problem]) -> bool:
+    node = state.nodes.get(name)
+    text = node.metadata.annotations.get(DRAIN_ANNOTATION, "") if node else ""
+    try:
+        return boolean(text)
+    except ValueError as error:
+        where = f"metadata.annotations[{DRAIN_ANNOTATION}]"
+        problems.append(Problem(f"Node {name}", where, str(error)))
+        return False
 
 
 def _advertisements(spec: BGPConfigurationSpec) -> tuple[Advertisement, ...]:

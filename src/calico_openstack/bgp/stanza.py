@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from calico_openstack.bgp.detection import Family
+from calico_openstack.bgp.extras import Bfd, Limit
 from calico_openstack.bgp.filters import Direction, function_name, rules_of
 from calico_openstack.bgp.peering import Session
 from calico_openstack.bgp.settings import SecretRef, Settings
 from calico_openstack.bgp.state import BgpState
 from calico_openstack.bgp.version import OLDEST_SUPPORTED, BirdVersion
+from calico_openstack.datamodel.addresses import Network
+
+AGGREGATES: Final = "calico_aggregates"
+"""The protocol that aggregates come from, without the family at its end."""
+
+# GRACEFUL_SHUTDOWN of RFC 8326.
+_GRACEFUL_SHUTDOWN: Final = "(65535, 0)"
 
 # Seconds that fit into the messages: 12 bits (RFC 4724 section 3), 16 bits (RFC 4271 section 4.2).
 _LONGEST_RESTART_TIME: Final = 4095
@@ -22,11 +31,13 @@ class HostOptions:
     """What the host's own configuration says about BIRD.
 
     ``router_id`` is ``hash``, an IPv4 address, or empty for the host's IPv4 address.
-    ``log_file`` empty logs to syslog.
+    ``log_file`` empty logs to syslog. ``service_interface`` holds the addresses of services on the
+    host itself, which it announces.
     """
 
     router_id: str = ""
     log_file: str = ""
+    service_interface: str = "dummy1"
     version: BirdVersion = OLDEST_SUPPORTED
 
 
@@ -36,8 +47,13 @@ def session_context(
     passwords: Mapping[SecretRef, str],
     state: BgpState,
     options: HostOptions,
+    *,
+    aggregates: Sequence[Network] = (),
 ) -> dict[str, Any]:
-    """Return what the template shows of a session; its password is in *passwords* or absent."""
+    """Return what the template shows of a session; its password is in *passwords* or absent.
+
+    *aggregates* are the networks that this session announces in place of the workloads in them.
+    """
     return {
         "name": session.name,
         "family": session.family,
@@ -48,7 +64,7 @@ def session_context(
         "options": list(_session_options(session, settings, passwords, options)),
         "channel_options": list(_channel_options(session)),
         "import_calls": list(_import_calls(session, state)),
-        "export_calls": list(_export_calls(session, settings, state)),
+        "export_calls": list(_export_calls(session, settings, state, aggregates)),
     }
 
 
@@ -77,11 +93,7 @@ def _session_options(
     passwords: Mapping[SecretRef, str],
     options: HostOptions,
 ) -> Iterable[str]:
-    if session.hops:
-        yield "ttl security on"
-        yield f"multihop {session.hops}"
-    else:
-        yield "multihop"
+    yield from _reach(session)
     if settings.bind_to_node_address:
         yield "strict bind on"
     if session.passive:
@@ -101,6 +113,21 @@ def _session_options(
         yield f"allow local as {session.allow_local_as}"
 
 
+def _reach(session: Session) -> Iterable[str]:
+    """How far off the neighbour is, and how its loss is noticed."""
+    if session.hops:
+        yield "ttl security on"
+    if session.extras.direct:
+        yield "direct"
+        yield "check link on"
+    else:
+        yield f"multihop {session.hops}" if session.hops else "multihop"
+    if session.extras.bfd is not None:
+        yield _bfd(session.extras.bfd)
+    if session.extras.hold_time is not None:
+        yield f"hold time {session.extras.hold_time}"
+
+
 def _channel_options(session: Session) -> Iterable[str]:
     yield "gateway recursive"
     if session.internal:
@@ -108,6 +135,18 @@ def _channel_options(session: Session) -> Iterable[str]:
         yield "add paths on"
     if session.next_hop is not None:
         yield f"next hop {session.next_hop.value}"
+    yield _limit("receive", session.extras.receive_limit)
+    if session.extras.export_limit is not None:
+        yield _limit("export", session.extras.export_limit)
+
+
+def _bfd(bfd: Bfd) -> str:
+    send, receive = f"min tx interval {bfd.send} ms", f"min rx interval {bfd.receive} ms"
+    return f"bfd {{ {send}; {receive}; multiplier {bfd.multiplier}; }}"
+
+
+def _limit(direction: str, limit: Limit) -> str:
+    return f"{direction} limit {limit.routes} action {limit.action}"
 
 
 def _import_calls(session: Session, state: BgpState) -> Iterable[str]:
@@ -116,12 +155,34 @@ def _import_calls(session: Session, state: BgpState) -> Iterable[str]:
     yield f"calico_prefer{session.family}()"
 
 
-def _export_calls(session: Session, settings: Settings, state: BgpState) -> Iterable[str]:
-    yield f"calico_priority_out{session.family}()"
+def _export_calls(
+    session: Session, settings: Settings, state: BgpState, aggregates: Sequence[Network]
+) -> Iterable[str]:
+    family = session.family
+    yield f"calico_priority_out{family}()"
+    if not session.internal:
+        # LOCAL_PREF stays inside the AS; a router compares the metrics of its neighbours in one AS
+        # (RFC 4271 section 5.1.4), and so follows a workload that moves.
+        yield "if source != RTS_BGP then bgp_med = krt_metric"
+    if settings.draining:
+        yield f"bgp_community.add({_GRACEFUL_SHUTDOWN})"
     yield from _filter_calls(session, Direction.EXPORT, state)
-    yield f"calico_originate{session.family}()"
+    yield f"calico_prepare{family}()"
+    yield from _aggregate_calls(family, aggregates)
+    yield f"calico_originate{family}()"
     if settings.cluster_id:
         yield "if source = RTS_BGP then accept"
+
+
+def _aggregate_calls(family: Family, aggregates: Sequence[Network]) -> Iterable[str]:
+    """Announce aggregates in place of the routes in them, except those of moving workloads."""
+    if not aggregates:
+        return
+    networks = ", ".join(map(str, aggregates))
+    inside = ", ".join(f"{network}+" for network in aggregates)
+    normal = f"CALICO_PRIORITY_BASE - CALICO_NORMAL{family}"
+    yield f'if (proto = "{AGGREGATES}{family}" && net ~ [ {networks} ]) then accept'
+    yield f"if (net ~ [ {inside} ] && bgp_local_pref <= {normal}) then reject"
 
 
 def _filter_calls(session: Session, direction: Direction, state: BgpState) -> Iterable[str]:

@@ -6,14 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
+from calico_openstack.datamodel.addresses import Network, parse_network
 from calico_openstack.datamodel.bgp import BGPConfiguration, BGPFilter, BGPPeer
 from calico_openstack.datamodel.configuration import ClusterInformation, FelixConfiguration
+from calico_openstack.datamodel.dhcp import DhcpSubnet
 from calico_openstack.datamodel.invalid import Invalid
 from calico_openstack.datamodel.nodes import Node
 from calico_openstack.datamodel.pools import IPPool
 from calico_openstack.datamodel.resource import Resource
 
 _R = TypeVar("_R", bound=Resource)
+
+SUBNET: Final = "Subnet"
+"""What subnets are called where resources are named by kind."""
 
 WATCHED_TYPES: Final[tuple[type[Resource], ...]] = (
     BGPConfiguration,
@@ -51,7 +56,8 @@ class BgpState:
     """Valid resources by kind and name, and what is invalid by kind and name.
 
     ``nodes`` maps a host's name to its Node, and so on. A name is in ``invalid`` of its kind or in
-    the kind's own map, never in both.
+    the kind's own map, never in both. ``subnets`` are the networks of Neutron's subnets by their
+    ids; ``affinities`` are the blocks of addresses that belong to this host, with their states.
     """
 
     nodes: Mapping[str, Node] = field(default_factory=dict)
@@ -61,6 +67,8 @@ class BgpState:
     pools: Mapping[str, IPPool] = field(default_factory=dict)
     felix: Mapping[str, FelixConfiguration] = field(default_factory=dict)
     cluster: ClusterInformation | None = None
+    subnets: Mapping[str, Network] = field(default_factory=dict)
+    affinities: Mapping[Network, str] = field(default_factory=dict)
     invalid: Mapping[tuple[str, str], Invalid] = field(default_factory=dict)
 
     def refuse_if_invalid(self, kind: str, name: str) -> None:
@@ -83,6 +91,8 @@ class StateStore:
 
     def __init__(self) -> None:
         self._valid: dict[type[Resource], dict[str, Resource]] = {t: {} for t in WATCHED_TYPES}
+        self._subnets: dict[str, Network] = {}
+        self._affinities: dict[Network, str] = {}
         self._invalid: dict[tuple[str, str], Invalid] = {}
 
     def apply(self, kind: str, name: str, value: Resource | Invalid | None) -> None:
@@ -96,6 +106,21 @@ class StateStore:
         elif value is not None and type(value) in self._valid:
             self._valid[type(value)][name] = value
 
+    def apply_subnet(self, name: str, value: DhcpSubnet | Invalid | None) -> None:
+        """Take the newest value of a subnet; None is its absence."""
+        self._invalid.pop((SUBNET, name), None)
+        self._subnets.pop(name, None)
+        if isinstance(value, Invalid):
+            self._invalid[SUBNET, name] = value
+        elif value is not None and (network := parse_network(value.cidr)) is not None:
+            self._subnets[name] = network
+
+    def apply_affinity(self, block: Network, state: str | None) -> None:
+        """Take the newest state of the affinity of a block to this host; None is its absence."""
+        self._affinities.pop(block, None)
+        if state is not None:
+            self._affinities[block] = state
+
     def state(self) -> BgpState:
         """Return the current state; later updates do not change it."""
         cluster = self._of(ClusterInformation).get("default")
@@ -107,6 +132,8 @@ class StateStore:
             pools=self._of(IPPool),
             felix=self._of(FelixConfiguration),
             cluster=cluster,
+            subnets=dict(self._subnets),
+            affinities=dict(self._affinities),
             invalid=dict(self._invalid),
         )
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from calico_openstack.agent.log import fields
 from calico_openstack.bgp.birdstatus import DaemonStatus, ProtocolStatus
+from calico_openstack.bgp.detection import Family
 from calico_openstack.bgp.peering import Session
 from calico_openstack.bgp.render import Rendered
 
@@ -20,11 +21,26 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class BirdReport:
-    """What BIRD answered. ``routes`` counts by table; ``protocols`` by name."""
+    """What BIRD answered. ``routes`` counts by table; ``protocols`` by name; ``bfd`` has the
+    states of its sessions by the neighbours' addresses."""
 
     daemon: DaemonStatus = field(default_factory=DaemonStatus)
     protocols: Mapping[str, ProtocolStatus] = field(default_factory=dict)
     routes: Mapping[str, int] = field(default_factory=dict)
+    bfd: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Reloads:
+    """Configurations that BIRD took over from this agent: how many, and when the last one, in
+    seconds since 1970. ``starts`` counts BIRD's starts."""
+
+    count: int = 0
+    last: float = 0.0
+    starts: int = 0
+
+
+NO_RELOADS: Final = Reloads()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +48,7 @@ class AgentReport:
     """What the agent knows beside BIRD: the newest rendering and what went wrong with it.
 
     ``alarm`` is why the newest state is not what runs, empty if it is; ``faults`` are those of the
-    registration.
+    registration. ``isolated`` names the families without any session within the AS.
     """
 
     host: str
@@ -41,6 +57,8 @@ class AgentReport:
     connected: bool = False
     alarm: str = ""
     faults: tuple[str, ...] = ()
+    isolated: frozenset[Family] = frozenset()
+    reloads: Reloads = NO_RELOADS
 
 
 def as_document(agent: AgentReport, bird: BirdReport | None, now: datetime) -> dict[str, Any]:
@@ -53,13 +71,17 @@ def as_document(agent: AgentReport, bird: BirdReport | None, now: datetime) -> d
         "etcdConnected": agent.connected,
         "alarm": agent.alarm,
         "registrationFaults": list(agent.faults),
+        "draining": rendered is not None and rendered.draining,
+        "isolated": sorted(agent.isolated),
+        "reloads": agent.reloads.count,
+        "lastReload": agent.reloads.last,
+        "birdStarts": agent.reloads.starts,
         "problems": [
             {"resource": p.resource, "field": p.field, "reason": p.reason}
             for p in (rendered.problems if rendered else ())
         ],
         "sessions": [
-            _session(session, bird.protocols.get(session.name) if bird else None)
-            for session in (rendered.sessions if rendered else ())
+            _session(session, bird) for session in (rendered.sessions if rendered else ())
         ],
         "bird": None,
     }
@@ -75,7 +97,8 @@ def as_document(agent: AgentReport, bird: BirdReport | None, now: datetime) -> d
     return document
 
 
-def _session(session: Session, protocol: ProtocolStatus | None) -> dict[str, Any]:
+def _session(session: Session, bird: BirdReport | None) -> dict[str, Any]:
+    protocol = bird.protocols.get(session.name) if bird else None
     document: dict[str, Any] = {
         "name": session.name,
         "scope": session.scope.name.lower(),
@@ -96,9 +119,12 @@ def _session(session: Session, protocol: ProtocolStatus | None) -> dict[str, Any
             "since": protocol.since,
             "lastError": protocol.last_error,
             "imported": channel.imported if channel else 0,
+            "filtered": channel.filtered if channel else 0,
             "exported": channel.exported if channel else 0,
             "preferred": channel.preferred if channel else 0,
         }
+    if session.extras.bfd is not None and bird is not None:
+        document["bfd"] = bird.bfd.get(str(session.neighbor), "")
     return document
 
 
@@ -111,9 +137,13 @@ def write_document(path: Path, document: Mapping[str, Any]) -> None:
 
 
 class SessionLog:
-    """Logs each session once when it comes up, goes down, or vanishes."""
+    """Logs each session once when it comes up, goes down, or vanishes.
 
-    def __init__(self) -> None:
+    *went_down* is called with the name of each session that went down.
+    """
+
+    def __init__(self, went_down: Callable[[str], None]) -> None:
+        self._went_down = went_down
         self._established: dict[str, bool] = {}
 
     def take(self, protocols: Mapping[str, ProtocolStatus]) -> None:
@@ -125,6 +155,7 @@ class SessionLog:
                 _log.info("BGP session is up", extra=_fields(protocol))
             elif before and not protocol.established:
                 _log.warning("BGP session is down", extra=_fields(protocol))
+                self._went_down(name)
             elif before is None:
                 _log.info("BGP session is new", extra=_fields(protocol))
         for name in sorted(set(self._established) - set(seen)):

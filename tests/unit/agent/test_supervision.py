@@ -89,6 +89,20 @@ def test_other_arguments_replace_it(supervised: SupervisedProcess) -> None:
     successor.stop()
 
 
+def test_a_replaced_process_can_be_spared_an_orderly_end(tmp_path: Path) -> None:
+    ready, ended = tmp_path / "ready", tmp_path / "ended"
+    script = f"trap ': > {ended}; exit' TERM; : > {ready}; while :; do sleep 0.02; done"
+    before = SupervisedProcess(["/bin/sh", "-c", script], tmp_path / "pid")
+    before.check()
+    eventually(ready.exists)
+    after = SupervisedProcess(
+        ["/bin/sh", "-c", "sleep 600"], tmp_path / "pid", replace_signal=signal.SIGKILL
+    )
+    assert not after.adopt()
+    assert not before.running
+    assert not ended.exists()
+
+
 def test_a_stranger_with_the_same_id_is_left_alone(supervised: SupervisedProcess) -> None:
     pid = started(supervised)
     fields = supervised.pid_file.read_text().split()

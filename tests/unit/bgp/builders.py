@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from calico_openstack.bgp.extras import DOMAIN
 from calico_openstack.bgp.peering import Session, sessions_of
 from calico_openstack.bgp.settings import settings_of
 from calico_openstack.bgp.state import BgpState, StateStore
@@ -18,6 +19,7 @@ from calico_openstack.datamodel.bgp import (
     SecretKeyRef,
 )
 from calico_openstack.datamodel.configuration import FelixConfiguration
+from calico_openstack.datamodel.dhcp import DhcpSubnet
 from calico_openstack.datamodel.nodes import Node, NodeBgpSpec, NodeSpec
 from calico_openstack.datamodel.pools import IPPool, IPPoolSpec
 from calico_openstack.datamodel.resource import Metadata, Resource
@@ -39,12 +41,32 @@ def nodes(count: int = 3, **changes: Any) -> list[Node]:
     ]
 
 
-def configuration(name: str = "default", **spec: Any) -> BGPConfiguration:
-    return BGPConfiguration(metadata=Metadata(name=name), spec=BGPConfigurationSpec(**spec))
+def annotated_node(name: str, annotations: dict[str, str], **spec: Any) -> Node:
+    """Return a Node with annotations of the agent's domain."""
+    made = node(name, **spec)
+    metadata = Metadata(name=name, annotations=annotated(annotations))
+    return Node(metadata=metadata, spec=made.spec)
 
 
-def peer(name: str, **spec: Any) -> BGPPeer:
-    return BGPPeer(metadata=Metadata(name=name), spec=BGPPeerSpec(**spec))
+def subnet(cidr: str) -> DhcpSubnet:
+    return DhcpSubnet(network_id="n", cidr=cidr, gateway_ip=None)
+
+
+def configuration(
+    name: str = "default", annotations: dict[str, str] | None = None, **spec: Any
+) -> BGPConfiguration:
+    metadata = Metadata(name=name, annotations=annotated(annotations))
+    return BGPConfiguration(metadata=metadata, spec=BGPConfigurationSpec(**spec))
+
+
+def peer(name: str, annotations: dict[str, str] | None = None, **spec: Any) -> BGPPeer:
+    metadata = Metadata(name=name, annotations=annotated(annotations))
+    return BGPPeer(metadata=metadata, spec=BGPPeerSpec(**spec))
+
+
+def annotated(annotations: dict[str, str] | None) -> dict[str, str]:
+    """Put annotations under the agent's domain."""
+    return {DOMAIN + name: text for name, text in (annotations or {}).items()}
 
 
 def bgp_filter(name: str, **spec: Any) -> BGPFilter:

@@ -176,7 +176,8 @@ class TestStatus:
         assert as_document(AgentReport("n2"), None, datetime.now(UTC))["bird"] is None
 
     def test_sessions_are_logged_once(self, caplog: pytest.LogCaptureFixture) -> None:
-        log = SessionLog()
+        down: list[str] = []
+        log = SessionLog(down.append)
         with caplog.at_level("INFO"):
             for protocol in (self.DOWN, self.UP, self.UP, self.DOWN, self.DOWN):
                 log.take({protocol.name: protocol})
