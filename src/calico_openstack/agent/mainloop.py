@@ -14,6 +14,7 @@ import os
 import queue
 import selectors
 import signal
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Final, Generic, TypeVar
@@ -43,7 +44,8 @@ class MainLoop(Generic[E]):
 
     *work* is also called, with no events, after a timer or a descriptor called back, and every
     *idle_interval* seconds when nothing happens: its return is the proof of progress that health
-    is built on. Only `post` and `stop` may be called from other threads and signal handlers.
+    is built on. Other threads may call `post`, `post_when_taken` and `stop` only, signal handlers
+    `post` and `stop` only.
     """
 
     def __init__(
@@ -63,11 +65,23 @@ class MainLoop(Generic[E]):
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._selector.register(self._wake, selectors.EVENT_READ, None)
         self._exit_code: int | None = None
+        self._taken = threading.Event()
+        self._taken.set()
 
     def post(self, event: E) -> None:
         """Queue an event and wake the loop."""
         self._queue.put(event)
         os.eventfd_write(self._wake, 1)
+
+    def post_when_taken(self, event: E, patience: float) -> None:
+        """Queue an event once all earlier ones were taken, at the latest after *patience* seconds.
+
+        A thread that produces faster than the loop works is slowed down by this, in place of
+        filling the memory.
+        """
+        self._taken.wait(patience)
+        self._taken.clear()
+        self.post(event)
 
     @property
     def queued(self) -> int:
@@ -143,6 +157,7 @@ class MainLoop(Generic[E]):
             # Bounded by what is there now: a fast writer must not keep the pass from happening.
             for _ in range(self._queue.qsize()):
                 events.append(self._queue.get_nowait())
+        self._taken.set()
         return events
 
     def _schedule(self, seconds: float, timer: Timer) -> Timer:

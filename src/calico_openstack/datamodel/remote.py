@@ -15,8 +15,8 @@ from typing import Final, Literal
 import msgspec
 
 from calico_openstack.datamodel.addresses import is_host_network, parse_address
-from calico_openstack.datamodel.endpoints import CANONICAL_MAC
-from calico_openstack.datamodel.keys import ResourceKey
+from calico_openstack.datamodel.endpoints import CANONICAL_MAC, WorkloadEndpoint
+from calico_openstack.datamodel.keys import ResourceKey, prefix_of
 from calico_openstack.datamodel.validation.findings import Findings
 from calico_openstack.datamodel.validation.plain import TIMESTAMP
 from calico_openstack.datamodel.validation.syntax import (
@@ -32,12 +32,12 @@ LabelTexts = tuple[str, ...]
 
 # Written where an object has no time of creation.
 _SOME_TIME: Final = "1970-01-01T00:00:00Z"
-# The four parts of an endpoint's name, its namespace, interface, MAC address and time, in lines.
 _PART: Final = "[a-zA-Z0-9_.](?:[a-zA-Z0-9_.-]{0,126}[a-zA-Z0-9_.])?"
+_HOST: Final = re.compile(rf"{_PART}\n{_PART}\n{IDENTIFIER.pattern}")
 _FIELDS: Final = re.compile(
-    rf"{_PART}\n{_PART}\n{_PART}\n{_PART}\n{IDENTIFIER.pattern}\n{INTERFACE.pattern}\n(?:{CANONICAL_MAC.pattern})?"
-    rf"\n{TIMESTAMP.pattern}"
+    rf"{_PART}\n{_PART}\n{INTERFACE.pattern}\n(?:{CANONICAL_MAC.pattern})?\n{TIMESTAMP.pattern}"
 )
+_PREFIX: Final = prefix_of(WorkloadEndpoint.KIND)
 _MAX_NAME: Final = 1024
 _MAX_KNOWN: Final = 65536
 
@@ -45,9 +45,12 @@ _MAX_KNOWN: Final = 65536
 class RemoteEndpoint(msgspec.Struct, frozen=True, gc=False):
     """A valid endpoint of another host. It has addresses; it has no named ports.
 
-    ``addresses`` are as stored, each a single address with or without its prefix length.
+    ``path`` is the text of its key. ``addresses`` are as stored, each a single address with or
+    without its prefix length.
     """
 
+    path: str
+    key: ResourceKey
     labels: LabelTexts
     profiles: tuple[str, ...]
     addresses: tuple[str, ...]
@@ -93,22 +96,25 @@ _UNREADABLE: Final = (msgspec.MsgspecError, UnicodeError, RecursionError)
 class RemoteEndpoints:
     """Reads the endpoints of the hosts other than *host*.
 
-    Most of them have labels that others have too: the texts of labels that were seen are kept, with
-    the bytes that they came in, until `forget`.
+    Endpoints have much in common: labels with others of their groups, host and namespace with their
+    neighbours in the listing. What was seen and found right is kept until `forget`.
     """
 
     def __init__(self, host: str) -> None:
         self._host = host
-        self._known: dict[bytes, LabelTexts] = {}
+        self._known_labels: dict[bytes, LabelTexts] = {}
+        self._name_starts: dict[tuple[str, str, str], str] = {}
 
     def forget(self) -> None:
         """Release what was kept for the sake of speed."""
-        self._known = {}
+        self._known_labels = {}
+        self._name_starts = {}
 
-    def read(self, key: ResourceKey, value: bytes) -> RemoteEndpoint | None:
+    def read(self, path: str, value: bytes) -> RemoteEndpoint | None:
         """Return an endpoint; None if it is one of this host, unusual, or wrong.
 
-        What is returned is valid, as `codec.decode` judges it.
+        *path* is the key of a workload endpoint. What is returned is valid, as `codec.decode`
+        judges it.
         """
         # Annotations cannot be larger than the whole.
         if len(value) > MAX_ANNOTATIONS_BYTES:
@@ -120,16 +126,51 @@ class RemoteEndpoints:
         metadata, spec = endpoint.metadata, endpoint.spec
         if spec.node == self._host or not spec.ip_networks:
             return None
-        if metadata.name != key.name or metadata.namespace != key.namespace:
-            return None
         labels = self._labels(bytes(metadata.labels))
-        if labels is None or not (_has_valid_fields(metadata, spec) and _has_valid_lists(spec)):
+        if labels is None or not (
+            self._is_proper(path, metadata, spec)
+            and all(map(is_host_network, spec.ip_networks))
+            and (not spec.ipv4_gateway or _is_address(spec.ipv4_gateway, 4))
+            and (not spec.ipv6_gateway or _is_address(spec.ipv6_gateway, 6))
+            and (not spec.allowed_ips or all(map(is_host_network, spec.allowed_ips)))
+            and (not spec.profiles or _are_names(spec.profiles))
+        ):
             return None
-        return RemoteEndpoint(labels, spec.profiles, spec.ip_networks)
+        key = ResourceKey(WorkloadEndpoint.KIND, metadata.name, metadata.namespace)
+        return RemoteEndpoint(path, key, labels, spec.profiles, spec.ip_networks)
+
+    def _is_proper(self, path: str, metadata: _Metadata, spec: _Spec) -> bool:
+        """Tell whether the name is the key's and made of the specification, and all is well-formed.
+
+        Parts that do not begin or end with a dash make a name that can be taken apart in one way
+        only.
+        """
+        common = (metadata.namespace, spec.node, spec.orchestrator)
+        start = self._name_starts.get(common)
+        if start is None:
+            if not _HOST.fullmatch(f"{spec.node}\n{spec.orchestrator}\n{metadata.namespace}"):
+                return False
+            if len(self._name_starts) >= _MAX_KNOWN:
+                self.forget()
+            start = f"{_doubled(spec.node)}-{_doubled(spec.orchestrator)}-"
+            self._name_starts[common] = start
+        name = metadata.name
+        if name != f"{start}{_doubled(spec.workload)}-{_doubled(spec.endpoint)}":
+            return False
+        created = metadata.creation_timestamp
+        fields = (
+            f"{spec.workload}\n{spec.endpoint}\n{spec.interface_name}\n{spec.mac}"
+            f"\n{_SOME_TIME if created is None else created}"
+        )
+        return (
+            _FIELDS.fullmatch(fields) is not None
+            and len(name) <= _MAX_NAME
+            and path == f"{_PREFIX}{metadata.namespace}/{name}"
+        )
 
     def _labels(self, raw: bytes) -> LabelTexts | None:
         """Return the texts of valid labels, None for others."""
-        texts = self._known.get(raw)
+        texts = self._known_labels.get(raw)
         if texts is not None:
             return texts
         try:
@@ -140,42 +181,14 @@ class RemoteEndpoints:
         check_labels(findings, "", labels)
         if findings.reasons:
             return None
-        if len(self._known) >= _MAX_KNOWN:
+        if len(self._known_labels) >= _MAX_KNOWN:
             self.forget()
-        texts = self._known[raw] = tuple(map(intern, (*labels, *labels.values())))
+        texts = self._known_labels[raw] = tuple(map(intern, (*labels, *labels.values())))
         return texts
 
 
-def _has_valid_fields(metadata: _Metadata, spec: _Spec) -> bool:
-    """Tell whether the name is made of the specification's parts, and all fields are well-formed.
-
-    Parts that do not begin or end with a dash make a name that can be taken apart in one way only.
-    """
-    parts = (spec.node, spec.orchestrator, spec.workload, spec.endpoint)
-    if "-".join([part.replace("-", "--") for part in parts]) != metadata.name:
-        return False
-    created = metadata.creation_timestamp
-    lines = (
-        *parts,
-        metadata.namespace,
-        spec.interface_name,
-        spec.mac,
-        _SOME_TIME if created is None else created,
-    )
-    return _FIELDS.fullmatch("\n".join(lines)) is not None and len(metadata.name) <= _MAX_NAME
-
-
-def _has_valid_lists(spec: _Spec) -> bool:
-    """Tell whether addresses, gateways and profiles are what they must be."""
-    for text in spec.ip_networks:
-        if not is_host_network(text):
-            return False
-    return (
-        (not spec.ipv4_gateway or _is_address(spec.ipv4_gateway, 4))
-        and (not spec.ipv6_gateway or _is_address(spec.ipv6_gateway, 6))
-        and (not spec.allowed_ips or all(map(is_host_network, spec.allowed_ips)))
-        and (not spec.profiles or _are_names(spec.profiles))
-    )
+def _doubled(part: str) -> str:
+    return part.replace("-", "--")
 
 
 def _is_address(text: str, version: int) -> bool:

@@ -43,6 +43,7 @@ _log = logging.getLogger(__name__)
 RESTART: Final = 129
 _FIRST_RETRY, _LONGEST_RETRY = 0.1, 10.0
 _MAX_WITHDRAWALS: Final = 100
+_PATIENCE: Final = 5.0
 _PARTS: Final = (RemoteEndpoint, DeferredPolicy)
 
 CALCULATION: Final = "CalculationGraph"
@@ -106,7 +107,7 @@ class FelixAgent:
 
     def watch(self, client: EtcdClient, prefixes: Sequence[str]) -> None:
         """Begin to listen to etcd; what comes is worked on by `run`."""
-        self._watch = SnapshotWatch(client, prefixes, self.loop.post)
+        self._watch = SnapshotWatch(client, prefixes, self._deliver)
         self._watch.start()
         self._reporter.start()
 
@@ -124,6 +125,13 @@ class FelixAgent:
             self.loop.every(self._settings.audit_interval, self._audit)
         expect_growth()
         return self.loop.run()
+
+    def _deliver(self, batch: Batch) -> None:
+        """Queue a batch; called by the watch's thread. A listing waits for us, page by page."""
+        if batch.in_sync or not batch.updates:
+            self.loop.post(batch)
+        else:
+            self.loop.post_when_taken(batch, _PATIENCE)
 
     # --- what wakes the loop ------------------------------------------------------------------
 

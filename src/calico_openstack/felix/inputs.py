@@ -11,13 +11,15 @@ from calico_openstack.datamodel.codec import decode_at
 from calico_openstack.datamodel.deferred import DeferredPolicy, deferred
 from calico_openstack.datamodel.endpoints import WorkloadEndpoint
 from calico_openstack.datamodel.invalid import Invalid, shortened
-from calico_openstack.datamodel.keys import ResourceKey, parse_key
+from calico_openstack.datamodel.keys import ResourceKey, parse_key, prefix_of
 from calico_openstack.datamodel.policies import NetworkPolicy
 from calico_openstack.datamodel.remote import RemoteEndpoint, RemoteEndpoints
 from calico_openstack.datamodel.resource import Resource
 from calico_openstack.etcd import Update
 
 _log = logging.getLogger(__name__)
+
+_ENDPOINTS = prefix_of(WorkloadEndpoint.KIND)
 
 Input = tuple[ResourceKey, Resource | Invalid | RemoteEndpoint | DeferredPolicy | None]
 
@@ -41,6 +43,11 @@ class Inputs:
     def decode(self, update: Update) -> Input | None:
         """Return the key and present value of a resource, None for what is no resource of ours."""
         path, value = update.key, update.value
+        if value is not None and path.startswith(_ENDPOINTS):
+            endpoint = self._remote.read(path, value)
+            if endpoint is not None:
+                self._note(path, "")
+                return endpoint.key, endpoint
         key = parse_key(path)
         if not isinstance(key, ResourceKey):
             problem = "is no key of a known kind" if value is not None else ""
@@ -49,14 +56,11 @@ class Inputs:
         if value is None:
             self._note(path, "")
             return key, None
-        part: RemoteEndpoint | DeferredPolicy | None = None
-        if key.kind == WorkloadEndpoint.KIND:
-            part = self._remote.read(key, value)
-        elif key.kind == NetworkPolicy.KIND:
-            part = deferred(value, partial(self._whole, path, key, value))
-        if part is not None:
-            self._note(path, "")
-            return key, part
+        if key.kind == NetworkPolicy.KIND:
+            policy = deferred(value, partial(self._whole, path, key, value))
+            if policy is not None:
+                self._note(path, "")
+                return key, policy
         resource = self._whole(path, key, value)
         return None if resource is None else (key, resource)
 

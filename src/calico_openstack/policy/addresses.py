@@ -9,7 +9,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import NamedTuple
 
-_DOTTED = frozenset("0123456789.")
+_OCTETS = {str(number): number for number in range(256)}
 
 
 class Prefix(NamedTuple):
@@ -53,14 +53,14 @@ def pack_address(text: str) -> bytes:
     """Pack an address; a full-length prefix ("/32", "/128") may follow. Raises ValueError."""
     address, slash, length = text.partition("/")
     if ":" not in address:
-        # bytes() refuses what is above 255, int() what is empty, and it is more liberal than an
-        # address may be otherwise.
-        if (slash and length != "32") or not _DOTTED.issuperset(address):
+        if slash and length != "32":
             raise ValueError(f"not a single address: {text!r}")
-        packed = bytes(map(int, address.split(".")))
-        if len(packed) != 4:
-            raise ValueError(f"not an address: {text!r}")
-        return packed
+        try:
+            first, second, third, fourth = address.split(".")
+            octets = (_OCTETS[first], _OCTETS[second], _OCTETS[third], _OCTETS[fourth])
+        except (ValueError, KeyError):
+            raise ValueError(f"not an address: {text!r}") from None
+        return bytes(octets)
     if slash and length != "128":
         raise ValueError(f"not a single address: {text!r}")
     return IPv6Address(address).packed

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from hashlib import blake2b
 
 from calico_openstack.datamodel.deferred import DeferredPolicy
 from calico_openstack.datamodel.endpoints import GlobalNetworkSet, NetworkSet, WorkloadEndpoint
@@ -78,7 +77,8 @@ class HostCalculation:
         self._policies = PolicyTable()
         self._profiles: dict[str, Profile] = {DEFAULT_ALLOW_PROFILE_NAME: DEFAULT_ALLOW_PROFILE}
         self._endpoints = LocalEndpoints()
-        self._entries: dict[bytes, _Entry] = {}
+        # By the key's text: that of an endpoint of another host is shared with the etcd client.
+        self._entries: dict[str, _Entry] = {}
         self._blocks = ActiveBlocks(self._groups, self._block)
         self._group_policies: dict[int, EndpointPolicy] = {}
         self._left_groups: set[int] = set()
@@ -93,7 +93,7 @@ class HostCalculation:
         match key.kind:
             case "WorkloadEndpoint" if isinstance(value, RemoteEndpoint):
                 group = self._groups.group_of_texts(value.labels, value.profiles)
-                self._replace_entry(key, group, map(pack_address, value.addresses))
+                self._replace_entry(value.path, group, map(pack_address, value.addresses))
                 self._leave_host(key)
             case "WorkloadEndpoint":
                 self._update_endpoint(key, value if isinstance(value, WorkloadEndpoint) else None)
@@ -115,7 +115,7 @@ class HostCalculation:
     def _update_endpoint(self, key: ResourceKey, endpoint: WorkloadEndpoint | None) -> None:
         problem = self._problem(endpoint) if endpoint else ""
         if endpoint is None or problem:
-            self._replace_entry(key, None, ())
+            self._replace_entry(key.path, None, ())
             self._leave_host(key)
             if endpoint is not None and endpoint.spec.node == self._hostname:
                 self.state.problems[key] = problem
@@ -126,7 +126,7 @@ class HostCalculation:
             labels = {**labels, conversion.SERVICE_ACCOUNT_LABEL: spec.service_account_name}
         ports = _ports(endpoint) if spec.ports else ()
         group = self._groups.group(labels, spec.profiles, ports)
-        self._replace_entry(key, group, map(pack_address, spec.ip_networks))
+        self._replace_entry(key.path, group, map(pack_address, spec.ip_networks))
         if spec.node == self._hostname:
             self._join_host(key, endpoint, group)
         else:
@@ -147,7 +147,7 @@ class HostCalculation:
         self, key: ResourceKey, value: NetworkSet | GlobalNetworkSet | None
     ) -> None:
         if value is None:
-            self._replace_entry(key, None, ())
+            self._replace_entry(key.path, None, ())
             return
         labels = value.metadata.labels
         profiles: tuple[str, ...] = ()
@@ -155,7 +155,7 @@ class HostCalculation:
             labels = {**labels, conversion.NAMESPACE_LABEL: key.namespace}
             profiles = (f"kns.{key.namespace}",)
         group = self._groups.group(labels, profiles)
-        self._replace_entry(key, group, map(_member, value.spec.nets))
+        self._replace_entry(key.path, group, map(_member, value.spec.nets))
 
     def _update_profile(self, key: ResourceKey, profile: Profile | None) -> None:
         if key.name == DEFAULT_ALLOW_PROFILE_NAME:
@@ -170,22 +170,17 @@ class HostCalculation:
             if self._endpoints.of_group(group.id):
                 self._policies.add_group(group)
 
-    def _replace_entry(
-        self, key: ResourceKey, group: Group | None, members: Iterable[Member]
-    ) -> None:
+    def _replace_entry(self, path: str, group: Group | None, members: Iterable[Member]) -> None:
         """Move an endpoint or network set to a group, None: out of all."""
-        # A digest instead of the key itself: there is one for each endpoint of the cluster.
-        name = f"{key.kind}/{key.namespace}/{key.name}".encode()
-        digest = blake2b(name, digest_size=16).digest()
-        old = self._entries.get(digest)
+        old = self._entries.get(path)
         new: _Entry | None = (group.id, *members) if group else None
         if old == new:
             return
         if group and new:
-            self._entries[digest] = new
+            self._entries[path] = new
             self._groups.join(group, new[1:])
         else:
-            del self._entries[digest]
+            del self._entries[path]
         if old:
             self._groups.leave(self._groups.by_id[old[0]], old[1:])
 
