@@ -185,6 +185,8 @@ _PRESENTATIONS: Final[dict[str, Presentation]] = {
     "Profile": Presentation(
         ("pro",), (_NAME,), (_NAME, Column("LABELS", _pairs("spec", "labelsToApply")))
     ),
+    "StagedGlobalNetworkPolicy": Presentation(("sgnp",), _POLICY, _POLICY_WIDE),
+    "StagedNetworkPolicy": Presentation(("snp",), _POLICY, _POLICY_WIDE),
     "Tier": Presentation((), (_NAME, _spec("ORDER", "order")), (_NAME, _spec("ORDER", "order"))),
     "WorkloadEndpoint": Presentation(
         ("wep",),

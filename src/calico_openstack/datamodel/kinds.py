@@ -14,7 +14,14 @@ from calico_openstack.datamodel.endpoints import (
 )
 from calico_openstack.datamodel.migration import LiveMigration
 from calico_openstack.datamodel.nodes import Node
-from calico_openstack.datamodel.policies import GlobalNetworkPolicy, NetworkPolicy, Profile, Tier
+from calico_openstack.datamodel.policies import (
+    GlobalNetworkPolicy,
+    NetworkPolicy,
+    Profile,
+    StagedGlobalNetworkPolicy,
+    StagedNetworkPolicy,
+    Tier,
+)
 from calico_openstack.datamodel.pools import IPPool
 from calico_openstack.datamodel.resource import Resource
 
@@ -33,6 +40,8 @@ RESOURCE_TYPES: Final[tuple[type[Resource], ...]] = (
     HostEndpoint,
     NetworkPolicy,
     GlobalNetworkPolicy,
+    StagedNetworkPolicy,
+    StagedGlobalNetworkPolicy,
     Tier,
     Profile,
     NetworkSet,
@@ -49,9 +58,7 @@ RESOURCE_TYPES: Final[tuple[type[Resource], ...]] = (
 
 # Upstream keeps these beside the ones above; nothing here reads them.
 _UNUSED_KINDS: Final = (
-    Kind("StagedNetworkPolicy", "stagednetworkpolicies", True),
     Kind("StagedKubernetesNetworkPolicy", "stagedkubernetesnetworkpolicies", True),
-    Kind("StagedGlobalNetworkPolicy", "stagedglobalnetworkpolicies", False),
     Kind("IPReservation", "ipreservations", False),
     Kind("KubeControllersConfiguration", "kubecontrollersconfigurations", False),
     Kind("CalicoNodeStatus", "caliconodestatuses", False),

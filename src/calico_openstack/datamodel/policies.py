@@ -74,6 +74,41 @@ class GlobalNetworkPolicy(Resource, frozen=True, kw_only=True):
     spec: GlobalNetworkPolicySpec = GlobalNetworkPolicySpec()
 
 
+class StagedNetworkPolicySpec(NetworkPolicySpec, frozen=True, kw_only=True):
+    """Body of a staged policy: a policy's own, and what is to become of the policy of that name.
+
+    ``staged_action`` is ``Set`` (or empty), ``Delete``, ``Learn`` or ``Ignore``.
+    """
+
+    staged_action: str = ""
+
+
+class StagedNetworkPolicy(NetworkPolicy, frozen=True, kw_only=True):
+    """A policy of one namespace that is tried out: it decides nothing."""
+
+    KIND: ClassVar[str] = "StagedNetworkPolicy"
+    PLURAL: ClassVar[str] = "stagednetworkpolicies"
+
+    kind: str = KIND
+    spec: StagedNetworkPolicySpec = StagedNetworkPolicySpec()
+
+
+class StagedGlobalNetworkPolicySpec(GlobalNetworkPolicySpec, frozen=True, kw_only=True):
+    """Body of a staged global policy; see `StagedNetworkPolicySpec`."""
+
+    staged_action: str = ""
+
+
+class StagedGlobalNetworkPolicy(GlobalNetworkPolicy, frozen=True, kw_only=True):
+    """A global policy that is tried out: it decides nothing."""
+
+    KIND: ClassVar[str] = "StagedGlobalNetworkPolicy"
+    PLURAL: ClassVar[str] = "stagedglobalnetworkpolicies"
+
+    kind: str = KIND
+    spec: StagedGlobalNetworkPolicySpec = StagedGlobalNetworkPolicySpec()
+
+
 class TierSpec(JsonObject, frozen=True, kw_only=True):
     """Order of a tier (None sorts last) and what it does with packets no policy decides."""
 

@@ -74,6 +74,20 @@ SPECS: dict[str, dict[str, Any]] = {
         "preDNAT": True,
         "applyOnForward": True,
     },
+    "StagedNetworkPolicy": {
+        "order": 100,
+        "selector": "role == 'web'",
+        "types": ["Ingress"],
+        "ingress": RULES,
+        "egress": [],
+        "stagedAction": "Set",
+    },
+    "StagedGlobalNetworkPolicy": {
+        "selector": "role == 'web'",
+        "types": ["Egress"],
+        "egress": RULES,
+        "stagedAction": "Delete",
+    },
     "Tier": {"order": 1000000, "defaultAction": "Deny"},
     "Profile": {"ingress": RULES, "egress": RULES, "labelsToApply": {"a": "b"}},
     "NetworkSet": {"nets": ["10.0.0.0/8", "fd00::1"]},
@@ -169,7 +183,13 @@ NAMES = {
     "ClusterInformation": "default",
     "BGPConfiguration": "default",
 }
-NAMESPACED = {"WorkloadEndpoint", "NetworkPolicy", "NetworkSet", "LiveMigration"}
+NAMESPACED = {
+    "WorkloadEndpoint",
+    "NetworkPolicy",
+    "StagedNetworkPolicy",
+    "NetworkSet",
+    "LiveMigration",
+}
 
 
 def path_of(kind: str) -> str:

@@ -22,7 +22,14 @@ from calico_openstack.datamodel.endpoints import (
 from calico_openstack.datamodel.invalid import Reason
 from calico_openstack.datamodel.migration import LiveMigration
 from calico_openstack.datamodel.nodes import Node
-from calico_openstack.datamodel.policies import GlobalNetworkPolicy, NetworkPolicy, Profile, Tier
+from calico_openstack.datamodel.policies import (
+    GlobalNetworkPolicy,
+    NetworkPolicy,
+    Profile,
+    StagedGlobalNetworkPolicy,
+    StagedNetworkPolicy,
+    Tier,
+)
 from calico_openstack.datamodel.pools import IPPool
 from calico_openstack.datamodel.resource import Metadata, Resource
 from calico_openstack.datamodel.status import AgentStatus, EndpointStatus
@@ -44,6 +51,8 @@ _CHECKS: Final[dict[type, Callable[[Findings, Any], None]]] = {
     HostEndpoint: endpoints.check_host_endpoint,
     NetworkPolicy: policies.check_network_policy,
     GlobalNetworkPolicy: policies.check_global_network_policy,
+    StagedNetworkPolicy: policies.check_staged_policy,
+    StagedGlobalNetworkPolicy: policies.check_staged_policy,
     Tier: policies.check_tier,
     Profile: policies.check_profile,
     NetworkSet: endpoints.check_network_set,

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from typing import Final
 
-from calico_openstack.datamodel.policies import GlobalNetworkPolicy, NetworkPolicy, Profile, Tier
+from calico_openstack.datamodel.policies import (
+    GlobalNetworkPolicy,
+    NetworkPolicy,
+    Profile,
+    StagedGlobalNetworkPolicy,
+    StagedNetworkPolicy,
+    Tier,
+)
 from calico_openstack.datamodel.validation.findings import Findings
 from calico_openstack.datamodel.validation.rules import check_rules
 from calico_openstack.datamodel.validation.syntax import check_labels, check_name, check_selector
 
 _DIRECTIONS: Final = frozenset({"Ingress", "Egress"})
+_STAGED_ACTIONS: Final = ("", "Set", "Delete", "Learn", "Ignore")
 _HINTS: Final = frozenset({"AssumeNeededOnEveryNode"})
 
 
@@ -30,6 +38,17 @@ def check_global_network_policy(findings: Findings, policy: GlobalNetworkPolicy)
         findings.add("spec.egress", "cannot be in a preDNAT policy")
     if (spec.do_not_track or spec.pre_dnat) and not spec.apply_on_forward:
         findings.add("spec.applyOnForward", "must be true with doNotTrack or preDNAT")
+
+
+def check_staged_policy(
+    findings: Findings, policy: StagedNetworkPolicy | StagedGlobalNetworkPolicy
+) -> None:
+    """Check a policy that is tried out."""
+    if isinstance(policy, StagedGlobalNetworkPolicy):
+        check_global_network_policy(findings, policy)
+    else:
+        check_network_policy(findings, policy)
+    findings.require_one_of("spec.stagedAction", policy.spec.staged_action, _STAGED_ACTIONS)
 
 
 def _check_policy(findings: Findings, policy: NetworkPolicy | GlobalNetworkPolicy) -> None:
