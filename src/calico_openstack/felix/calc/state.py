@@ -44,7 +44,7 @@ class HostState:
     blocks: dict[ResourceKey, RuleBlock] = field(default_factory=dict)
     sets: dict[str, IPSet] = field(default_factory=dict)
     problems: dict[ResourceKey, str] = field(default_factory=dict)
-    networks: ClusterNetworks = ClusterNetworks()
+    networks: ClusterNetworks = field(default_factory=ClusterNetworks)
 
 
 @dataclass(frozen=True, slots=True)

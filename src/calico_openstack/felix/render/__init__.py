@@ -9,6 +9,7 @@ How the parts fit:
 - `family`: one IP version's table: the sets of addresses, and the endpoints as elements of maps.
   `class_chains`: one chain for all endpoints with the same tiers and profiles. `policy_chains`: one
   chain for each policy and direction, shared by all classes. `matches`: from criteria to matches.
+- `nat`: metadata, floating addresses (`floating`), what leaves the cluster (`pools`).
 - `network`: routes, neighbours, ARP, interface settings.
 - `names`: how everything is called. `settings`: the parameters. `tables`: notes what changes.
 """

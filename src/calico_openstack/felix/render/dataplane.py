@@ -59,7 +59,8 @@ class DesiredDataplane:
     ``routes`` maps a destination to its route (one winner a destination), ``neighbours`` an
     interface and address to a MAC of six bytes, ``interfaces`` a workload interface to its
     settings, ``shaping`` one to the limits of its bandwidth, ``globals`` a path below ``/proc/sys``
-    to its value.
+    to its value. ``translations`` maps an external address to the internal one that it leads to:
+    flows that lead elsewhere must end.
     """
 
     ruleset: Ruleset = field(default_factory=dict)
@@ -68,6 +69,7 @@ class DesiredDataplane:
     interfaces: dict[str, InterfaceSettings] = field(default_factory=dict)
     shaping: dict[str, Shaping] = field(default_factory=dict)
     globals: dict[str, str] = field(default_factory=dict)
+    translations: dict[Address, Address] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -106,6 +108,7 @@ class DataplaneDelta:
     interfaces: set[str] = field(default_factory=set)
     shaping: set[str] = field(default_factory=set)
     globals: set[str] = field(default_factory=set)
+    translations: set[Address] = field(default_factory=set)
 
     def __bool__(self) -> bool:
         return bool(
@@ -115,6 +118,7 @@ class DataplaneDelta:
             or self.interfaces
             or self.shaping
             or self.globals
+            or self.translations
         )
 
     def merge(self, later: DataplaneDelta) -> None:
@@ -126,3 +130,4 @@ class DataplaneDelta:
         self.interfaces |= later.interfaces
         self.shaping |= later.shaping
         self.globals |= later.globals
+        self.translations |= later.translations

@@ -4,7 +4,8 @@ How a packet goes (all base chains have the policy accept; ``class`` and policy 
 `class_chains` and `policy_chains`):
 
 - raw-prerouting: from a workload: anti-spoofing drops sources that are not the workload's own.
-- nat-prerouting: the metadata address leads to the metadata service.
+- nat-prerouting: the metadata address leads to the metadata service, floating addresses to
+  workloads (`nat`).
 - filter-forward: established: accept. From a workload: from-workload, from there by interface to
   the class chain; egress rules that allow go to egress-allowed, which goes on to to-workload if the
   packet leaves by a workload's interface, and accepts it otherwise. To a workload: to-workload, by
@@ -105,8 +106,6 @@ def write_ip_layout(writer: TableWriter, version: int, settings: RenderSettings)
             )
         ),
     }
-    if version == 4:
-        chains[names.NAT_PREROUTING] = _nat_prerouting(settings)
     for name, chain in chains.items():
         writer.put_chain(name, chain)
 
@@ -222,17 +221,17 @@ def _endpoint_to_host(settings: RenderSettings) -> Chain:
     return Chain((Rule((ACCEPT,)),))
 
 
-def _nat_prerouting(settings: RenderSettings) -> Chain:
-    rules: tuple[Rule, ...] = ()
-    if settings.openstack and settings.metadata_address:
-        asked: tuple[Expression, ...] = (
-            protocol_is(_TCP),
-            Compare(Field.IP_DADDR, _METADATA),
-            port_is(Field.TH_DPORT, 80),
-        )
-        service = DestinationNat(settings.metadata_address.packed, settings.metadata_port)
-        rules = (Rule((*asked, service), "metadata"),)
-    return Chain(rules, Hook("nat", "prerouting", -100))
+def metadata_translation(version: int, settings: RenderSettings) -> tuple[Rule, ...]:
+    """Return the rules that lead the metadata address, which is IPv4 only, to the service."""
+    if version != 4 or not settings.openstack or not settings.metadata_address:
+        return ()
+    asked: tuple[Expression, ...] = (
+        protocol_is(_TCP),
+        Compare(Field.IP_DADDR, _METADATA),
+        port_is(Field.TH_DPORT, 80),
+    )
+    service = DestinationNat(settings.metadata_address.packed, settings.metadata_port)
+    return (Rule((*asked, service), "metadata"),)
 
 
 def _udp_ports(source: int, destination: int) -> tuple[Expression, ...]:

@@ -11,6 +11,8 @@ from calico_openstack.policy.packet import Direction
 # Base chains.
 RAW_PREROUTING = "raw-prerouting"
 NAT_PREROUTING = "nat-prerouting"
+NAT_OUTPUT = "nat-output"
+NAT_POSTROUTING = "nat-postrouting"
 FILTER_FORWARD = "filter-forward"
 FILTER_INPUT = "filter-input"
 ARP_OUTPUT = "arp-output"
@@ -26,6 +28,15 @@ ENDPOINT_TO_HOST = "endpoint-to-host"
 # Sets of endpoints; the two maps are called like the chains that look into them.
 WORKLOAD_SOURCES = "workload-sources"
 WORKLOAD_ADDRESSES = "workload-addresses"
+
+# Floating addresses, and what a workload shows itself as when it asks for its own.
+FLOATING = "floating"
+HAIRPIN = "floating-hairpin"
+
+# The cluster's networks; the names are upstream's.
+POOLS = "network-ip-pools"
+MASQUERADED_POOLS = "masq-ipam-pools"
+HOSTS = "all-hosts-net"
 
 SHORT_KINDS = {"NetworkPolicy": "np", "GlobalNetworkPolicy": "gnp", "Profile": "profile"}
 

@@ -16,6 +16,7 @@ from calico_openstack.felix.render.dataplane import (
     Route,
 )
 from calico_openstack.felix.render.family import interface_key
+from calico_openstack.felix.render.floating import FloatingAddresses
 from calico_openstack.felix.render.qos import shaping_of
 from calico_openstack.felix.render.settings import RenderSettings
 from calico_openstack.felix.render.tables import TableWriter
@@ -28,7 +29,8 @@ class NetworkRenderer:
     """Keeps everything but the IP tables in step with the endpoints of this host.
 
     An address that several endpoints have is routed to the one with the lowest key. The newest
-    interface would win upstream; that cannot be told from the cluster's state.
+    interface would win upstream; that cannot be told from the cluster's state. A floating address
+    that is nobody's own is routed to the endpoint that it leads to.
     """
 
     def __init__(
@@ -37,17 +39,24 @@ class NetworkRenderer:
         arp: TableWriter,
         settings: RenderSettings,
         state: HostState,
+        floating: FloatingAddresses,
     ) -> None:
         self._desired = desired
         self._arp = arp
         self._settings = settings
         self._state = state
+        self._floating = floating
         self._known: dict[ResourceKey, LocalEndpoint] = {}
         self._claims: dict[bytes, set[ResourceKey]] = {}
 
-    def apply(self, keys: Iterable[ResourceKey], delta: DataplaneDelta) -> None:
-        """Bring endpoints up to date, and note in *delta* what changed."""
-        addresses: set[bytes] = set()
+    def apply(
+        self, keys: Iterable[ResourceKey], moved: Iterable[bytes], delta: DataplaneDelta
+    ) -> None:
+        """Bring endpoints up to date, and note in *delta* what changed.
+
+        *moved* are the floating addresses that lead elsewhere now.
+        """
+        addresses = set(moved)
         before: dict[str, LocalEndpoint] = {}
         after: dict[str, LocalEndpoint] = {}
         for key in keys:
@@ -59,6 +68,7 @@ class NetworkRenderer:
                     self._claims[address].discard(key)
             if new:
                 self._known[key] = new
+                addresses |= self._floating.externals_of(key)
                 after[new.interface] = new
                 addresses.update(self._routed(new))
                 for address in self._routed(new):
@@ -80,14 +90,12 @@ class NetworkRenderer:
 
     def _update_route(self, address: bytes, delta: DataplaneDelta) -> None:
         network = ip_network(address)
-        claims = self._claims[address]
         routes = self._desired.routes
-        if not claims:
-            del self._claims[address]
+        winner = self._winner(address)
+        if winner is None:
             if routes.pop(network, None):
                 delta.routes.add(network)
             return
-        winner = self._known[min(claims, key=lambda key: key.path)]
         settings = self._settings
         if ip_version(address) == 4:
             metric, source = settings.ipv4_route_priority, settings.ipv4_route_source
@@ -100,6 +108,15 @@ class NetworkRenderer:
         if routes.get(network) != route:
             routes[network] = route
             delta.routes.add(network)
+
+    def _winner(self, address: bytes) -> LocalEndpoint | None:
+        """Return the endpoint that an address is routed to."""
+        claims = self._claims.get(address)
+        if claims:
+            return self._known[min(claims, key=lambda key: key.path)]
+        self._claims.pop(address, None)
+        target = self._floating.targets.get(address)
+        return self._known[target.endpoint] if target else None
 
     def _update_interface(
         self, old: LocalEndpoint | None, new: LocalEndpoint | None, delta: DataplaneDelta

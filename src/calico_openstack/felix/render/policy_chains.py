@@ -18,6 +18,7 @@ from calico_openstack.felix.render.nft import (
     Chain,
     Counter,
     Expression,
+    Limit,
     Log,
     Reject,
     Rule,
@@ -133,7 +134,10 @@ class PolicyChains:
             case Action.DENY:
                 return denial(self._settings)
             case Action.LOG:
-                return (Log(log_prefix(self._settings.log_prefix, block)),)
+                return (
+                    *log_limit(self._settings),
+                    Log(log_prefix(self._settings.log_prefix, block)),
+                )
             case Action.PASS if not block.tier:
                 # A profile has no tier to leave: the next profile follows.
                 return (RETURN,)
@@ -163,6 +167,14 @@ class PolicyChains:
 def denial(settings: RenderSettings) -> tuple[Expression, ...]:
     """Return the statements that deny a packet."""
     return (Counter(), DROP if settings.deny_action is DenyAction.DROP else Reject())
+
+
+def log_limit(settings: RenderSettings) -> tuple[Expression, ...]:
+    """Return what keeps each Log rule from logging too much."""
+    if settings.log_rate is None:
+        return ()
+    count, seconds = settings.log_rate
+    return (Limit(count, seconds, settings.log_burst),)
 
 
 def log_prefix(template: str, block: RuleBlock) -> str:

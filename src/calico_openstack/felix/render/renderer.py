@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from calico_openstack.felix.calc import HostDelta, HostState
 from calico_openstack.felix.render import layout
 from calico_openstack.felix.render.dataplane import DataplaneDelta, DesiredDataplane
 from calico_openstack.felix.render.family import FamilyRenderer
+from calico_openstack.felix.render.floating import FloatingAddresses
+from calico_openstack.felix.render.nat import NatRenderer
 from calico_openstack.felix.render.network import NetworkRenderer
 from calico_openstack.felix.render.nft import Family, Table, TableState
+from calico_openstack.felix.render.pools import NetworkSets
 from calico_openstack.felix.render.settings import RenderSettings
 from calico_openstack.felix.render.tables import TableWriter
+from calico_openstack.policy.addresses import unpack_address
 
 IP_TABLE = Table(Family.IP, "calico")
 IP6_TABLE = Table(Family.IP6, "calico")
@@ -30,13 +36,24 @@ class Renderer:
         for table in TABLES:
             self.desired.ruleset[table] = TableState()
             self._writers[table] = TableWriter(self.desired.ruleset[table])
-        self._families = [FamilyRenderer(4, self._writers[IP_TABLE], settings, state)]
+        versions = {4: IP_TABLE}
         if settings.ipv6:
-            self._families.append(FamilyRenderer(6, self._writers[IP6_TABLE], settings, state))
+            versions[6] = IP6_TABLE
         else:
             layout.write_closed_layout(self._writers[IP6_TABLE], settings)
+        self._floating = FloatingAddresses(settings, state)
+        self._families: list[FamilyRenderer] = []
+        self._networks: list[NetworkSets] = []
+        self._translations: list[NatRenderer] = []
+        for version, table in versions.items():
+            writer = self._writers[table]
+            self._families.append(FamilyRenderer(version, writer, settings, state))
+            self._networks.append(NetworkSets(version, writer, settings, state))
+            self._translations.append(NatRenderer(version, writer, settings, self._floating))
         layout.write_arp_layout(self._writers[ARP_TABLE])
-        self._network = NetworkRenderer(self.desired, self._writers[ARP_TABLE], settings, state)
+        self._network = NetworkRenderer(
+            self.desired, self._writers[ARP_TABLE], settings, state, self._floating
+        )
         self.desired.globals = _global_parameters(settings)
         self._unreported_globals = set(self.desired.globals)
 
@@ -46,11 +63,29 @@ class Renderer:
         self._unreported_globals = set()
         for family in self._families:
             family.apply(changed)
-        self._network.apply(changed.endpoints, delta)
+        if changed.networks:
+            for networks in self._networks:
+                networks.apply()
+        moved = self._floating.apply(changed.endpoints)
+        if moved or changed.networks:
+            for translations in self._translations:
+                translations.apply(moved)
+        self._network.apply(changed.endpoints, moved, delta)
+        self._note_translations(moved, delta)
         for table, writer in self._writers.items():
             if written := writer.take_delta():
                 delta.tables[table] = written
         return delta
+
+    def _note_translations(self, moved: Iterable[bytes], delta: DataplaneDelta) -> None:
+        for packed in moved:
+            external = unpack_address(packed)
+            target = self._floating.targets.get(packed)
+            internal = unpack_address(target.internal) if target else None
+            if self.desired.translations.pop(external, None) != internal:
+                delta.translations.add(external)
+            if internal:
+                self.desired.translations[external] = internal
 
 
 def _global_parameters(settings: RenderSettings) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 _LOOPBACK = IPv4Address("127.0.0.1")
 
@@ -35,7 +35,10 @@ class RenderSettings:
     *openstack*: the allowances of section 3.11. *metadata_address* None: no metadata service.
     *mark_mask*: the packet mark bits that belong to Felix; the lowest one is used, and only where a
     policy has Pass rules. *route_protocol* is an rtnetlink protocol number. Without *ipv6* the
-    workloads have no IPv6 at all.
+    workloads have no IPv6 at all. *floating_ips*: endpoints of any orchestrator may have them.
+    *nat_ports*: first and last port. *nat_outgoing_interface*: empty for all, with ``+`` at its end
+    a beginning of names. *nat_excludes_hosts*: what workloads send to hosts is not masqueraded;
+    *external_nodes* are hosts too. *log_rate*: packets in so many seconds, None for no limit.
     """
 
     interface_prefixes: tuple[str, ...] = ("tap",)
@@ -46,6 +49,8 @@ class RenderSettings:
     deny_action: DenyAction = DenyAction.DROP
     mark_mask: int = 0xFFFF0000
     log_prefix: str = "calico-packet"
+    log_rate: tuple[int, int] | None = None
+    log_burst: int = 5
     drop_invalid: bool = True
     vxlan_port: int = 4789
     allow_vxlan_from_workloads: bool = False
@@ -57,6 +62,12 @@ class RenderSettings:
     ipv6_route_priority: int = 1024
     ipv4_route_source: IPv4Address | None = None
     ipv6_route_source: IPv6Address | None = None
+    floating_ips: bool = False
+    nat_outgoing_address: IPv4Address | None = None
+    nat_outgoing_interface: str = ""
+    nat_ports: tuple[int, int] | None = None
+    nat_excludes_hosts: bool = False
+    external_nodes: tuple[IPv4Network | IPv6Network, ...] = ()
 
     @property
     def pass_mark(self) -> int:
