@@ -108,3 +108,28 @@ def test_exception_ends_the_loop() -> None:
     with pytest.raises(RuntimeError):
         loop.run_once(0)
     loop.close()
+
+
+def test_fast_producer_waits_until_its_event_was_taken(recorder: Recorder) -> None:
+    events = [str(number) for number in range(20)]
+    most = 0
+
+    def produce() -> None:
+        for event in events:
+            recorder.loop.post_when_taken(event, 60)
+
+    producer = threading.Thread(target=produce)
+    producer.start()
+    while sum(map(len, recorder.passes)) < len(events):
+        most = max(most, recorder.loop.queued)
+        recorder.loop.run_once(60)
+    producer.join()
+    assert [event for each in recorder.passes for event in each] == events
+    assert most <= 2
+
+
+def test_producer_is_not_held_up_for_ever(recorder: Recorder) -> None:
+    recorder.loop.post_when_taken("a", 60)
+    recorder.loop.post_when_taken("b", 0.001)
+    recorder.loop.run_once(0)
+    assert recorder.passes == [["a", "b"]]
