@@ -17,23 +17,32 @@ from calico_openstack.felix.render.nft import (
     CtStateIs,
     DestinationNat,
     Element,
+    ElementValue,
     Expression,
     Field,
     InNetwork,
     InRange,
     InSet,
     KeyType,
+    Limit,
     Log,
     MarkBits,
+    MoreConnections,
+    NatKind,
+    NatMap,
     Range,
     Reject,
     Set,
     SetMark,
+    SourceNat,
     TableState,
     Verdict,
     VerdictKind,
     VerdictMap,
 )
+
+# What masquerading makes of a source: the model knows no addresses of interfaces.
+MASQUERADED = {4: b"\xff" * 4, 16: b"\xff" * 16}
 
 # As the kernel: NFT_JUMP_STACK_SIZE.
 MAX_DEPTH = 16
@@ -56,6 +65,9 @@ class Frame:
     state: CtState = CtState.NEW
     mark: int = 0
     arp_operation: int | None = None
+    # What limits say of the packet when they are asked: above the rate, above the number.
+    above_rate: bool = False
+    above_number: bool = False
 
     def value(self, field: Field) -> bytes | None:
         """Return a field's value as the kernel loads it, None if the packet has none."""
@@ -160,6 +172,10 @@ class Machine:
             match expression:
                 case Verdict():
                     return expression
+                case DestinationNat() | NatMap() | SourceNat():
+                    if not self._translate(expression):
+                        return None
+                    raise _Decided(True, comment)
                 case VerdictMap(fields, name):
                     kind = self._table.sets[name]
                     assert kind.verdicts
@@ -172,11 +188,6 @@ class Machine:
                     self.logs.append(prefix)
                 case SetMark(mask, value):
                     self.frame = replace(self.frame, mark=self.frame.mark & ~mask | value)
-                case DestinationNat(address, port):
-                    self.frame = replace(self.frame, destination=address)
-                    if port is not None:
-                        self.frame = replace(self.frame, destination_port=port)
-                    raise _Decided(True, comment)
                 case Counter():
                     pass
                 case _:
@@ -184,10 +195,33 @@ class Machine:
                         return None
         return None
 
+    def _translate(self, statement: DestinationNat | NatMap | SourceNat) -> bool:
+        """Rewrite an address; tell whether there was anything to rewrite it to."""
+        match statement:
+            case DestinationNat(address, port):
+                self.frame = replace(self.frame, destination=address)
+                if port is not None:
+                    self.frame = replace(self.frame, destination_port=port)
+            case NatMap(kind, fields, name):
+                found = self._look_up(self._table.sets[name], name, fields)
+                if found is False:
+                    return False
+                assert isinstance(found, bytes)
+                end = "source" if kind is NatKind.SOURCE else "destination"
+                self.frame = replace(self.frame, **{end: found})
+            case SourceNat(shown):
+                address = shown or MASQUERADED[len(self.frame.source)]
+                self.frame = replace(self.frame, source=address)
+        return True
+
     def _matches(self, expression: Expression) -> bool:
         match expression:
             case MarkBits(mask, value, invert):
                 return (self.frame.mark & mask == value) != invert
+            case Limit(over=over):
+                return self.frame.above_rate == over
+            case MoreConnections():
+                return self.frame.above_number
             case CtStateIs(states, invert):
                 return bool(self.frame.state & states) != invert
             case InSet(fields, name, invert):
@@ -200,8 +234,8 @@ class Machine:
                 return actual is not None and _holds(expression, actual) != expression.invert
         raise AssertionError(f"the model does not know {expression}")
 
-    def _look_up(self, kind: Set, name: str, fields: tuple[Field, ...]) -> Verdict | bool | None:
-        """Return an element's verdict, None for a plain element, False for none."""
+    def _look_up(self, kind: Set, name: str, fields: tuple[Field, ...]) -> ElementValue | bool:
+        """Return what an element leads to, None for a plain element, False for none."""
         parts = [self.frame.value(field) or b"" for field in fields]
         lengths = {KeyType.IPV4: 4, KeyType.IPV6: 16, KeyType.PROTOCOL: 1, KeyType.PORT: 2}
         for part, key in zip(parts, kind.key, strict=True):
@@ -227,7 +261,7 @@ def _holds(expression: Compare | InNetwork | InRange, actual: bytes) -> bool:
             return low <= int.from_bytes(actual, "big") <= high
 
 
-def _in_ranges(elements: dict[Element, Verdict | None], address: bytes) -> bool | None:
+def _in_ranges(elements: dict[Element, ElementValue], address: bytes) -> bool | None:
     found = [e for e in elements if isinstance(e, Range) and e.first <= address <= e.last]
     assert len(found) <= 1, "interval sets refuse overlaps"
     return None if found else False
@@ -246,12 +280,20 @@ def check(table: TableState) -> None:
                     case InSet(fields, set_name) | VerdictMap(fields, set_name):
                         assert set_name in table.sets, (name, set_name)
                         assert len(fields) == len(table.sets[set_name].key)
+                    case NatMap(_, fields, set_name):
+                        assert table.sets[set_name].data is not None
+                        assert len(fields) == len(table.sets[set_name].key)
     for name, elements in table.elements.items():
-        for element, verdict in elements.items():
+        for element, value in elements.items():
             assert isinstance(element, Range) == table.sets[name].interval
             if table.sets[name].verdicts:
-                assert verdict is not None
-                assert verdict.chain in table.chains, (name, verdict)
+                assert isinstance(value, Verdict)
+                assert value.chain in table.chains, (name, value)
+            elif data := table.sets[name].data:
+                assert isinstance(value, bytes)
+                assert len(value) == {KeyType.IPV4: 4, KeyType.IPV6: 16}[data]
+            else:
+                assert value is None
 
 
 def unreachable_chains(table: TableState) -> set[str]:
@@ -266,7 +308,7 @@ def unreachable_chains(table: TableState) -> set[str]:
                     targets = [expression.chain]
                 if isinstance(expression, VerdictMap):
                     verdicts = table.elements[expression.map_name].values()
-                    targets = [verdict.chain for verdict in verdicts if verdict]
+                    targets = [each.chain for each in verdicts if isinstance(each, Verdict)]
                 pending += [target for target in targets if target not in seen]
                 seen.update(targets)
     return table.chains.keys() - seen
@@ -279,6 +321,6 @@ def unused_sets(table: TableState) -> set[str]:
         for chain in table.chains.values()
         for rule in chain.rules
         for expression in rule.expressions
-        if isinstance(expression, InSet | VerdictMap)
+        if isinstance(expression, InSet | VerdictMap | NatMap)
     }
     return table.sets.keys() - used

@@ -44,6 +44,7 @@ from calico_openstack.felix.kernel.nft_nat import (
     encode_nat_map,
     encode_source_nat,
 )
+from calico_openstack.felix.kernel.nft_qos import encode_more_connections, encode_set_dscp
 from calico_openstack.felix.render.nft import (
     Compare,
     Counter,
@@ -59,8 +60,10 @@ from calico_openstack.felix.render.nft import (
     Limit,
     Log,
     MarkBits,
+    MoreConnections,
     NatMap,
     Reject,
+    SetDscp,
     SetMark,
     SourceNat,
     Verdict,
@@ -286,10 +289,12 @@ _ENCODERS: dict[type, Callable[[Any, Family], bytes]] = {
     CtStateIs: _encode_ct_state,
     DestinationIsLocal: _encode_destination_is_local,
     Limit: _encode_limit,
+    MoreConnections: encode_more_connections,
     Counter: _encode_counter,
     Verdict: _encode_verdict_statement,
     VerdictMap: _encode_verdict_map,
     SetMark: _encode_set_mark,
+    SetDscp: encode_set_dscp,
     Log: _encode_log,
     Reject: _encode_reject,
     DestinationNat: encode_destination_nat,

@@ -9,6 +9,7 @@ from calico_openstack.datamodel.keys import ResourceKey
 from calico_openstack.felix.calc import AddressRange, HostDelta, HostState, IPSet, LocalEndpoint
 from calico_openstack.felix.render import layout, names
 from calico_openstack.felix.render.class_chains import ClassChains
+from calico_openstack.felix.render.limits import Limited, LimitRenderer
 from calico_openstack.felix.render.matches import ADDRESS_KEY
 from calico_openstack.felix.render.nft import (
     RETURN,
@@ -64,6 +65,7 @@ class FamilyRenderer:
         self._blocks_of_set: dict[str, set[ResourceKey]] = {}
         self._sets_of_block: dict[ResourceKey, frozenset[str]] = {}
         layout.write_ip_layout(writer, version, settings)
+        self._limits = LimitRenderer(writer, version, settings)
 
     def apply(self, delta: HostDelta) -> None:
         """Take up what changed in the state.
@@ -176,6 +178,7 @@ class FamilyRenderer:
         before: dict[tuple[str, bytes], ElementValue] = {}
         after: dict[tuple[str, bytes], ElementValue] = {}
         released: list[str] = []
+        limited: dict[ResourceKey, Limited | None] = {}
         for key in keys:
             old = self._programmed.pop(key, None)
             new = self._programmed_form(self._state.endpoints.get(key))
@@ -186,12 +189,15 @@ class FamilyRenderer:
                 before.update(_elements(old))
                 released += old.chains.values()
             self._update_spoofing(key, new)
+            endpoint = self._state.endpoints.get(key) if new else None
+            limited[key] = Limited.of(endpoint) if endpoint else None
         for name, element in before.keys() - after.keys():
             self._writer.remove_element(name, element)
         for (name, element), verdict in after.items():
             self._writer.put_element(name, element, verdict)
         for chain in released:
             self._classes.release(chain)
+        self._limits.update(limited)
 
     def _programmed_form(self, endpoint: LocalEndpoint | None) -> _Programmed | None:
         """Return what to write for an endpoint; None if it has nothing of this IP version."""

@@ -6,10 +6,11 @@ How a packet goes (all base chains have the policy accept; ``class`` and policy 
 - raw-prerouting: from a workload: anti-spoofing drops sources that are not the workload's own.
 - nat-prerouting: the metadata address leads to the metadata service, floating addresses to
   workloads (`nat`).
-- filter-forward: established: accept. From a workload: from-workload, from there by interface to
-  the class chain; egress rules that allow go to egress-allowed, which goes on to to-workload if the
-  packet leaves by a workload's interface, and accepts it otherwise. To a workload: to-workload, by
-  interface to the class chain; ingress rules that allow accept.
+- filter-forward: packets above the rate of an endpoint that has one: drop. Established: accept.
+  From a workload: from-workload, from there by interface to the class chain; egress rules that
+  allow go to egress-allowed, which goes on to to-workload if the packet leaves by a workload's
+  interface, and accepts it otherwise. To a workload: to-workload, by interface to the class chain;
+  ingress rules that allow accept.
 - filter-input: from a workload: workload-to-host accepts what the host offers to all workloads,
   then from-workload as above; egress-allowed finds no outgoing interface and goes to
   endpoint-to-host.
@@ -48,6 +49,7 @@ from calico_openstack.felix.render.nft import (
 )
 from calico_openstack.felix.render.settings import HostAction, RenderSettings
 from calico_openstack.felix.render.tables import TableWriter
+from calico_openstack.policy.packet import Direction
 
 _UDP, _TCP, _IPIP, _ICMPV6 = 17, 6, 4, 58
 _METADATA = IPv4Address("169.254.169.254").packed
@@ -76,21 +78,12 @@ def write_ip_layout(writer: TableWriter, version: int, settings: RenderSettings)
             Hook("filter", "prerouting", -300),
         ),
         names.ANTI_SPOOFING: anti_spoofing(version, settings, ()),
-        names.FILTER_FORWARD: Chain(
-            (
-                Rule((_KNOWN, ACCEPT)),
-                *_per_prefix(settings, Field.IIFNAME, VerdictKind.GOTO, names.FROM_WORKLOAD),
-                *_per_prefix(settings, Field.OIFNAME, VerdictKind.GOTO, names.TO_WORKLOAD),
-            ),
-            Hook("filter", "forward", 0),
-        ),
+        **_limited_chains(version, settings, frozenset()),
         names.FILTER_INPUT: Chain(
             _per_prefix(settings, Field.IIFNAME, VerdictKind.GOTO, names.WORKLOAD_TO_HOST),
             Hook("filter", "input", 0),
         ),
-        names.WORKLOAD_TO_HOST: _workload_to_host(version, settings),
         names.ENDPOINT_TO_HOST: _endpoint_to_host(settings),
-        names.FROM_WORKLOAD: _from_workload(settings),
         names.EGRESS_ALLOWED: Chain(
             (
                 *_per_prefix(settings, Field.OIFNAME, VerdictKind.GOTO, names.TO_WORKLOAD),
@@ -98,16 +91,60 @@ def write_ip_layout(writer: TableWriter, version: int, settings: RenderSettings)
                 Rule((Verdict(VerdictKind.GOTO, names.ENDPOINT_TO_HOST),)),
             )
         ),
+    }
+    for name, chain in chains.items():
+        writer.put_chain(name, chain)
+
+
+def write_limits(
+    writer: TableWriter, version: int, settings: RenderSettings, maps: frozenset[str]
+) -> None:
+    """Write the chains that look into *maps*, those of endpoints with limits that are there.
+
+    Where no endpoint has limits no packet pays for them.
+    """
+    for name, chain in _limited_chains(version, settings, maps).items():
+        writer.put_chain(name, chain)
+
+
+def _limited_chains(
+    version: int, settings: RenderSettings, maps: frozenset[str]
+) -> dict[str, Chain]:
+    egress, ingress = Direction.EGRESS, Direction.INGRESS
+    rates = {each: _limits(each, names.PACKET_RATES, maps) for each in Direction}
+    connections = {each: _limits(each, names.CONNECTIONS, maps) for each in Direction}
+    return {
+        names.FILTER_FORWARD: Chain(
+            (
+                *rates[egress],
+                *rates[ingress],
+                Rule((_KNOWN, ACCEPT)),
+                *_per_prefix(settings, Field.IIFNAME, VerdictKind.GOTO, names.FROM_WORKLOAD),
+                *_per_prefix(settings, Field.OIFNAME, VerdictKind.GOTO, names.TO_WORKLOAD),
+            ),
+            Hook("filter", "forward", 0),
+        ),
+        names.WORKLOAD_TO_HOST: _workload_to_host(version, settings, rates[egress]),
+        names.FROM_WORKLOAD: _from_workload(settings, connections[egress]),
         names.TO_WORKLOAD: Chain(
             (
                 *_invalid(settings),
+                *connections[ingress],
                 Rule((VerdictMap((Field.OIFNAME,), names.TO_WORKLOAD),)),
                 Rule((Counter(), DROP), "to an unknown workload interface"),
             )
         ),
     }
-    for name, chain in chains.items():
-        writer.put_chain(name, chain)
+
+
+def _limits(
+    direction: Direction, kind: dict[Direction, str], maps: frozenset[str]
+) -> tuple[Rule, ...]:
+    """Return the rule that applies one kind of limits, none where no endpoint has any."""
+    if kind[direction] not in maps:
+        return ()
+    field = Field.IIFNAME if direction is Direction.EGRESS else Field.OIFNAME
+    return (Rule((VerdictMap((field,), kind[direction]),)),)
 
 
 def write_closed_layout(writer: TableWriter, settings: RenderSettings) -> None:
@@ -179,8 +216,8 @@ def _invalid(settings: RenderSettings) -> tuple[Rule, ...]:
     return (Rule((CtStateIs(CtState.INVALID), Counter(), DROP), "invalid to conntrack"),)
 
 
-def _from_workload(settings: RenderSettings) -> Chain:
-    rules = [*_invalid(settings)]
+def _from_workload(settings: RenderSettings, connections: tuple[Rule, ...]) -> Chain:
+    rules = [*_invalid(settings), *connections]
     if not settings.allow_vxlan_from_workloads:
         vxlan = (protocol_is(_UDP), port_is(Field.TH_DPORT, settings.vxlan_port))
         rules.append(Rule((*vxlan, Counter(), DROP), "VXLAN from a workload"))
@@ -191,9 +228,13 @@ def _from_workload(settings: RenderSettings) -> Chain:
     return Chain(tuple(rules))
 
 
-def _workload_to_host(version: int, settings: RenderSettings) -> Chain:
-    """Return the chain of packets to the host itself (specification section 3.9)."""
-    rules = [Rule((_KNOWN, ACCEPT))]
+def _workload_to_host(version: int, settings: RenderSettings, rates: tuple[Rule, ...]) -> Chain:
+    """Return the chain of packets to the host itself (specification section 3.9).
+
+    What the host offers to all workloads is not subject to *rates*.
+    """
+    known = Rule((_KNOWN, ACCEPT))
+    rules = [] if rates else [known]
     if version == 6:
         rules += [
             Rule((protocol_is(_ICMPV6), Compare(Field.ICMPV6_TYPE, bytes((kind,))), ACCEPT))
@@ -210,6 +251,8 @@ def _workload_to_host(version: int, settings: RenderSettings) -> Chain:
         rules.append(Rule((*_udp_ports(*_DHCP_PORTS[version]), ACCEPT), "DHCP"))
         dns = (protocol_is(_UDP), port_is(Field.TH_DPORT, 53))
         rules.append(Rule((*dns, ACCEPT), "DNS"))
+    if rates:
+        rules += [*rates, known]
     rules.append(Rule((Verdict(VerdictKind.GOTO, names.FROM_WORKLOAD),)))
     return Chain(tuple(rules))
 

@@ -38,6 +38,16 @@ POOLS = "network-ip-pools"
 MASQUERADED_POOLS = "masq-ipam-pools"
 HOSTS = "all-hosts-net"
 
+# Maps of endpoints with limits, by direction; each is there while it has elements.
+PACKET_RATES = {
+    Direction.EGRESS: "from-workload-rates",
+    Direction.INGRESS: "to-workload-rates",
+}
+CONNECTIONS = {
+    Direction.EGRESS: "from-workload-connections",
+    Direction.INGRESS: "to-workload-connections",
+}
+
 SHORT_KINDS = {"NetworkPolicy": "np", "GlobalNetworkPolicy": "gnp", "Profile": "profile"}
 
 # Upstream's limit, kept so that both speak of the same sets.
@@ -66,6 +76,16 @@ def block_chain(key: ResourceKey, direction: Direction) -> str:
 def class_chain(direction: Direction, content: object) -> str:
     """Return the name of the chain of all endpoints with the same policy."""
     return f"{_SIDES[direction]}-class-{content_hash(repr(content))}"
+
+
+def rate_chain(key: ResourceKey, direction: Direction) -> str:
+    """Return the name of the chain that drops an endpoint's packets above their rate."""
+    return f"{_SIDES[direction]}-rate-{content_hash(key.path)}"
+
+
+def connections_chain(key: ResourceKey, direction: Direction) -> str:
+    """Return the name of the chain that refuses an endpoint's connections above their number."""
+    return f"{_SIDES[direction]}-connections-{content_hash(key.path)}"
 
 
 def address_set(uid: str, version: int) -> str:

@@ -141,6 +141,17 @@ class Limit:
     over: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class MoreConnections:
+    """More than *count* connections that met this rule are open (nft ``ct count over``).
+
+    A rule counts for itself, the connection at hand included, and forgets when it is replaced. It
+    is for first packets of connections only.
+    """
+
+    count: int
+
+
 # --- statements -------------------------------------------------------------------------------
 
 
@@ -185,6 +196,13 @@ class SetMark:
     """``meta mark = (mark & ~mask) | value``; host integers."""
 
     mask: int
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetDscp:
+    """Write *value*, 0 to 63, to the differentiated services code point (``ip dscp set``)."""
+
     value: int
 
 
@@ -249,10 +267,12 @@ Expression = (
     | CtStateIs
     | DestinationIsLocal
     | Limit
+    | MoreConnections
     | Counter
     | Verdict
     | VerdictMap
     | SetMark
+    | SetDscp
     | Log
     | Reject
     | DestinationNat
