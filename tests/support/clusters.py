@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from calico_openstack.datamodel.endpoints import (
     GlobalNetworkSet,
+    IpNat,
     NetworkSet,
     NetworkSetSpec,
     WorkloadEndpoint,
@@ -31,6 +32,7 @@ from calico_openstack.datamodel.policies import (
     Tier,
     TierSpec,
 )
+from calico_openstack.datamodel.pools import IPPool, IPPoolSpec
 from calico_openstack.datamodel.resource import Metadata, Resource
 from calico_openstack.datamodel.rules import EntityRule, IcmpMatch, Rule
 from calico_openstack.policy.addresses import pack_address
@@ -40,6 +42,9 @@ HOST = "here"
 NAMESPACES = ("openstack", "other")
 ADDRESSES_4 = tuple(f"10.0.0.{n}" for n in range(1, 9))
 ADDRESSES_6 = tuple(f"fd00::{n}" for n in range(1, 5))
+FLOATING_4 = tuple(f"198.51.100.{n}" for n in range(1, 5))
+FLOATING_6 = tuple(f"2001:db8:f::{n}" for n in range(1, 3))
+POOLS = ("10.0.0.0/29", "10.0.0.0/30", "198.51.100.0/24", "fd00::/64", "2001:db8:f::/48")
 OUTSIDE = ("192.0.2.1", "2001:db8::1")
 NETS_4 = ("10.0.0.0/30", "10.0.0.4/30", "10.0.0.0/8", "0.0.0.0/0", "10.0.0.2/32", "192.0.2.0/24")
 NETS_6 = ("fd00::/126", "fd00::/16", "::/0", "fd00::2/128")
@@ -93,6 +98,7 @@ class ClusterGenerator:
             self.tier,
             self.profile,
             self.network_set,
+            self.pool,
         )
         return self.random.choice(kinds)()
 
@@ -105,6 +111,7 @@ class ClusterGenerator:
         labels = self._labels()
         if not self._once_in(4):
             labels["projectcalico.org/namespace"] = namespace
+        addresses = self._some(ADDRESSES_4 + ADDRESSES_6, 3)
         spec = WorkloadEndpointSpec(
             orchestrator="openstack",
             workload=f"vm{number}",
@@ -112,7 +119,8 @@ class ClusterGenerator:
             endpoint=f"port{number}",
             interface_name=f"tap{self.random.randint(0, 5)}",
             mac="fa:16:3e:00:00:01",
-            ip_networks=self._some(ADDRESSES_4 + ADDRESSES_6, 3),
+            ip_networks=addresses,
+            ip_nats=self._floating(addresses) if self._once_in(3) else (),
             profiles=self._some(("p1", "p2", "projectcalico-default-allow"), 2),
             ports=tuple(self._port() for _ in range(self.random.randint(0, 2))),
         )
@@ -176,6 +184,12 @@ class ClusterGenerator:
         metadata = Metadata(name=name, labels=self._labels())
         return ResourceKey("GlobalNetworkSet", name), GlobalNetworkSet(metadata=metadata, spec=spec)
 
+    def pool(self) -> tuple[ResourceKey, Value]:
+        """Draw an address pool."""
+        name = f"pool{self.random.randint(0, 2)}"
+        spec = IPPoolSpec(cidr=self._choice(POOLS), nat_outgoing=self._once_in(2))
+        return ResourceKey("IPPool", name), IPPool(metadata=Metadata(name=name), spec=spec)
+
     def rules(self) -> tuple[Rule, ...]:
         """Draw up to four rules."""
         return tuple(self.rule() for _ in range(self.random.randint(0, 4)))
@@ -226,6 +240,15 @@ class ClusterGenerator:
             namespace_selector=self._choice(("all()", "global()")) if self._once_in(12) else "",
             ports=self._some(ports, 3) if self._once_in(6) else (),
             not_ports=self._some(ports, 3) if self._once_in(10) else (),
+        )
+
+    def _floating(self, addresses: Sequence[str]) -> tuple[IpNat, ...]:
+        """Draw floating addresses that lead to some of *addresses*."""
+        return tuple(
+            IpNat(internal_ip=internal, external_ip=self._choice(pool))
+            for internal in self._some(addresses, 3)
+            for pool in (FLOATING_6 if ":" in internal else FLOATING_4,)
+            for _ in range(self.random.randint(1, 2))
         )
 
     def _icmp(self) -> IcmpMatch | None:

@@ -21,7 +21,10 @@ PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
 seeds = st.integers(0, 2**32 - 1)
 
 # Sets that are there before anything uses them.
-ALWAYS_SETS = {"workload-sources", "workload-addresses", "from-workload", "to-workload"}
+ALWAYS_SETS = {
+    *("workload-sources", "workload-addresses", "from-workload", "to-workload"),
+    *("network-ip-pools", "masq-ipam-pools"),
+}
 # Chains that only policy leads to.
 ALWAYS_CHAINS = {"egress-allowed", "endpoint-to-host"}
 
@@ -168,6 +171,7 @@ def follow(mine: DesiredDataplane, theirs: DesiredDataplane, delta: DataplaneDel
     copy(mine.neighbours, theirs.neighbours, delta.neighbours)
     copy(mine.interfaces, theirs.interfaces, delta.interfaces)
     copy(mine.globals, theirs.globals, delta.globals)
+    copy(mine.translations, theirs.translations, delta.translations)
 
 
 def copy(mine: dict, theirs: dict, names: set) -> None:  # type: ignore[type-arg]
