@@ -46,6 +46,7 @@ class _Spec(JsonObject, frozen=True, kw_only=True):
     selector: str = ""
     types: tuple[str, ...] = ()
     service_account_selector: str = ""
+    performance_hints: tuple[str, ...] = ()
 
 
 class _Outline(JsonObject, frozen=True, kw_only=True):
@@ -58,14 +59,15 @@ _OUTLINE: Final = msgspec.json.Decoder(_Outline)
 def deferred(value: bytes, whole: Callable[[], Resource | Invalid | None]) -> DeferredPolicy | None:
     """Return a stored policy of a namespace, deferred; None if it must be read at once.
 
-    That is so where its outline cannot be read, and where it does not say what it selects: if the
-    rest is wrong too, it then applies to nobody instead of to everybody.
+    That is so where its outline cannot be read; where it has hints, which may ask for that; and
+    where it does not say what it selects: if the rest is wrong too, it then applies to nobody
+    instead of to everybody.
     """
     try:
         spec = _OUTLINE.decode(value).spec
     except _UNREADABLE:
         return None
-    if not spec.selector:
+    if not spec.selector or spec.performance_hints:
         return None
     outline = NetworkPolicySpec(
         tier=spec.tier,
