@@ -15,7 +15,7 @@ from calico_openstack.felix.kernel.conntrack_filter import (
     FILTERED_VERSIONS,
     FlowEnd,
     encode_filter,
-    encode_status_filter,
+    may_have_destination,
     may_have_source,
 )
 from calico_openstack.felix.kernel.netlink import (
@@ -49,7 +49,6 @@ _BATCH = 1024
 # Up to so many addresses the kernel looks for one after the other; for more, all is listed once.
 _FEW_ADDRESSES = 8
 _FAMILIES = {4: _AF_INET, 6: _AF_INET6}
-_DESTINATION_TRANSLATED = 1 << 5  # IPS_DST_NAT
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,24 +126,18 @@ class ConntrackTable:
                 if flow.reply.source == address and flow.original.source not in wanted:
                     yield flow
 
-    def flows_to(self, destination: Address) -> Iterator[Flow]:
-        """Yield the flows whose first packet was sent to *destination*, before any translation."""
-        version, packed = destination.version, destination.packed
-        filter_ = b""
-        if version in FILTERED_VERSIONS:
-            filter_ = encode_filter(FlowEnd.ORIGINAL_DESTINATION, destination)
-        for received in self._dump(version, filter_):
-            if packed in received.body:
-                yield from (
-                    flow for flow in _flows_in(received) if flow.original.destination == destination
-                )
-
-    def translated_flows(self) -> Iterator[Flow]:
-        """Yield the flows with a translated destination."""
+    def flows_to(self, destinations: Collection[Address]) -> Iterator[Flow]:
+        """Yield the flows whose first packet was sent to one of *destinations*, as it was sent."""
         for version in _FAMILIES:
-            for flow in self._list(version, encode_status_filter(_DESTINATION_TRANSLATED)):
-                if flow.status & _DESTINATION_TRANSLATED:
-                    yield flow
+            wanted = {address for address in destinations if address.version == version}
+            filters = [b""] if wanted else []
+            if version in FILTERED_VERSIONS and len(wanted) <= _FEW_ADDRESSES:
+                filters = [encode_filter(FlowEnd.ORIGINAL_DESTINATION, each) for each in wanted]
+            packed = {address.packed for address in wanted}
+            for filter_ in filters:
+                for received in self._dump(version, filter_):
+                    if may_have_destination(received.body, version, packed):
+                        yield from _flows_in(received)
 
     def _list(self, version: int, filter_: bytes = b"") -> Iterator[Flow]:
         for received in self._dump(version, filter_):

@@ -18,19 +18,19 @@ from calico_openstack.felix.kernel.netlink import attribute, nested
 from calico_openstack.felix.render.dataplane import Address
 
 # enum ctattr_type, ctattr_tuple and ctattr_ip of linux/netfilter/nfnetlink_conntrack.h.
-_CTA_TUPLE_ORIG, _CTA_TUPLE_REPLY, _CTA_STATUS, _CTA_FILTER, _CTA_STATUS_MASK = 1, 2, 3, 25, 26
+_CTA_TUPLE_ORIG, _CTA_TUPLE_REPLY, _CTA_FILTER = 1, 2, 25
 _CTA_TUPLE_IP = 1
 _CTA_IP_V4_SRC, _CTA_IP_V4_DST = 1, 2
 # Within CTA_FILTER: which parts of the two tuples count; a bit each for source and destination.
 _ORIGINAL_FLAGS, _REPLY_FLAGS = 1, 2
 _MATCH_SOURCE, _MATCH_DESTINATION = 1, 2
-_U32, _BE32 = struct.Struct("=I"), struct.Struct(">I")
-_U16 = struct.Struct("=H")
+_U32, _U16 = struct.Struct("=I"), struct.Struct("=H")
 
 # A flow's first attributes: header of its message, then both tuples, each with its addresses
 # first: three attribute headers, the source, one more header, the destination.
 _GENERIC_HEADER = 4
-_SOURCE_OFFSET = 12
+_ATTRIBUTE_HEADER = 4
+_SOURCE_OFFSET = 3 * _ATTRIBUTE_HEADER
 _SIZES = {4: 4, 6: 16}
 
 
@@ -60,22 +60,23 @@ def encode_filter(end: FlowEnd, address: Address) -> bytes:
     )
 
 
-def encode_status_filter(bits: int) -> bytes:
-    """Return the attributes of a dump of the flows that have all of the IPS_* *bits* set."""
-    value = _BE32.pack(bits)
-    return attribute(_CTA_STATUS, value) + attribute(_CTA_STATUS_MASK, value)
+def may_have_destination(body: bytes, version: int, packed: Collection[bytes]) -> bool:
+    """Tell whether a listed flow has one of the addresses as original destination."""
+    size = _SIZES[version]
+    start = _GENERIC_HEADER + _SOURCE_OFFSET + size + _ATTRIBUTE_HEADER
+    return body[start : start + size] in packed
 
 
 def may_have_source(body: bytes, version: int, packed: Collection[bytes]) -> bool:
     """Tell whether a listed flow has one of the addresses as original source or reply source.
 
-    Looks at fixed places only, which is far cheaper than parsing. The answer may err on the side
-    of yes where the kernel has put something else there.
+    Like its sibling it looks at fixed places only, which is far cheaper than parsing.
     """
     size = _SIZES[version]
     start = _GENERIC_HEADER + _SOURCE_OFFSET
     if body[start : start + size] in packed:
         return True
+    # Past the original tuple.
     (length,) = _U16.unpack_from(body, _GENERIC_HEADER)
     start += (length + 3) & ~3
     return body[start : start + size] in packed

@@ -11,18 +11,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 from calico_openstack.felix.kernel.affected import interfaces_affected
 from calico_openstack.felix.kernel.batch import BatchWriter
 from calico_openstack.felix.kernel.conntrack import ConntrackTable
+from calico_openstack.felix.kernel.departures import Departures
 from calico_openstack.felix.kernel.interfaces import Interface, InterfaceMonitor
 from calico_openstack.felix.kernel.neighbours import NeighbourDriver
 from calico_openstack.felix.kernel.nft_driver import NftDriver
 from calico_openstack.felix.kernel.qdiscs import QdiscDriver
 from calico_openstack.felix.kernel.routes import RouteDriver, RouteOwnership
 from calico_openstack.felix.kernel.sysctls import SettingFailure, SysctlDriver
+from calico_openstack.felix.render import names
 from calico_openstack.felix.render.dataplane import (
-    Address,
     DataplaneDelta,
     DesiredDataplane,
     InterfaceSettings,
@@ -70,8 +72,7 @@ class Dataplane:
         self._globals: dict[str, str] = {}
         self._unset_globals: set[str] = set()
         self._global_failures: dict[str, SettingFailure] = {}
-        # Addresses whose flows must end: they left this host or moved to another interface.
-        self._leaving: set[Address] = set()
+        self._departures = Departures(self.conntrack)
         self._stage_failures: dict[str, str] = {}
         self._statuses: dict[str, InterfaceStatus] = {}
         self._unreported: set[str] = set()
@@ -118,7 +119,7 @@ class Dataplane:
             or self._qdiscs.needs_apply
             or self._unconfigured
             or self._unset_globals
-            or self._leaving
+            or self._departures
             or self._stage_failures
         )
 
@@ -201,13 +202,15 @@ class Dataplane:
         """
         self._take_wishes(desired, changed)
         self._stage_failures.clear()
+        if self._first:
+            self._attempt("nftables", self._note_found_translations)
         self._first = False
         self._attempt("routes", lambda: self._routes.remove(now))
         self._attempt("neighbours", self._neighbours.remove)
         self._set_parameters()
         self._qdiscs.apply()
         protected = self._attempt("nftables", lambda: self._apply_nft(desired, changed))
-        self._attempt("conntrack", self._end_flows)
+        self._attempt("conntrack", lambda: self._departures.end(desired.translations))
         if protected:
             # Without its rules a new endpoint gets no traffic.
             self._attempt("neighbours", self._neighbours.add)
@@ -220,7 +223,7 @@ class Dataplane:
         for network in desired.routes if first else changed.routes:
             before, route = self._routes.wanted(network), desired.routes.get(network)
             if before is not None and (route is None or route.interface != before.interface):
-                self._leaving.add(network.network_address)
+                self._departures.left(network.network_address)
             self._routes.set_wanted(network, route)
         for key in desired.neighbours if first else changed.neighbours:
             self._neighbours.set_wanted(key, desired.neighbours.get(key))
@@ -236,6 +239,8 @@ class Dataplane:
                 self._unconfigured.add(name)
         for name in desired.shaping if first else changed.shaping:
             self._qdiscs.set_wanted(name, desired.shaping.get(name))
+        for external in desired.translations if first else changed.translations:
+            self._departures.moved(external)
         for path in desired.globals if first else changed.globals:
             if path in desired.globals:
                 self._globals[path] = desired.globals[path]
@@ -243,6 +248,14 @@ class Dataplane:
             else:
                 self._globals.pop(path, None)
                 self._unset_globals.discard(path)
+
+    def _note_found_translations(self) -> None:
+        """Count what a previous run has left in the kernel as changed too: it may be unwanted."""
+        self._nft.resync()
+        for table in self._nft.tables:
+            for external in self._nft.elements(table, names.FLOATING):
+                if isinstance(external, bytes):
+                    self._departures.moved(ip_address(external))
 
     def _attempt(self, stage: str, step: Callable[[], None]) -> bool:
         try:
@@ -276,11 +289,6 @@ class Dataplane:
                 if any(failure.fatal for failure in failed):
                     self._unconfigured.add(name)
                 self._unreported.add(name)
-
-    def _end_flows(self) -> None:
-        if self._leaving:
-            self.conntrack.delete_of_addresses(self._leaving)
-            self._leaving.clear()
 
     # --- status ---------------------------------------------------------------------------------
 

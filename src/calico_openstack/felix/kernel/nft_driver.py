@@ -29,7 +29,7 @@ from calico_openstack.felix.kernel.nft_transaction import (
     blame,
 )
 from calico_openstack.felix.render.dataplane import TableDelta
-from calico_openstack.felix.render.nft import Ruleset, Table
+from calico_openstack.felix.render.nft import Element, Ruleset, Table
 
 # A transaction is one buffer; a hundred thousand elements take about two megabytes.
 _SEND_BUFFER = 256 << 20
@@ -92,6 +92,12 @@ class NftDriver:
         """Read back all tables now; the next `apply` repairs what differs from its wanted state."""
         self.mark_stale()
         self._read_stale()
+
+    def elements(self, table: Table, name: str) -> frozenset[Element]:
+        """Return the elements of a set as they were last known in the kernel; it may not exist."""
+        image = self._images.get(table)
+        present = image.sets.get(name) if image else None
+        return frozenset(present.elements or ()) if present else frozenset()
 
     def retry(self) -> None:
         """Let the next `apply` try the refused objects again."""
