@@ -184,8 +184,10 @@ class FelixAgent:
                     continue
                 key, resource = decoded
                 kinds[key.kind] += 1
-                if isinstance(resource, _PARTS) or not self._parameters.update(key, resource):
-                    self._calculation.update(key, resource)
+                if not isinstance(resource, _PARTS):
+                    self._parameters.update(key, resource)
+                # Nodes may matter to both.
+                self._calculation.update(key, resource)
         for kind, number in kinds.items():
             self._metrics.updates.labels(kind).inc(number)
         self._metrics.batch_size.observe(kinds.total())

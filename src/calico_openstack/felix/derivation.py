@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from calico_openstack.felix.calc import CalculationSettings
 from calico_openstack.felix.config import FelixSettings
 from calico_openstack.felix.kernel.routes import RouteOwnership
 from calico_openstack.felix.render.settings import DenyAction, HostAction, RenderSettings
 from calico_openstack.felix.reporting import ReportingSettings
+
+_SECONDS: Final = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 
 
 def calculation_settings(settings: FelixSettings) -> CalculationSettings:
@@ -36,7 +40,25 @@ def render_settings(settings: FelixSettings) -> RenderSettings:
         ipv6_route_priority=settings.ipv6_normal_route_priority,
         ipv4_route_source=settings.device_route_source_address,
         ipv6_route_source=settings.device_route_source_address_ipv6,
+        log_rate=_log_rate(settings),
+        log_burst=settings.log_action_rate_limit_burst,
+        floating_ips=settings.floating_ips == "Enabled",
+        nat_outgoing_address=settings.nat_outgoing_address,
+        nat_outgoing_interface=settings.nat_outgoing_interface_filter,
+        nat_ports=settings.nat_port_range,
+        nat_excludes_hosts=nat_excludes_hosts(settings),
+        external_nodes=settings.external_nodes,
     )
+
+
+def nat_excludes_hosts(settings: FelixSettings) -> bool:
+    """Tell whether traffic to hosts keeps its source, so that all hosts must be known."""
+    return settings.nat_outgoing_exclusions == "IPPoolsAndHostIPs"
+
+
+def _log_rate(settings: FelixSettings) -> tuple[int, int] | None:
+    rate = settings.log_action_rate_limit
+    return (rate.count, _SECONDS[rate.unit]) if rate else None
 
 
 def route_ownership(settings: FelixSettings) -> RouteOwnership:

@@ -27,7 +27,9 @@ from calico_openstack.agent.configuration import (
 from calico_openstack.agent.health import Health, HealthServer
 from calico_openstack.datamodel.endpoints import GlobalNetworkSet, NetworkSet, WorkloadEndpoint
 from calico_openstack.datamodel.keys import prefix_of
+from calico_openstack.datamodel.nodes import Node
 from calico_openstack.datamodel.policies import GlobalNetworkPolicy, NetworkPolicy, Profile, Tier
+from calico_openstack.datamodel.pools import IPPool
 from calico_openstack.etcd import EtcdClient
 from calico_openstack.felix.agent import (
     CALCULATION,
@@ -41,6 +43,7 @@ from calico_openstack.felix.config import FelixSettings
 from calico_openstack.felix.derivation import (
     audit_interval,
     calculation_settings,
+    nat_excludes_hosts,
     render_settings,
     reporting_settings,
     route_ownership,
@@ -69,6 +72,7 @@ _KINDS: Final = (
     NetworkPolicy.KIND,
     GlobalNetworkSet.KIND,
     NetworkSet.KIND,
+    IPPool.KIND,
     WorkloadEndpoint.KIND,
 )
 
@@ -200,8 +204,17 @@ def _agent(
         agent.loop.on_signal(number, agent.loop.stop)
     agent.loop.on_signal(signal.SIGHUP, lambda: agent.loop.stop(RESTART))
     metrics.resyncs_started.inc()
-    agent.watch(client, [*sources.prefixes(), *map(prefix_of, _KINDS)])
+    agent.watch(client, _watched(sources, settings))
     return agent
+
+
+def _watched(sources: ParameterSources, settings: FelixSettings) -> list[str]:
+    """Return the prefixes of all keys that matter; all nodes only where they must be known."""
+    kinds = [*map(prefix_of, _KINDS)]
+    if nat_excludes_hosts(settings):
+        kinds.append(prefix_of(Node.KIND))
+    own = [each for each in sources.prefixes() if not each.startswith(tuple(kinds))]
+    return [*own, *kinds]
 
 
 def _serve_metrics(metrics: FelixMetrics, settings: FelixSettings) -> None:
