@@ -55,6 +55,7 @@ if ! apt install --yes --no-install-recommends "${missing[@]}"; then
     apt update || fail "read its lists"
     apt install --yes --no-install-recommends "${missing[@]}" || fail "install the packages"
 fi
+echo "Debian packages installed in $SECONDS s"
 if [ -d /run/systemd/system ]; then
     for service in "${SERVICES[@]}"; do
         case " ${missing[*]} " in

@@ -23,3 +23,4 @@ if ! .venv/bin/pip install --quiet --disable-pip-version-check \
 fi
 rm -f .venv/stamp-"$extras"-*
 touch "$stamp"
+echo "Python packages installed in $SECONDS s"

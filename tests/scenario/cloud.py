@@ -35,6 +35,19 @@ from calico_openstack.lab.workload import Workload, WorkloadStore
 SOON = 60.0
 
 
+_ETCD = """
+import json, sys
+from calico_openstack.etcd import EtcdClient, EtcdConfig
+request = json.load(sys.stdin)
+client = EtcdClient(EtcdConfig(endpoints=(request["endpoint"],)))
+if "put" in request:
+    client.put(request["put"], request["value"].encode("latin-1"))
+else:
+    client.delete(request["delete"])
+client.close()
+"""
+
+
 def eventually(condition: Callable[[], object], what: str, timeout: float = SOON) -> None:
     deadline = time.monotonic() + timeout
     while not condition():
@@ -111,6 +124,20 @@ class Cloud:
 
     def keys(self, prefix: str = "/calico/") -> list[str]:
         return etcd_server.keys(self.lab, prefix)
+
+    def put(self, key: str, value: bytes) -> None:
+        """Store a value under a key of any length."""
+        self._etcd({"put": key, "value": value.decode("latin-1")})
+
+    def delete_key(self, key: str) -> None:
+        self._etcd({"delete": key})
+
+    def _etcd(self, request: dict[str, str]) -> None:
+        # A command line has no room for the longest keys that etcd takes.
+        argv = inside(self.lab.namespace("controller"), [sys.executable, "-c", _ETCD])
+        endpoint = etcd_server.endpoint(topology_of(self.lab))
+        text = json.dumps({"endpoint": endpoint, **request})
+        subprocess.run(argv, input=text, text=True, check=True, timeout=60, capture_output=True)
 
     def api_answers(self) -> bool:
         return self.neutron.answers()

@@ -119,7 +119,7 @@ GARBAGE = {
     "workloadendpoints/openstack/compute--1-openstack-x-y": b"\xc3\xa9[[[[[[",
     "hostendpoints/bad": b'{"kind":"HostEndpoint","apiVersion":"projectcalico.org/v3","spec":7}',
     "strangethings/whatever": b"{}",
-    "globalnetworkpolicies/" + "a" * 5000: b'{"spec":{"selector":"((("}}',
+    "globalnetworkpolicies/" + "a" * 1_000_000: b'{"spec":{"selector":"((("}}',
 }
 
 
@@ -132,7 +132,7 @@ def test_garbage_in_etcd_costs_only_itself(cloud: Cloud) -> None:
     with cloud.serving(target, port, CLOSED), cloud.traffic("web1", flows(cloud)) as reports:
         try:
             for key, value in GARBAGE.items():
-                etcd_server.put(cloud.lab, base + key, value)
+                cloud.put(base + key, value)
             eventually(
                 lambda: "ossg.default.garbage" in log_of(cloud.lab, "felix@compute-1"),
                 "Felix names the key of the garbage",
@@ -143,7 +143,7 @@ def test_garbage_in_etcd_costs_only_itself(cloud: Cloud) -> None:
             assert_goes_on(reports)
         finally:
             for key in GARBAGE:
-                etcd_server.etcdctl(cloud.lab, "del", base + key)
+                cloud.delete_key(base + key)
     assert starts == {name: cloud.supervisor.process(name).starts for name in starts}
 
 

@@ -13,7 +13,7 @@ from calico_openstack.lab import guest, machine, namespaces
 from calico_openstack.lab.cloud import CloudError, api, topology_of
 from calico_openstack.lab.commands import CommandError, run
 from calico_openstack.lab.guest import Addressing
-from calico_openstack.lab.log_files import tail
+from calico_openstack.lab.log_files import last_words, tail
 from calico_openstack.lab.neutron_api import NeutronApi, NeutronError, Resource
 from calico_openstack.lab.processes import spawn
 from calico_openstack.lab.progress import Progress
@@ -107,7 +107,7 @@ def _boot(lab: Lab, order: Order, host: str, store: WorkloadStore, progress: Pro
     else:
         _plug(lab, workload, tap_mac)
     with progress.step(f"{order.name}: port ACTIVE"):
-        _await_active(neutron, workload)
+        _await_active(lab, neutron, workload)
     if order.qemu:
         with progress.step(f"{order.name}: guest up, with {', '.join(workload.addresses)}"):
             machine.await_ready(store.folder(order.name), workload)
@@ -166,13 +166,15 @@ def _unplug(lab: Lab, workload: Workload) -> None:
         run(["ip", "-n", lab.namespace(workload.host), "link", "delete", workload.interface])
 
 
-def _await_active(neutron: NeutronApi, workload: Workload) -> None:
+def _await_active(lab: Lab, neutron: NeutronApi, workload: Workload) -> None:
+    felix_log = lab.log_file(f"felix@{workload.host}")
     wait_until(
         lambda: neutron.get("ports", workload.port_id)["status"] == "ACTIVE",
         f"the status ACTIVE of port {workload.port_id}",
         timeout=ACTIVE_TIMEOUT,
         reason=lambda: (
-            f"calico-lab logs felix@{workload.host} and calico-lab logs neutron-workers tell more"
+            f"felix@{workload.host} says: {' / '.join(last_words(felix_log))}; "
+            "calico-lab logs neutron-workers tells more"
         ),
     )
 
