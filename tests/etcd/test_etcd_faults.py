@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -254,3 +256,16 @@ def test_watch_leaves_a_member_without_a_leader(cluster: list[EtcdServer]) -> No
         for member in others:
             member.start(wait=False)
         view.wait_connected(timeout=30)
+
+
+def test_a_process_ends_though_it_never_closed_its_client(etcd_server: EtcdServer) -> None:
+    script = (
+        "import sys\n"
+        "from calico_openstack.etcd import EtcdClient, EtcdConfig\n"
+        "client = EtcdClient(EtcdConfig((sys.argv[1],)))\n"
+        "client.put('/w/unclosed', b'x')\n"
+        "client.delete('/w/unclosed')\n"
+    )
+    command = [sys.executable, "-c", script, etcd_server.endpoint]
+    for _ in range(3):
+        assert subprocess.run(command, check=False, timeout=60).returncode == 0

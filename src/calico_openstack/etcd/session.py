@@ -6,9 +6,12 @@ made. Every operation of the client and every watch goes through it.
 
 from __future__ import annotations
 
+import atexit
+import ctypes
 import random
 import threading
 import time
+import weakref
 from typing import Final
 
 import grpc
@@ -31,9 +34,27 @@ from calico_openstack.etcd.proto import etcd_pb2 as pb
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 1.0
 
-# Connections of a parent process. They are never used, closed or even collected in the child: the
-# sockets are shared with the parent, and the library's threads do not exist here.
-_inherited: list[object] = []
+# Sessions with a connection to close before the interpreter goes: a channel that is collected
+# during its last steps waits for threads that have ended already, for ever.
+_sessions: weakref.WeakSet[Session] = weakref.WeakSet()
+
+
+def _close_all() -> None:
+    for session in list(_sessions):
+        session.close()
+
+
+atexit.register(_close_all)
+
+
+def _abandon(connection: Connection | None) -> None:
+    """Make a connection of the parent process immortal in this one.
+
+    It must not be used, closed or even collected here, not at the interpreter's end either: the
+    sockets are shared with the parent, and the library's threads do not exist in a child.
+    """
+    if connection is not None:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
 
 
 class Session:
@@ -49,11 +70,12 @@ class Session:
         self._anonymous = False
         self._lock = threading.Lock()
         self.closed = False
+        _sessions.add(self)
         forks.tell(self)
 
     def after_fork(self) -> None:
         """Leave the parent's connection alone; its lock may have been held by another thread."""
-        _inherited.append(self._connection)
+        _abandon(self._connection)
         self._connection = None
         self._lock = threading.Lock()
 
