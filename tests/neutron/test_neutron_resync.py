@@ -44,6 +44,7 @@ def test_the_cluster_is_provided_for(cloud: Cloud) -> None:
     assert spec("felixconfigurations/default") == {
         "endpointReportingEnabled": True,
         "interfacePrefix": "tap",
+        "workloadSourceSpoofing": "Any",
     }
     assert spec("tiers/default") == {"order": 1000000, "defaultAction": "Deny"}
 

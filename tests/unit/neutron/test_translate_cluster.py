@@ -17,7 +17,11 @@ def test_a_new_cluster() -> None:
         "clusterType": "openstack",
         "datastoreReady": True,
     }
-    assert felix_configuration({}) == {"endpointReportingEnabled": True, "interfacePrefix": "tap"}
+    assert felix_configuration({}) == {
+        "endpointReportingEnabled": True,
+        "interfacePrefix": "tap",
+        "workloadSourceSpoofing": "Any",
+    }
     assert default_tier(None) == {"order": 1_000_000, "defaultAction": "Deny"}
 
 
@@ -36,10 +40,11 @@ def test_the_cluster_type_names_openstack(stored: str, completed: str) -> None:
 def test_an_operator_s_word_stays() -> None:
     stored = {"clusterGUID": "a", "clusterType": "openstack", "datastoreReady": False, "x": 1}
     assert cluster_information(stored, "b") == stored
-    configuration = {"interfacePrefix": "cali", "logSeverityScreen": "Debug"}
+    configuration = {"interfacePrefix": "cali", "workloadSourceSpoofing": "Disabled", "x": 1}
     assert felix_configuration(configuration) == {
         "interfacePrefix": "cali,tap",
-        "logSeverityScreen": "Debug",
+        "workloadSourceSpoofing": "Disabled",
+        "x": 1,
         "endpointReportingEnabled": True,
     }
     assert default_tier({"order": 5}) == {"order": 5}

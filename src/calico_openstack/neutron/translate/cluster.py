@@ -36,7 +36,12 @@ def cluster_information(stored: Spec, new_guid: str) -> dict[str, Any]:
 
 
 def felix_configuration(stored: Spec) -> dict[str, Any]:
-    """Return FelixConfiguration: endpoints' status is reported, TAP devices are workloads."""
+    """Return FelixConfiguration: endpoints' status is reported, TAP devices are workloads.
+
+    Prefixes among allowed address pairs need ``workloadSourceSpoofing``; without it Felix takes an
+    endpoint that has any for absent, and one tenant's pair would cost the port its network. Only
+    endpoints with such prefixes are concerned. What an operator wrote there stays.
+    """
     result = dict(stored)
     if not result.get("endpointReportingEnabled"):
         result["endpointReportingEnabled"] = True
@@ -44,6 +49,7 @@ def felix_configuration(stored: Spec) -> dict[str, Any]:
     if INTERFACE_PREFIX not in prefixes:
         prefixes.append(INTERFACE_PREFIX)
         result["interfacePrefix"] = ",".join(prefixes)
+    result.setdefault("workloadSourceSpoofing", "Any")
     return result
 
 
