@@ -13,6 +13,9 @@ from typing import Any, TypeVar
 
 from calico_openstack.datamodel.endpoints import (
     GlobalNetworkSet,
+    HostEndpoint,
+    HostEndpointPort,
+    HostEndpointSpec,
     IpNat,
     NetworkSet,
     NetworkSetSpec,
@@ -29,6 +32,10 @@ from calico_openstack.datamodel.policies import (
     NetworkPolicySpec,
     Profile,
     ProfileSpec,
+    StagedGlobalNetworkPolicy,
+    StagedGlobalNetworkPolicySpec,
+    StagedNetworkPolicy,
+    StagedNetworkPolicySpec,
     Tier,
     TierSpec,
 )
@@ -46,6 +53,9 @@ FLOATING_4 = tuple(f"198.51.100.{n}" for n in range(1, 5))
 FLOATING_6 = tuple(f"2001:db8:f::{n}" for n in range(1, 3))
 POOLS = ("10.0.0.0/29", "10.0.0.0/30", "198.51.100.0/24", "fd00::/64", "2001:db8:f::/48")
 OUTSIDE = ("192.0.2.1", "2001:db8::1")
+HOST_INTERFACES = ("eth0", "eth1")
+HOST_4 = ("192.0.2.253", "192.0.2.254")
+HOST_6 = ("2001:db8::fd", "2001:db8::fe")
 NETS_4 = ("10.0.0.0/30", "10.0.0.4/30", "10.0.0.0/8", "0.0.0.0/0", "10.0.0.2/32", "192.0.2.0/24")
 NETS_6 = ("fd00::/126", "fd00::/16", "::/0", "fd00::2/128")
 SELECTORS = (
@@ -59,6 +69,7 @@ SELECTORS = (
     "global()",
 )
 PORTS = (22, 80, 443)
+PROTOCOLS = (None, None, None, "TCP", "TCP", "TCP", "UDP", "UDP", "SCTP", "ICMP", "ICMPv6", 47)
 RULE_PORTS = (22, 80, "80:443", "http", "other")
 
 Value = Resource | Invalid
@@ -98,6 +109,7 @@ class ClusterGenerator:
             self.tier,
             self.profile,
             self.network_set,
+            self.host_endpoint,
             self.pool,
         )
         return self.random.choice(kinds)()
@@ -128,8 +140,31 @@ class ClusterGenerator:
         key = ResourceKey("WorkloadEndpoint", name, namespace)
         return key, WorkloadEndpoint(metadata=metadata, spec=spec)
 
+    def host_endpoint(self) -> tuple[ResourceKey, Value]:
+        """Draw a host endpoint, most of them of this host, now and then an invalid one."""
+        name = f"host{self.random.randint(0, 3)}"
+        interface = self._choice((*HOST_INTERFACES, "eth0", "*", ""))
+        expected = self._some(HOST_4 + HOST_6, 2)
+        spec = HostEndpointSpec(
+            node=self._choice((HOST, HOST, HOST, "there")),
+            interface_name=interface if expected else interface or "eth0",
+            expected_ips=expected,
+            profiles=self._some(("p1", "projectcalico-default-allow"), 2),
+            ports=tuple(self._host_port() for _ in range(self.random.randint(0, 1))),
+        )
+        key = ResourceKey("HostEndpoint", name)
+        value = HostEndpoint(metadata=Metadata(name=name, labels=self._labels()), spec=spec)
+        return key, self._perhaps_invalid(key, value)
+
+    def interfaces(self) -> dict[str, frozenset[bytes]]:
+        """Draw which interfaces the host has itself, with their addresses."""
+        return {
+            name: frozenset(map(pack_address, self._some(HOST_4 + HOST_6, 2)))
+            for name in self._some((*HOST_INTERFACES, "lo", "tap1"), 4)
+        }
+
     def policy(self) -> tuple[ResourceKey, Value]:
-        """Draw a policy, global or not, now and then an invalid one."""
+        """Draw a policy, global or not, staged or not, now and then an invalid one."""
         name = f"policy{self.random.randint(0, 3)}"
         common: dict[str, Any] = {
             "tier": self._choice(("", "", "default", "t1", "t2")),
@@ -138,22 +173,47 @@ class ClusterGenerator:
             "egress": self.rules(),
             "selector": self._choice(("", *SELECTORS)),
             "types": self._choice(((), ("Ingress",), ("Egress",), ("Ingress", "Egress"))),
+            "performance_hints": ("AssumeNeededOnEveryNode",) if self._once_in(8) else (),
         }
+        if staged := self._once_in(5):
+            common["staged_action"] = self._choice(("", "Set", "Learn", "Delete", "Ignore"))
         value: Resource
         if self._once_in(2):
             namespace = self._choice(NAMESPACES)
-            key = ResourceKey("NetworkPolicy", name, namespace)
             metadata = Metadata(name=name, namespace=namespace)
-            value = NetworkPolicy(metadata=metadata, spec=NetworkPolicySpec(**common))
+            if staged:
+                key = ResourceKey("StagedNetworkPolicy", name, namespace)
+                body = StagedNetworkPolicySpec(**common)
+                value = StagedNetworkPolicy(metadata=metadata, spec=body)
+            else:
+                key = ResourceKey("NetworkPolicy", name, namespace)
+                value = NetworkPolicy(metadata=metadata, spec=NetworkPolicySpec(**common))
+            return key, self._perhaps_invalid(key, value)
+        common["namespace_selector"] = self._choice(("", "", "all()", "x == 'y'"))
+        common.update(self._place())
+        metadata = Metadata(name=name)
+        if staged:
+            key = ResourceKey("StagedGlobalNetworkPolicy", name)
+            spec = StagedGlobalNetworkPolicySpec(**common)
+            value = StagedGlobalNetworkPolicy(metadata=metadata, spec=spec)
         else:
             key = ResourceKey("GlobalNetworkPolicy", name)
-            selector = self._choice(("", "", "all()", "x == 'y'"))
-            spec = GlobalNetworkPolicySpec(**common, namespace_selector=selector)
-            value = GlobalNetworkPolicy(metadata=Metadata(name=name), spec=spec)
-        if self._once_in(15):
-            reasons = (Reason("spec", "made invalid"),)
-            return key, Invalid(key.path, key, reasons, self._choice((value, None)))
-        return key, value
+            value = GlobalNetworkPolicy(metadata=metadata, spec=GlobalNetworkPolicySpec(**common))
+        return key, self._perhaps_invalid(key, value)
+
+    def _place(self) -> dict[str, Any]:
+        """Draw where on a packet's way a global policy applies."""
+        if self._once_in(5):
+            return {"do_not_track": True, "apply_on_forward": True}
+        if self._once_in(5):
+            return {"pre_dnat": True, "apply_on_forward": True, "egress": (), "types": ("Ingress",)}
+        return {"apply_on_forward": self._once_in(2)}
+
+    def _perhaps_invalid(self, key: ResourceKey, value: Resource) -> Value:
+        if not self._once_in(15):
+            return value
+        reasons = (Reason("spec", "made invalid"),)
+        return Invalid(key.path, key, reasons, self._choice((value, None)))
 
     def tier(self) -> tuple[ResourceKey, Value]:
         """Draw a tier."""
@@ -197,12 +257,12 @@ class ClusterGenerator:
     def rule(self) -> Rule:
         """Draw a rule with anything that validation admits."""
         version = self._choice((None, None, None, 4, 6))
-        protocol = self._choice((None, None, "TCP", "TCP", "UDP", "ICMP", "ICMPv6", 47))
+        protocol = self._choice(PROTOCOLS)
         icmp = not_icmp = None
         if protocol in ("ICMP", "ICMPv6"):
             version = 4 if protocol == "ICMP" else 6
             icmp, not_icmp = self._icmp(), self._icmp()
-        with_numbers = protocol in ("TCP", "UDP")
+        with_numbers = protocol in ("TCP", "UDP", "SCTP")
         return Rule(
             action=self._choice((*("Allow",) * 5, "Deny", "Pass", "Pass", "Log")),
             ip_version=version,
@@ -219,8 +279,8 @@ class ClusterGenerator:
         pool = self._choice((ADDRESSES_4 + OUTSIDE[:1], ADDRESSES_6 + OUTSIDE[1:]))
         source, destination = pack_address(self._choice(pool)), pack_address(self._choice(pool))
         icmp = 1 if len(source) == 4 else 58
-        protocol = self._choice((6, 6, 17, icmp, 47))
-        if protocol in (6, 17):
+        protocol = self._choice((6, 6, 6, 17, 17, 132, icmp, icmp, 47))
+        if protocol in (6, 17, 132):
             ports = (*PORTS, 100)
             return Packet(source, destination, protocol, self._choice(ports), self._choice(ports))
         if protocol == icmp:
@@ -257,8 +317,12 @@ class ClusterGenerator:
         return IcmpMatch(type=self._choice((0, 8, 128)), code=self._choice((None, 0, 1)))
 
     def _port(self) -> WorkloadEndpointPort:
-        name, protocol = self._choice(("http", "other")), self._choice(("TCP", "UDP"))
+        name, protocol = self._choice(("http", "other")), self._choice(("TCP", "UDP", "SCTP"))
         return WorkloadEndpointPort(name=name, protocol=protocol, port=self._choice(PORTS))
+
+    def _host_port(self) -> HostEndpointPort:
+        name, protocol = self._choice(("http", "other")), self._choice(("TCP", "UDP", "SCTP"))
+        return HostEndpointPort(name=name, protocol=protocol, port=self._choice(PORTS))
 
     def _labels(self) -> dict[str, str]:
         return {label: self._choice("12") for label in "abc" if self._once_in(2)}

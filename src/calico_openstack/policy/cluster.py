@@ -9,7 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from calico_openstack.datamodel.endpoints import GlobalNetworkSet, NetworkSet, WorkloadEndpoint
+from calico_openstack.datamodel.endpoints import (
+    GlobalNetworkSet,
+    HostEndpoint,
+    HostEndpointPort,
+    NetworkSet,
+    WorkloadEndpoint,
+    WorkloadEndpointPort,
+)
 from calico_openstack.datamodel.invalid import Invalid
 from calico_openstack.datamodel.keys import ResourceKey
 from calico_openstack.datamodel.policies import (
@@ -23,12 +30,18 @@ from calico_openstack.datamodel.policies import (
 from calico_openstack.datamodel.protocols import protocol_number
 from calico_openstack.datamodel.resource import Resource
 from calico_openstack.datamodel.selector import Selector, SelectorError
-from calico_openstack.policy import conversion
+from calico_openstack.policy import conversion, host_interfaces, ordering
 from calico_openstack.policy.addresses import Prefix, pack_prefix
 from calico_openstack.policy.evaluation import EndpointVerdict, Judgement, evaluate
-from calico_openstack.policy.ordering import arranged
+from calico_openstack.policy.ordering import Placement
 from calico_openstack.policy.packet import Direction, Packet
-from calico_openstack.policy.rules import EndpointPolicy, NamedPort, RuleBlock
+from calico_openstack.policy.rules import (
+    EndpointPolicy,
+    HostEndpointPolicy,
+    NamedPort,
+    RuleBlock,
+    is_staged,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +74,11 @@ class Cluster:
             for key, value in resources.items()
             if isinstance(value, WorkloadEndpoint) and _counts(value, source_spoofing)
         }
+        self.host_endpoints: dict[ResourceKey, HostEndpoint] = {
+            key: endpoint
+            for key, value in resources.items()
+            if (endpoint := host_interfaces.enforced(value))
+        }
 
     # --- who is who ---------------------------------------------------------------------------
 
@@ -70,6 +88,8 @@ class Cluster:
             yield self._endpoint_holder(key)
         for key, value in self._resources.items():
             match value:
+                case HostEndpoint():
+                    yield self._host_holder(key)
                 case NetworkSet():
                     own = {**value.metadata.labels, conversion.NAMESPACE_LABEL: key.namespace}
                     labels = self._inherited(own, (f"kns.{key.namespace}",))
@@ -99,19 +119,33 @@ class Cluster:
 
     def policy_of(self, endpoint: ResourceKey) -> EndpointPolicy:
         """Return the ordered policies and profiles of an endpoint."""
-        labels = self._endpoint_holder(endpoint).labels
-        placements = []
-        for key, value in self._resources.items():
-            policy = value.resource if isinstance(value, Invalid) else value
-            if isinstance(policy, NetworkPolicy | GlobalNetworkPolicy) and _applies(
-                key, policy, labels
-            ):
-                placements.append(conversion.placement(key, policy))
-        profiles = self.endpoints[endpoint].spec.profiles
-        return EndpointPolicy(
-            arranged(placements, self._tiers),
-            tuple(ResourceKey(Profile.KIND, name) for name in profiles),
+        return ordering.endpoint_policy(
+            self._placements(self._endpoint_holder(endpoint).labels),
+            self._tiers,
+            _profiles(self.endpoints[endpoint].spec.profiles),
         )
+
+    def host_policy_of(self, endpoint: ResourceKey) -> HostEndpointPolicy:
+        """Return the ordered policies and profiles of a host endpoint."""
+        return ordering.host_endpoint_policy(
+            self._placements(self._host_holder(endpoint).labels),
+            self._tiers,
+            _profiles(self.host_endpoints[endpoint].spec.profiles),
+        )
+
+    def governors(
+        self, host: str, interfaces: Mapping[str, frozenset[bytes]]
+    ) -> dict[str, ResourceKey]:
+        """Return which host endpoint governs which of a host's own interfaces."""
+        own = {k: e.spec for k, e in self.host_endpoints.items() if e.spec.node == host}
+        return host_interfaces.governors(own, interfaces)
+
+    def _placements(self, labels: Mapping[str, str]) -> list[Placement]:
+        return [
+            conversion.placement(key, policy)
+            for key, value in self._resources.items()
+            if (policy := _enforceable(key, value)) and _applies(key, policy, labels)
+        ]
 
     def block(self, key: ResourceKey) -> RuleBlock:
         """Return the rules of a policy or profile; what is missing or invalid denies."""
@@ -156,11 +190,16 @@ class Cluster:
         return Holder(
             self._inherited(own, spec.profiles),
             tuple(map(pack_prefix, spec.ip_networks)),
-            tuple(
-                (port.name, protocol_number(port.protocol) or 0, port.port)
-                for port in spec.ports
-                if port.name
-            ),
+            _ports(spec.ports),
+        )
+
+    def _host_holder(self, key: ResourceKey) -> Holder:
+        endpoint = self.host_endpoints[key]
+        spec = endpoint.spec
+        return Holder(
+            self._inherited(endpoint.metadata.labels, spec.profiles),
+            tuple(Prefix(a, len(a) * 8) for a in host_interfaces.expected_addresses(spec)),
+            _ports(spec.ports),
         )
 
     def _inherited(self, own: Mapping[str, str], profiles: tuple[str, ...]) -> dict[str, str]:
@@ -182,14 +221,32 @@ def _counts(endpoint: WorkloadEndpoint, source_spoofing: bool) -> bool:
     )
 
 
+def _ports(
+    ports: tuple[WorkloadEndpointPort, ...] | tuple[HostEndpointPort, ...],
+) -> tuple[tuple[str, int, int], ...]:
+    return tuple(
+        (port.name, protocol_number(port.protocol) or 0, port.port) for port in ports if port.name
+    )
+
+
+def _profiles(names: tuple[str, ...]) -> tuple[ResourceKey, ...]:
+    return tuple(ResourceKey(Profile.KIND, name) for name in names)
+
+
 def _policy_of(value: Resource | Invalid | None) -> conversion.Policy | None:
-    found = value.resource if isinstance(value, Invalid) else None
+    found = value.resource if isinstance(value, Invalid) else value
     return found if isinstance(found, NetworkPolicy | GlobalNetworkPolicy) else None
 
 
+def _enforceable(key: ResourceKey, value: Resource | Invalid) -> conversion.Policy | None:
+    """Return a policy that has a place in the order; an invalid staged one would do nothing."""
+    policy = _policy_of(value)
+    if policy is None or (isinstance(value, Invalid) and is_staged(key)):
+        return None
+    return policy if conversion.counts(policy) else None
+
+
 def _applies(key: ResourceKey, policy: conversion.Policy, labels: Mapping[str, str]) -> bool:
-    if not conversion.is_for_workloads(policy):
-        return False
     try:
         return conversion.endpoint_selector(key, policy).matches(labels)
     except SelectorError:

@@ -15,6 +15,8 @@ from calico_openstack.datamodel.policies import (
     GlobalNetworkPolicy,
     NetworkPolicy,
     Profile,
+    StagedGlobalNetworkPolicy,
+    StagedNetworkPolicy,
 )
 from calico_openstack.datamodel.ports import PortRange, parse_port
 from calico_openstack.datamodel.protocols import ICMP, ICMPV6, PORT_PROTOCOLS, protocol_number
@@ -43,11 +45,21 @@ INHERITED_PREFIXES = (NAMESPACE_PREFIX, SERVICE_ACCOUNT_PREFIX)
 Policy = NetworkPolicy | GlobalNetworkPolicy
 
 
-def is_for_workloads(policy: Policy) -> bool:
-    """Tell whether a policy applies to workload endpoints at all."""
-    if isinstance(policy, NetworkPolicy):
-        return True
-    return not (policy.spec.do_not_track or policy.spec.pre_dnat)
+_NEEDED_EVERYWHERE = "AssumeNeededOnEveryNode"
+# A staged policy with one of these stands for no rules of its own.
+_WITHOUT_RULES = frozenset({"Delete", "Ignore"})
+
+
+def counts(policy: Policy) -> bool:
+    """Tell whether a policy has a place in the order at all."""
+    if isinstance(policy, StagedNetworkPolicy | StagedGlobalNetworkPolicy):
+        return policy.spec.staged_action not in _WITHOUT_RULES
+    return True
+
+
+def is_needed_everywhere(policy: Policy) -> bool:
+    """Tell whether a policy's rules are to be ready on hosts without endpoints that it selects."""
+    return _NEEDED_EVERYWHERE in policy.spec.performance_hints
 
 
 def placement(key: ResourceKey, policy: Policy) -> Placement:
@@ -55,7 +67,14 @@ def placement(key: ResourceKey, policy: Policy) -> Placement:
     spec = policy.spec
     ingress, egress = "Ingress" in spec.types, "Egress" in spec.types
     both = not (ingress or egress)
-    return Placement(key, spec.tier or DEFAULT_TIER, spec.order, ingress or both, egress or both)
+    place = Placement(key, spec.tier or DEFAULT_TIER, spec.order, ingress or both, egress or both)
+    if isinstance(policy, NetworkPolicy):
+        return place
+    return place._replace(
+        untracked=policy.spec.do_not_track,
+        pre_dnat=policy.spec.pre_dnat,
+        forward=policy.spec.apply_on_forward,
+    )
 
 
 def endpoint_selector(key: ResourceKey, policy: Policy) -> Selector:

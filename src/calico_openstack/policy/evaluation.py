@@ -22,6 +22,8 @@ from calico_openstack.policy.rules import (
     NamedPort,
     PolicyRule,
     RuleBlock,
+    Tiers,
+    is_staged,
 )
 
 
@@ -43,7 +45,8 @@ class Reason:
 
     *tier* is empty for profiles and for the very end. *block* is the policy or profile and *rule*
     the index of the rule in its stored list; both are None where a default decided. *action* is
-    what the step did; None: nothing matched and evaluation went on.
+    what the step did, or would have done in a staged policy; None: nothing matched and evaluation
+    went on.
     """
 
     tier: str
@@ -96,22 +99,28 @@ def evaluate(
     *blocks* holds every policy and profile that *policy* names.
     """
     walk = _Walk(blocks, direction, packet, members)
-    for tier in policy.tiers:
-        keys = tier.policies(direction)
-        if not keys:
-            continue
-        action = walk.through(tier.name, keys)
-        if action is None:
-            action = tier.default
-            walk.reasons.append(Reason(tier.name, None, None, action))
-        if action is not Action.PASS:
-            return Verdict(action is Action.ALLOW, tuple(walk.reasons))
-    for key in policy.profiles:
-        action = walk.through("", (key,))
-        if action in (Action.ALLOW, Action.DENY):
-            return Verdict(action is Action.ALLOW, tuple(walk.reasons))
-    walk.reasons.append(Reason("", None, None, Action.DENY))
-    return Verdict(allowed=False, reasons=tuple(walk.reasons))
+    action = walk.through_tiers(policy.tiers)
+    if action is None:
+        for key in policy.profiles:
+            action = walk.through("", (key,))
+            if action in (Action.ALLOW, Action.DENY):
+                break
+        else:
+            action = Action.DENY
+            walk.reasons.append(Reason("", None, None, action))
+    return Verdict(action is Action.ALLOW, tuple(walk.reasons))
+
+
+def evaluate_tiers(
+    tiers: Tiers,
+    blocks: Mapping[ResourceKey, RuleBlock],
+    direction: Direction,
+    packet: Packet,
+    members: Members,
+) -> tuple[Action | None, tuple[Reason, ...]]:
+    """Return what *tiers* alone decide, ALLOW or DENY, with every step; None: nothing."""
+    walk = _Walk(blocks, direction, packet, members)
+    return walk.through_tiers(tiers), tuple(walk.reasons)
 
 
 @dataclass(slots=True)
@@ -124,15 +133,34 @@ class _Walk:
     members: Members
     reasons: list[Reason] = field(default_factory=list)
 
+    def through_tiers(self, tiers: Tiers) -> Action | None:
+        """Return ALLOW or DENY, None if all tiers leave the packet undecided."""
+        for tier in tiers:
+            action = self.through(tier.name, tier.policies(self.direction))
+            if action is None and tier.enforced(self.direction):
+                action = tier.default
+                self.reasons.append(Reason(tier.name, None, None, action))
+            if action in (Action.ALLOW, Action.DENY):
+                return action
+        return None
+
     def through(self, tier: str, keys: tuple[ResourceKey, ...]) -> Action | None:
         """Return the first deciding action (Allow, Deny or Pass) of *keys*' rules, or None."""
         for key in keys:
-            for rule in self.blocks[key].rules(self.direction):
-                if matches(rule, self.packet, self.members):
-                    self.reasons.append(Reason(tier, key, rule.index, rule.action))
-                    if rule.action is not Action.LOG:
-                        return rule.action
-            self.reasons.append(Reason(tier, key, None, None))
+            action = self._first_decision(tier, key)
+            if action is None:
+                self.reasons.append(Reason(tier, key, None, None))
+            elif not is_staged(key):
+                return action
+        return None
+
+    def _first_decision(self, tier: str, key: ResourceKey) -> Action | None:
+        """Return what the first deciding rule of one policy or profile that matches says."""
+        for rule in self.blocks[key].rules(self.direction):
+            if matches(rule, self.packet, self.members):
+                self.reasons.append(Reason(tier, key, rule.index, rule.action))
+                if rule.action is not Action.LOG:
+                    return rule.action
         return None
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from calico_openstack.datamodel.keys import ResourceKey
+from calico_openstack.datamodel.policies import StagedGlobalNetworkPolicy, StagedNetworkPolicy
 from calico_openstack.datamodel.ports import PortRange
 from calico_openstack.datamodel.selector import Selector, named_port_uid
 from calico_openstack.policy.addresses import Prefix
@@ -130,12 +131,20 @@ class RuleBlock:
         }
 
 
+_STAGED_KINDS = frozenset({StagedNetworkPolicy.KIND, StagedGlobalNetworkPolicy.KIND})
+
+
+def is_staged(policy: ResourceKey) -> bool:
+    """Tell whether a policy is only tried out: it has a place in the order and decides nothing."""
+    return policy.kind in _STAGED_KINDS
+
+
 @dataclass(frozen=True, slots=True)
 class TierPolicies:
     """The policies of one tier that apply to an endpoint, in order, for each direction.
 
     *default* is DENY or PASS: what becomes of a packet that none of them decides. A tier without
-    policies in a direction is skipped there.
+    enforced policies in a direction decides nothing there.
     """
 
     name: str
@@ -144,8 +153,15 @@ class TierPolicies:
     egress: tuple[ResourceKey, ...] = ()
 
     def policies(self, direction: Direction) -> tuple[ResourceKey, ...]:
-        """Return the policies of a direction."""
+        """Return the policies of a direction, staged ones among them."""
         return self.ingress if direction is Direction.INGRESS else self.egress
+
+    def enforced(self, direction: Direction) -> tuple[ResourceKey, ...]:
+        """Return the policies that decide in a direction."""
+        return tuple(key for key in self.policies(direction) if not is_staged(key))
+
+
+Tiers = tuple[TierPolicies, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,17 +171,36 @@ class EndpointPolicy:
     Endpoints with the same labels and profiles share one. Neither tiers nor profiles: closed.
     """
 
-    tiers: tuple[TierPolicies, ...] = ()
+    tiers: Tiers = ()
     profiles: tuple[ResourceKey, ...] = ()
 
     def blocks(self) -> dict[ResourceKey, None]:
         """Return every policy and profile that it refers to, once each."""
-        found: dict[ResourceKey, None] = {}
-        for tier in self.tiers:
-            found.update(dict.fromkeys(tier.ingress))
-            found.update(dict.fromkeys(tier.egress))
-        found.update(dict.fromkeys(self.profiles))
-        return found
+        return {**_policies(self.tiers), **dict.fromkeys(self.profiles)}
+
+
+@dataclass(frozen=True, slots=True)
+class HostEndpointPolicy:
+    """All that decides about the packets of a host's own interface (specification section 3.3).
+
+    ``normal`` is for what the host itself receives and sends, ``forward`` for what it forwards.
+    ``untracked`` comes before connection tracking, ``pre_dnat`` before destinations are translated.
+    What the last three do not decide goes on its way.
+    """
+
+    normal: EndpointPolicy = EndpointPolicy()
+    forward: Tiers = ()
+    untracked: Tiers = ()
+    pre_dnat: Tiers = ()
+
+    def blocks(self) -> dict[ResourceKey, None]:
+        """Return every policy and profile that it refers to, once each."""
+        others = (*self.forward, *self.untracked, *self.pre_dnat)
+        return {**self.normal.blocks(), **_policies(others)}
+
+
+def _policies(tiers: Tiers) -> dict[ResourceKey, None]:
+    return dict.fromkeys(key for tier in tiers for key in (*tier.ingress, *tier.egress))
 
 
 DENY_ALL = (PolicyRule(Action.DENY),)

@@ -8,18 +8,26 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from calico_openstack.datamodel.keys import ResourceKey
+from calico_openstack.datamodel.policies import GlobalNetworkPolicy, NetworkPolicy
 from calico_openstack.felix.calc import HostCalculation, HostDelta, HostState
 from calico_openstack.felix.calc.ipsets import merged, port_key
 from calico_openstack.policy.addresses import Prefix
 from calico_openstack.policy.cluster import Cluster
-from calico_openstack.policy.rules import EndpointPolicy, NamedPort, RuleBlock
+from calico_openstack.policy.rules import (
+    EndpointPolicy,
+    HostEndpointPolicy,
+    NamedPort,
+    RuleBlock,
+)
 from tests.support.clusters import HOST, ClusterGenerator, Update, Value
 
 Sets = dict[str, tuple[set[bytes], tuple[tuple[bytes, bytes], ...]]]
-Whole = tuple[dict[ResourceKey, EndpointPolicy], dict[ResourceKey, RuleBlock], Sets]
+Interfaces = dict[str, frozenset[bytes]]
+Governed = dict[ResourceKey, tuple[frozenset[str], HostEndpointPolicy]]
+Whole = tuple[dict[ResourceKey, EndpointPolicy], Governed, dict[ResourceKey, RuleBlock], Sets]
 
 
-def from_scratch(resources: dict[ResourceKey, Value]) -> Whole:
+def from_scratch(resources: dict[ResourceKey, Value], interfaces: Interfaces) -> Whole:
     """Compute endpoints, rules and sets by looking at everything."""
     cluster = Cluster(resources)
     by_interface: dict[str, list[ResourceKey]] = {}
@@ -32,7 +40,13 @@ def from_scratch(resources: dict[ResourceKey, Value]) -> Whole:
         for keys in by_interface.values()
     }
     policies = {key: cluster.policy_of(key) for key in local}
-    blocks = {each: cluster.block(each) for policy in policies.values() for each in policy.blocks()}
+    host_policies = {
+        key: cluster.host_policy_of(key)
+        for key, endpoint in cluster.host_endpoints.items()
+        if endpoint.spec.node == HOST
+    }
+    used = [policy.blocks() for policy in (*policies.values(), *host_policies.values())]
+    blocks = {each: cluster.block(each) for some in (*used, ready(resources)) for each in some}
     sets: Sets = {}
     for block in blocks.values():
         for uid, selector in block.selectors().items():
@@ -41,7 +55,26 @@ def from_scratch(resources: dict[ResourceKey, Value]) -> Whole:
             sets[uid] = split(networks)
         for uid, named in block.named_ports().items():
             sets[uid] = (named_keys(cluster, named), ())
-    return {key: policies[key] for key in winners}, blocks, sets
+    return {key: policies[key] for key in winners}, governed(cluster, interfaces), blocks, sets
+
+
+def governed(cluster: Cluster, interfaces: Interfaces) -> Governed:
+    own = {name: interfaces[name] for name in interfaces if not name.startswith("tap")}
+    found: dict[ResourceKey, set[str]] = {}
+    for name, key in cluster.governors(HOST, own).items():
+        found.setdefault(key, set()).add(name)
+    return {k: (frozenset(names), cluster.host_policy_of(k)) for k, names in found.items()}
+
+
+def ready(resources: dict[ResourceKey, Value]) -> list[ResourceKey]:
+    """Return the policies whose rules are to be ready though they may apply to nothing here."""
+    return [
+        key
+        for key, value in resources.items()
+        if isinstance(value, NetworkPolicy | GlobalNetworkPolicy)
+        and value.spec.performance_hints
+        and getattr(value.spec, "staged_action", "") not in ("Delete", "Ignore")
+    ]
 
 
 def split(networks: set[Prefix]) -> tuple[set[bytes], tuple[tuple[bytes, bytes], ...]]:
@@ -63,6 +96,7 @@ def named_keys(cluster: Cluster, named: NamedPort) -> set[bytes]:
 def whole(state: HostState) -> Whole:
     return (
         {key: endpoint.policy for key, endpoint in state.endpoints.items()},
+        {k: (e.interfaces, e.policy) for k, e in state.host_endpoints.items()},
         dict(state.blocks),
         {uid: (set(s.counts), tuple(s.ranges)) for uid, s in state.sets.items()},
     )
@@ -73,12 +107,14 @@ class Follower:
 
     def __init__(self) -> None:
         self.endpoints: dict[ResourceKey, object] = {}
+        self.host_endpoints: dict[ResourceKey, object] = {}
         self.blocks: dict[ResourceKey, RuleBlock] = {}
         self.sets: dict[str, tuple[set[bytes], set[tuple[bytes, bytes]]]] = {}
 
     def take(self, delta: HostDelta, state: HostState) -> None:
         for mine, names, theirs in (
             (self.endpoints, delta.endpoints, state.endpoints),
+            (self.host_endpoints, delta.host_endpoints, state.host_endpoints),
             (self.blocks, delta.blocks, state.blocks),
         ):
             for name in names:
@@ -102,7 +138,8 @@ class Follower:
 
     def agrees(self, state: HostState) -> bool:
         sets = {uid: (set(s.counts), set(s.ranges)) for uid, s in state.sets.items()}
-        return (self.endpoints, self.blocks, self.sets) == (state.endpoints, state.blocks, sets)
+        mine = self.endpoints, self.host_endpoints, self.blocks, self.sets
+        return mine == (state.endpoints, state.host_endpoints, state.blocks, sets)
 
 
 # Seeds do not shrink to anything meaningful.
@@ -127,10 +164,13 @@ def test_equals_from_scratch_after_every_batch(seed: int) -> None:
     calculation = HostCalculation(HOST)
     follower = Follower()
     resources: dict[ResourceKey, Value] = {}
-    for batch in ClusterGenerator(Random(seed)).batches():
+    generator = ClusterGenerator(Random(seed))
+    for batch in generator.batches():
         applied(calculation, resources, batch)
+        interfaces = generator.interfaces()
+        calculation.update_interfaces(interfaces)
         delta = calculation.flush()
-        assert whole(calculation.state) == from_scratch(resources)
+        assert whole(calculation.state) == from_scratch(resources, interfaces)
         follower.take(delta, calculation.state)
         assert follower.agrees(calculation.state)
         assert not calculation.flush()
@@ -140,17 +180,23 @@ def test_equals_from_scratch_after_every_batch(seed: int) -> None:
 @given(seeds)
 def test_order_and_repetition_do_not_matter(seed: int) -> None:
     random = Random(seed)
-    steps = ClusterGenerator(random).batches()
+    generator = ClusterGenerator(random)
+    steps = generator.batches()
     resources: dict[ResourceKey, Value | None] = {}
     wandering = HostCalculation(HOST)
     for batch in steps:
         for key, value in batch:
             wandering.update(key, value)
             resources[key] = value
+        wandering.update_interfaces(generator.interfaces())
         wandering.flush()
+    interfaces = generator.interfaces()
+    wandering.update_interfaces(interfaces)
+    wandering.flush()
     final = list(resources.items()) * 2
     random.shuffle(final)
     direct = HostCalculation(HOST)
+    direct.update_interfaces(interfaces)
     for key, value in final:
         direct.update(key, value)
     direct.flush()
@@ -162,15 +208,18 @@ def test_order_and_repetition_do_not_matter(seed: int) -> None:
 def test_everything_removed_leaves_nothing(seed: int) -> None:
     calculation = HostCalculation(HOST)
     keys = set()
-    for batch in ClusterGenerator(Random(seed)).batches():
+    generator = ClusterGenerator(Random(seed))
+    for batch in generator.batches():
         for key, value in batch:
             calculation.update(key, value)
             keys.add(key)
+        calculation.update_interfaces(generator.interfaces())
         calculation.flush()
     for key in keys:
         calculation.update(key, None)
     calculation.flush()
-    assert whole(calculation.state) == ({}, {}, {})
+    assert whole(calculation.state) == ({}, {}, {}, {})
+    assert not calculation.state.problems
     groups = calculation._groups
     assert not groups.by_id
     assert not groups._labels._by_label

@@ -13,6 +13,8 @@ from calico_openstack.datamodel.policies import (
     NetworkPolicy,
     NetworkPolicySpec,
     Profile,
+    StagedNetworkPolicy,
+    StagedNetworkPolicySpec,
 )
 from calico_openstack.datamodel.ports import PortRange
 from calico_openstack.datamodel.rules import (
@@ -24,6 +26,7 @@ from calico_openstack.datamodel.rules import (
 )
 from calico_openstack.datamodel.selector import parse
 from calico_openstack.policy import conversion
+from calico_openstack.policy.ordering import Part
 from calico_openstack.policy.rules import Action, EntityCriteria, IcmpCriterion, PolicyRule
 
 NP = ResourceKey("NetworkPolicy", "p", "ns")
@@ -202,9 +205,25 @@ def test_what_is_missing_or_invalid_denies() -> None:
     assert conversion.denial(NP, invalid).egress == ()
 
 
-def test_policies_for_host_endpoints_only() -> None:
-    for spec in ({"do_not_track": True}, {"pre_dnat": True}):
-        policy = GlobalNetworkPolicy(spec=GlobalNetworkPolicySpec(**spec, apply_on_forward=True))
-        assert not conversion.is_for_workloads(policy)
-    forward = GlobalNetworkPolicy(spec=GlobalNetworkPolicySpec(apply_on_forward=True))
-    assert conversion.is_for_workloads(forward)
+@pytest.mark.parametrize(
+    ("spec", "parts"),
+    [
+        ({}, {Part.NORMAL}),
+        ({"apply_on_forward": True}, {Part.NORMAL, Part.FORWARD}),
+        ({"do_not_track": True, "apply_on_forward": True}, {Part.UNTRACKED}),
+        ({"pre_dnat": True, "apply_on_forward": True}, {Part.PRE_DNAT}),
+    ],
+)
+def test_lists_in_which_policies_stand(spec: dict[str, bool], parts: set[Part]) -> None:
+    policy = GlobalNetworkPolicy(spec=GlobalNetworkPolicySpec(**spec))  # type: ignore[arg-type]
+    place = conversion.placement(ResourceKey("GlobalNetworkPolicy", "p"), policy)
+    assert {part for part in Part if place.belongs_to(part)} == parts
+
+
+@pytest.mark.parametrize(
+    ("action", "counts"),
+    [("", True), ("Set", True), ("Learn", True), ("Delete", False), ("Ignore", False)],
+)
+def test_staged_policies_that_have_rules_to_try_out(action: str, counts: bool) -> None:
+    spec = StagedNetworkPolicySpec(staged_action=action)
+    assert conversion.counts(StagedNetworkPolicy(spec=spec)) == counts

@@ -11,6 +11,7 @@ How the parts fit:
   `ipsets` hang off the groups. `selector_index` finds selectors by a label that they require.
 - `policies`: which policies match the groups with local endpoints, and their order.
 - `endpoints`: the endpoints of this host, and who wins where two claim an interface.
+- `host_endpoints`: those of this host, and the interfaces that they govern.
 - `blocks`: the rules in use, and the sets in use through them.
 - `networks`: the address pools of the cluster and the addresses of its hosts.
 - `withdrawals`: which established flows may have lost their permission. `judgement`: whether a flow
@@ -30,12 +31,20 @@ What is missing or invalid closes:
 - Two endpoints of this host with one interface name: the lowest orchestrator, workload and endpoint
   is programmed, the others are reported in ``HostState.problems``. Two with one address: both are
   programmed; which of them gets the route is decided in `render`.
+- An invalid host endpoint counts as one without labels and profiles. One that governs no interface
+  is in ``HostState.problems``.
 """
 
 from calico_openstack.felix.calc.host import CalculationSettings, HostCalculation
 from calico_openstack.felix.calc.ipsets import AddressRange, IPSet, SetChange
 from calico_openstack.felix.calc.networks import ClusterNetworks
-from calico_openstack.felix.calc.state import HostDelta, HostState, LocalEndpoint, Withdrawal
+from calico_openstack.felix.calc.state import (
+    HostDelta,
+    HostState,
+    LocalEndpoint,
+    LocalHostEndpoint,
+    Withdrawal,
+)
 
 __all__ = [
     "AddressRange",
@@ -46,6 +55,7 @@ __all__ = [
     "HostState",
     "IPSet",
     "LocalEndpoint",
+    "LocalHostEndpoint",
     "SetChange",
     "Withdrawal",
 ]

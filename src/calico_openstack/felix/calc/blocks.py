@@ -9,6 +9,8 @@ from calico_openstack.datamodel.keys import ResourceKey
 from calico_openstack.felix.calc.groups import GroupIndex
 from calico_openstack.policy.rules import RuleBlock
 
+User = int | ResourceKey
+
 
 @dataclass(slots=True)
 class BlockChanges:
@@ -22,30 +24,32 @@ class BlockChanges:
 
 
 class ActiveBlocks:
-    """Policies and profiles that groups of local endpoints use, and the sets that those use.
+    """Policies and profiles that are in use, and the sets that those use.
 
-    *rules* converts the present value of a policy or profile; it is asked only about those in use.
+    Users are groups of local workload endpoints, by number, host endpoints, and policies that want
+    to be ready in any case, by their keys. *rules* converts the present value of a policy or
+    profile; it is asked only about those in use.
     """
 
     def __init__(self, groups: GroupIndex, rules: Callable[[ResourceKey], RuleBlock]) -> None:
         self.blocks: dict[ResourceKey, RuleBlock] = {}
         self._groups = groups
         self._rules = rules
-        self._users: dict[ResourceKey, set[int]] = {}
+        self._users: dict[ResourceKey, set[User]] = {}
         self._block_sets: dict[ResourceKey, frozenset[str]] = {}
         self._set_users: dict[str, set[ResourceKey]] = {}
         self._dirty: set[ResourceKey] = set()
 
     def change_user(
-        self, group: int, before: Iterable[ResourceKey], after: Iterable[ResourceKey]
+        self, user: User, before: Iterable[ResourceKey], after: Iterable[ResourceKey]
     ) -> None:
-        """Record that a group uses other blocks now."""
+        """Record that a user has other blocks now."""
         old, new = set(before), set(after)
         for key in new - old:
-            self._users.setdefault(key, set()).add(group)
+            self._users.setdefault(key, set()).add(user)
         for key in old - new:
             users = self._users[key]
-            users.discard(group)
+            users.discard(user)
             if not users:
                 del self._users[key]
         self._dirty |= old ^ new
@@ -54,8 +58,8 @@ class ActiveBlocks:
         """Record that the rules of these may have changed."""
         self._dirty.update(key for key in keys if key in self._users)
 
-    def users_of(self, key: ResourceKey) -> Iterable[int]:
-        """Return the groups that use a block."""
+    def users_of(self, key: ResourceKey) -> Iterable[User]:
+        """Return the users of a block."""
         return self._users.get(key, ())
 
     def users_of_set(self, uid: str) -> Iterable[ResourceKey]:

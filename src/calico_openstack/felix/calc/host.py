@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from calico_openstack.datamodel.deferred import DeferredPolicy
-from calico_openstack.datamodel.endpoints import GlobalNetworkSet, NetworkSet, WorkloadEndpoint
+from calico_openstack.datamodel.endpoints import (
+    GlobalNetworkSet,
+    HostEndpoint,
+    HostEndpointPort,
+    NetworkSet,
+    WorkloadEndpoint,
+    WorkloadEndpointPort,
+)
 from calico_openstack.datamodel.invalid import Invalid
 from calico_openstack.datamodel.keys import ResourceKey
 from calico_openstack.datamodel.nodes import Node
@@ -25,8 +32,10 @@ from calico_openstack.datamodel.resource import Resource
 from calico_openstack.felix.calc.blocks import ActiveBlocks
 from calico_openstack.felix.calc.endpoints import LocalEndpoints
 from calico_openstack.felix.calc.groups import Group, GroupIndex
+from calico_openstack.felix.calc.host_endpoints import HostEndpoints
 from calico_openstack.felix.calc.ipsets import EndpointPort, Member, SetChange
 from calico_openstack.felix.calc.judgement import verdicts
+from calico_openstack.felix.calc.local_policies import LocalPolicies
 from calico_openstack.felix.calc.networks import NetworkTable
 from calico_openstack.felix.calc.policies import PolicyTable
 from calico_openstack.felix.calc.state import HostDelta, HostState, Withdrawal
@@ -36,11 +45,12 @@ from calico_openstack.felix.calc.withdrawals import (
     policy_withdraws,
     set_withdraws,
 )
-from calico_openstack.policy import conversion
+from calico_openstack.policy import conversion, host_interfaces
 from calico_openstack.policy.addresses import pack_address, pack_prefix
 from calico_openstack.policy.evaluation import Judgement
+from calico_openstack.policy.host_interfaces import InterfaceSelection
 from calico_openstack.policy.packet import Direction, Packet
-from calico_openstack.policy.rules import EndpointPolicy, RuleBlock
+from calico_openstack.policy.rules import RuleBlock
 
 Value = Resource | Invalid | RemoteEndpoint | DeferredPolicy
 """What a key may have: read completely, or as far as it is needed."""
@@ -53,13 +63,15 @@ _Entry = tuple[int, *tuple[Member, ...]]
 
 @dataclass(frozen=True, slots=True)
 class CalculationSettings:
-    """Settings that decide which endpoints count.
+    """Settings that decide which endpoints and interfaces count.
 
     *source_spoofing*: endpoints may name source prefixes that are not their own; without it those
-    that do are treated as absent (parameter ``WorkloadSourceSpoofing``).
+    that do are treated as absent (parameter ``WorkloadSourceSpoofing``). *host_interfaces* tells
+    which interfaces host endpoints can govern.
     """
 
     source_spoofing: bool = False
+    host_interfaces: InterfaceSelection = field(default_factory=InterfaceSelection)
 
 
 class HostCalculation:
@@ -77,11 +89,13 @@ class HostCalculation:
         self._policies = PolicyTable()
         self._profiles: dict[str, Profile] = {DEFAULT_ALLOW_PROFILE_NAME: DEFAULT_ALLOW_PROFILE}
         self._endpoints = LocalEndpoints()
+        self._host_endpoints = HostEndpoints(self._settings.host_interfaces)
         # By the key's text: that of an endpoint of another host is shared with the etcd client.
         self._entries: dict[str, _Entry] = {}
         self._blocks = ActiveBlocks(self._groups, self._block)
-        self._group_policies: dict[int, EndpointPolicy] = {}
-        self._left_groups: set[int] = set()
+        self._local_policies = LocalPolicies(
+            self._groups, self._policies, self._endpoints, self._host_endpoints, self._blocks
+        )
         self._networks = NetworkTable()
         self._by_address: dict[bytes, set[ResourceKey]] = {}
         self.state = HostState(blocks=self._blocks.blocks, sets=self._groups.sets)
@@ -100,7 +114,14 @@ class HostCalculation:
             case "NetworkSet" | "GlobalNetworkSet":
                 usable = value if isinstance(value, NetworkSet | GlobalNetworkSet) else None
                 self._update_network_set(key, usable)
-            case "NetworkPolicy" | "GlobalNetworkPolicy":
+            case "HostEndpoint":
+                self._update_host_endpoint(key, value)
+            case (
+                "NetworkPolicy"
+                | "GlobalNetworkPolicy"
+                | "StagedNetworkPolicy"
+                | "StagedGlobalNetworkPolicy"
+            ):
                 self._policies.update_policy(key, value if isinstance(value, _POLICY) else None)
             case "Tier":
                 spec = value.spec if isinstance(value, Tier) else None
@@ -111,6 +132,10 @@ class HostCalculation:
                 self._networks.update_pool(key, value if isinstance(value, IPPool) else None)
             case "Node":
                 self._networks.update_node(key, value if isinstance(value, Node) else None)
+
+    def update_interfaces(self, interfaces: Mapping[str, frozenset[bytes]]) -> None:
+        """Take up all interfaces of this host, with their packed addresses."""
+        self._host_endpoints.set_interfaces(interfaces)
 
     def _update_endpoint(self, key: ResourceKey, endpoint: WorkloadEndpoint | None) -> None:
         problem = self._problem(endpoint) if endpoint else ""
@@ -124,7 +149,7 @@ class HostCalculation:
         labels = endpoint.metadata.labels
         if spec.service_account_name:
             labels = {**labels, conversion.SERVICE_ACCOUNT_LABEL: spec.service_account_name}
-        ports = _ports(endpoint) if spec.ports else ()
+        ports = _ports(spec.ports) if spec.ports else ()
         group = self._groups.group(labels, spec.profiles, ports)
         self._replace_entry(key.path, group, map(pack_address, spec.ip_networks))
         if spec.node == self._hostname:
@@ -157,6 +182,28 @@ class HostCalculation:
         group = self._groups.group(labels, profiles)
         self._replace_entry(key.path, group, map(_member, value.spec.nets))
 
+    def _update_host_endpoint(self, key: ResourceKey, value: Value | None) -> None:
+        known = value if isinstance(value, HostEndpoint | Invalid) else None
+        endpoint = host_interfaces.enforced(known)
+        before = self._host_endpoints.group_of(key)
+        if endpoint is None:
+            self._replace_entry(key.path, None, ())
+            self._host_endpoints.discard(key)
+        else:
+            spec = endpoint.spec
+            group = self._groups.group(endpoint.metadata.labels, spec.profiles, _ports(spec.ports))
+            addresses = host_interfaces.expected_addresses(spec) if endpoint is value else ()
+            self._replace_entry(key.path, group, addresses)
+            if spec.node == self._hostname:
+                is_new = not self._is_local(group.id)
+                self._host_endpoints.put(key, spec, group)
+                if is_new:
+                    self._policies.add_group(group)
+            else:
+                self._host_endpoints.discard(key)
+        if before is not None and before != self._host_endpoints.group_of(key):
+            self._check_group(before)
+
     def _update_profile(self, key: ResourceKey, profile: Profile | None) -> None:
         if key.name == DEFAULT_ALLOW_PROFILE_NAME:
             return
@@ -167,7 +214,7 @@ class HostCalculation:
         self._blocks.mark((key,))
         labels = profile.spec.labels_to_apply if profile else {}
         for group in self._groups.set_profile_labels(key.name, labels):
-            if self._endpoints.of_group(group.id):
+            if self._is_local(group.id):
                 self._policies.add_group(group)
 
     def _replace_entry(self, path: str, group: Group | None, members: Iterable[Member]) -> None:
@@ -187,7 +234,7 @@ class HostCalculation:
     def _join_host(self, key: ResourceKey, endpoint: WorkloadEndpoint, group: Group) -> None:
         known = key in self._endpoints
         before = self._endpoints.group_of(key) if known else None
-        is_new = not self._endpoints.of_group(group.id)
+        is_new = not self._is_local(group.id)
         self._endpoints.put(key, endpoint, group)
         self.state.problems.pop(key, None)
         if before is not None and before != group.id:
@@ -205,8 +252,12 @@ class HostCalculation:
     def _check_group(self, group: int) -> None:
         """Stop working for a group whose last local endpoint has left."""
         if not self._endpoints.of_group(group):
+            self._local_policies.left(group)
+        if not self._is_local(group):
             self._policies.remove_group(group)
-            self._left_groups.add(group)
+
+    def _is_local(self, group: int) -> bool:
+        return bool(self._endpoints.of_group(group) or self._host_endpoints.of_group(group))
 
     def _block(self, key: ResourceKey) -> RuleBlock:
         if key.kind == Profile.KIND:
@@ -217,7 +268,7 @@ class HostCalculation:
 
     def flush(self) -> HostDelta:
         """Bring ``state`` up to date with all updates; return what changed since the last call."""
-        regrouped = self._resolve_groups()
+        regrouped = self._local_policies.resolve()
         self._blocks.mark(self._policies.dirty_blocks)
         self._policies.dirty_blocks.clear()
         changes = self._blocks.flush()
@@ -240,32 +291,11 @@ class HostCalculation:
         if networks != self.state.networks:
             self.state.networks = networks
             delta.networks = True
+        delta.host_endpoints = self._host_endpoints.update(
+            self.state.host_endpoints, self.state.problems
+        )
         delta.withdrawals = self._withdrawals(frozenset(withdrawn), delta.sets)
         return delta
-
-    def _resolve_groups(self) -> set[ResourceKey]:
-        """Find the policies of groups that may have other ones now; return their endpoints."""
-        regrouped: set[ResourceKey] = set()
-        for number in self._policies.dirty_groups | self._left_groups:
-            members = self._endpoints.of_group(number)
-            old = self._group_policies.pop(number, None)
-            new = self._resolve(self._groups.by_id[number]) if members else None
-            if new:
-                self._group_policies[number] = new
-            if new != old:
-                self._blocks.change_user(
-                    number, old.blocks() if old else (), new.blocks() if new else ()
-                )
-                regrouped.update(members)
-        self._policies.dirty_groups.clear()
-        self._left_groups.clear()
-        return regrouped
-
-    def _resolve(self, group: Group) -> EndpointPolicy:
-        return EndpointPolicy(
-            self._policies.tiers_of(group),
-            tuple(ResourceKey(Profile.KIND, name) for name in group.profiles),
-        )
 
     def _update_outcome(self, key: ResourceKey, delta: HostDelta) -> set[bytes]:
         """Bring one local endpoint up to date; return its addresses if it may have lost rights."""
@@ -275,7 +305,7 @@ class HostCalculation:
         if key in self._endpoints:
             rival = self._endpoints.rival(key)
             if rival is None:
-                policy = self._group_policies[self._endpoints.group_of(key)]
+                policy = self._local_policies.of_group[self._endpoints.group_of(key)]
                 new = self._endpoints.outcome(key, policy)
                 self.state.problems.pop(key, None)
             else:
@@ -322,8 +352,9 @@ class HostCalculation:
         """Return the addresses of the local endpoints that a policy or profile applies to."""
         return {
             address
-            for group in self._blocks.users_of(block)
-            for key in self._endpoints.of_group(group)
+            for user in self._blocks.users_of(block)
+            if isinstance(user, int)
+            for key in self._endpoints.of_group(user)
             if key in self.state.endpoints
             for address in self.state.endpoints[key].addresses
         }
@@ -347,11 +378,13 @@ class HostCalculation:
         )
 
 
-def _ports(endpoint: WorkloadEndpoint) -> tuple[EndpointPort, ...]:
+def _ports(
+    stored: tuple[WorkloadEndpointPort, ...] | tuple[HostEndpointPort, ...],
+) -> tuple[EndpointPort, ...]:
     """Return the named ports of an endpoint that rules can name."""
     return tuple(
         (port.name, number, port.port)
-        for port in endpoint.spec.ports
+        for port in stored
         if port.name and (number := protocol_number(port.protocol)) is not None
     )
 

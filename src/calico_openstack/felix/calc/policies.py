@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from calico_openstack.datamodel.deferred import DeferredPolicy
@@ -16,8 +16,8 @@ from calico_openstack.felix.calc.label_index import LabelIndex
 from calico_openstack.felix.calc.selector_index import SelectorIndex
 from calico_openstack.policy import conversion
 from calico_openstack.policy.conversion import Policy
-from calico_openstack.policy.ordering import Placement, arranged
-from calico_openstack.policy.rules import RuleBlock, TierPolicies
+from calico_openstack.policy.ordering import Placement
+from calico_openstack.policy.rules import RuleBlock, is_staged
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +36,14 @@ class PolicyTable:
     A deferred policy is read when it matches a local group for the first time.
 
     ``dirty_groups`` are local groups whose policies, or their order, may have changed;
-    ``dirty_blocks`` policies whose rules may have. The owner clears both.
+    ``dirty_blocks`` policies whose rules may have. The owner clears both. ``needed_everywhere`` are
+    the policies whose rules are to be ready whether they match a local group or not.
     """
 
     def __init__(self) -> None:
         self.dirty_groups: set[int] = set()
         self.dirty_blocks: set[ResourceKey] = set()
+        self.needed_everywhere: set[ResourceKey] = set()
         self._stored: dict[ResourceKey, _Stored] = {}
         self._deferred: dict[ResourceKey, DeferredPolicy] = {}
         self._index: SelectorIndex[ResourceKey] = SelectorIndex()
@@ -70,6 +72,7 @@ class PolicyTable:
 
     def _remove(self, key: ResourceKey) -> None:
         self._stored.pop(key, None)
+        self.needed_everywhere.discard(key)
         self._index.discard(key)
         self._match(key, set())
 
@@ -82,6 +85,10 @@ class PolicyTable:
             return
         self._stored[key] = stored
         self.dirty_blocks.add(key)
+        if stored.valid and conversion.is_needed_everywhere(stored.policy):
+            self.needed_everywhere.add(key)
+        else:
+            self.needed_everywhere.discard(key)
         if old is None or old.selector != stored.selector:
             self._index.add(key, stored.selector)
             self._match(key, self._groups_of(stored.selector))
@@ -121,11 +128,10 @@ class PolicyTable:
             self._unmatch(key, number)
         self.dirty_groups.discard(number)
 
-    def tiers_of(self, group: Group) -> tuple[TierPolicies, ...]:
-        """Return the ordered tiers of the policies that match a local group."""
-        return arranged(
-            (self._stored[key].placement for key in self._matched[group.id]), self._tiers
-        )
+    def placements_of(self, group: Group) -> Iterator[Placement]:
+        """Yield where the policies stand that match a local group."""
+        for key in self._matched[group.id]:
+            yield self._stored[key].placement
 
     def block(self, key: ResourceKey) -> RuleBlock:
         """Return the rules of a policy; those of an invalid one deny in its directions."""
@@ -181,16 +187,16 @@ class PolicyTable:
 
 
 def _stored(key: ResourceKey, value: Resource | Invalid | None) -> _Stored | None:
-    """Return what to keep of a policy, None if it is none or applies to no workload.
+    """Return what to keep of a policy, None if there is none.
 
-    An invalid policy still applies to what it selects, to deny it. If not even that can be told,
-    nothing can be denied on its behalf.
+    An invalid policy still applies to what it selects, to deny it; a staged one would do nothing.
+    If not even its selector can be told, nothing can be denied on its behalf.
     """
     valid = not isinstance(value, Invalid)
     policy = value.resource if isinstance(value, Invalid) else value
     if not isinstance(policy, NetworkPolicy | GlobalNetworkPolicy):
         return None
-    if not conversion.is_for_workloads(policy):
+    if not conversion.counts(policy) or (is_staged(key) and not valid):
         return None
     selector = _selector(key, policy)
     if selector is None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from calico_openstack.datamodel.endpoints import WorkloadEndpointSpec
+from calico_openstack.datamodel.endpoints import HostEndpointSpec, WorkloadEndpointSpec
 from calico_openstack.datamodel.keys import ResourceKey
 from calico_openstack.felix.calc.ipsets import IPSet, SetChange
 from calico_openstack.felix.calc.networks import ClusterNetworks
 from calico_openstack.policy.addresses import Prefix
-from calico_openstack.policy.rules import EndpointPolicy, RuleBlock
+from calico_openstack.policy.rules import EndpointPolicy, HostEndpointPolicy, RuleBlock
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +30,32 @@ class LocalEndpoint:
     policy: EndpointPolicy
 
 
+@dataclass(frozen=True, slots=True)
+class LocalHostEndpoint:
+    """A host endpoint of this host, with everything that decides about its packets.
+
+    ``interfaces`` are those that it governs; `policy.host_interfaces.EVERY_INTERFACE` stands for
+    all that no other one governs.
+    """
+
+    key: ResourceKey
+    interfaces: frozenset[str]
+    spec: HostEndpointSpec
+    policy: HostEndpointPolicy
+
+
 @dataclass(slots=True)
 class HostState:
     """The policy state of this host. Owned and changed by the calculation; others read.
 
-    ``endpoints``: what is to be programmed. ``blocks``: the rules of every policy and profile that
-    the endpoints name. ``sets``: the members of everything that those rules select. ``problems``:
-    endpoints of this host that are not programmed, and why. ``networks``: what belongs to the
-    cluster.
+    ``endpoints``, ``host_endpoints``: what is to be programmed. ``blocks``: the rules of every
+    policy and profile that these name. ``sets``: the members of everything that those rules select.
+    ``problems``: endpoints of this host that are not programmed, and why. ``networks``: what
+    belongs to the cluster.
     """
 
     endpoints: dict[ResourceKey, LocalEndpoint] = field(default_factory=dict)
+    host_endpoints: dict[ResourceKey, LocalHostEndpoint] = field(default_factory=dict)
     blocks: dict[ResourceKey, RuleBlock] = field(default_factory=dict)
     sets: dict[str, IPSet] = field(default_factory=dict)
     problems: dict[ResourceKey, str] = field(default_factory=dict)
@@ -69,12 +84,13 @@ class Withdrawal:
 class HostDelta:
     """What changed in a `HostState` since the last delta.
 
-    ``endpoints``, ``blocks``, ``new_sets`` and ``gone_sets`` are names: what they are now, or that
-    they are gone, is in the state. ``sets`` has what came to and left sets that stay. ``networks``
-    tells whether the networks of the cluster changed.
+    ``endpoints``, ``host_endpoints``, ``blocks``, ``new_sets`` and ``gone_sets`` are names: what
+    they are now, or that they are gone, is in the state. ``sets`` has what came to and left sets
+    that stay. ``networks`` tells whether the networks of the cluster changed.
     """
 
     endpoints: set[ResourceKey] = field(default_factory=set)
+    host_endpoints: set[ResourceKey] = field(default_factory=set)
     blocks: set[ResourceKey] = field(default_factory=set)
     new_sets: set[str] = field(default_factory=set)
     gone_sets: set[str] = field(default_factory=set)
@@ -85,6 +101,7 @@ class HostDelta:
     def __bool__(self) -> bool:
         return bool(
             self.endpoints
+            or self.host_endpoints
             or self.blocks
             or self.new_sets
             or self.gone_sets

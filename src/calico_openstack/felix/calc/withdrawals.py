@@ -18,6 +18,7 @@ from calico_openstack.policy.rules import (
     EntityCriteria,
     PolicyRule,
     RuleBlock,
+    is_staged,
 )
 
 _GRANTING = frozenset({Action.ALLOW, Action.LOG})
@@ -25,11 +26,15 @@ _GRANTING = frozenset({Action.ALLOW, Action.LOG})
 
 def grants_only(block: RuleBlock) -> bool:
     """Tell whether no rule of a policy can take anything away."""
-    return all(rule.action in _GRANTING for rule in (*block.ingress, *block.egress))
+    return is_staged(block.key) or all(
+        rule.action in _GRANTING for rule in (*block.ingress, *block.egress)
+    )
 
 
 def block_withdraws(old: RuleBlock, new: RuleBlock) -> bool:
     """Tell whether changed rules may refuse what they allowed before."""
+    if is_staged(new.key):
+        return False
     if not (grants_only(old) and grants_only(new)):
         return True
     return any(_grants(old.rules(d)) - _grants(new.rules(d)) for d in Direction)
@@ -53,7 +58,7 @@ def policy_withdraws(
         if (before.name, before.default) != (after.name, after.default):
             return True
         for direction in Direction:
-            was, now = before.policies(direction), after.policies(direction)
+            was, now = before.enforced(direction), after.enforced(direction)
             if bool(was) != bool(now):
                 return True
             added = set(now) - set(was)
@@ -66,6 +71,8 @@ def policy_withdraws(
 
 def set_withdraws(block: RuleBlock, uid: str, change: SetChange) -> bool:
     """Tell whether changed members of a set may make a policy refuse what it allowed before."""
+    if is_staged(block.key):
+        return False
     came = bool(change.added or change.added_ranges)
     left = bool(change.removed or change.removed_ranges)
     for rule in (*block.ingress, *block.egress):

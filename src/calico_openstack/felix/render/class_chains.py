@@ -155,7 +155,7 @@ def _section(policy: EndpointPolicy, direction: Direction) -> _Section:
         tuple(
             _Tier(tier.name, tier.default, policies)
             for tier in policy.tiers
-            if (policies := tier.policies(direction))
+            if (policies := tier.enforced(direction))
         ),
         policy.profiles,
     )
