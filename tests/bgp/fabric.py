@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from calico_openstack.bgp.extras import DOMAIN
 from tests.support.netns import NETNS_DIRECTORY, NetworkNamespace, veth
 from tests.support.processes import Process, eventually
 
@@ -26,10 +27,24 @@ HOST_MAC = "02:00:00:00:00:01"
 CONVERGENCE = 30.0
 
 
+def birdc(control: Path, *command: str) -> str:
+    """Ask a BIRD; return its words, or an empty text if it does not answer."""
+    result = subprocess.run(
+        ["birdc", "-s", str(control), *command],
+        capture_output=True,
+        text=True,
+        timeout=10,
+        check=False,
+    )
+    return result.stdout
+
+
 class Workload:
     """A workload behind a TAP-named interface, with its routes as Felix programs them."""
 
-    def __init__(self, host: Host, number: int, protocol: str = "boot") -> None:
+    def __init__(
+        self, host: Host, number: int, protocol: str = "boot", *, routed: bool = True
+    ) -> None:
         self.ipv4 = f"10.65.0.{number}"
         self.ipv6 = f"fd65::{number}"
         self.host = host
@@ -48,7 +63,8 @@ class Workload:
             inside("address", "add", f"{address}/{width}", "dev", "eth0", *flags)
             inside("neighbour", "replace", gateway, "lladdr", HOST_MAC, "dev", "eth0")
             inside(family, "route", "add", "default", "via", gateway, "dev", "eth0", "onlink")
-        self.add_routes(protocol)
+        if routed:
+            self.add_routes(protocol)
 
     def add_routes(self, protocol: str = "boot", metric: int = 1024) -> None:
         """Program the routes on the host."""
@@ -91,6 +107,7 @@ class Host:
         self.directory = fabric.directory / self.name
         self.directory.mkdir()
         self.namespace = fabric.attach(self.name, self.ipv4, self.ipv6)
+        self.port = fabric.newest_port
         self.agent: Process | None = None
         self.settings = {
             "Hostname": self.name,
@@ -137,14 +154,7 @@ class Host:
 
     def birdc(self, *command: str) -> str:
         """Ask BIRD; return its words, or an empty text if it does not answer."""
-        result = subprocess.run(
-            ["birdc", "-s", str(self.directory / "bird.ctl"), *command],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=False,
-        )
-        return result.stdout
+        return birdc(self.directory / "bird.ctl", *command)
 
     def established(self) -> dict[str, str]:
         """Return since when each BGP session has been up, by name."""
@@ -229,6 +239,19 @@ class Fabric:
         namespace.write_sysctl("net/ipv6/conf/all/forwarding", "1")
         return namespace
 
+    @property
+    def newest_port(self) -> str:
+        """The switch's port to the namespace that was attached last."""
+        return f"port{len(self._namespaces)}"
+
+    def cut(self, host: Host) -> None:
+        """Have the switch pass nothing to and from a host, whose link stays up."""
+        self.switch.ip("link", "set", host.port, "nomaster")
+
+    def mend(self, host: Host) -> None:
+        """Connect a host again."""
+        self.switch.ip("link", "set", host.port, "master", "br0")
+
     def attach_beyond(self, router: NetworkNamespace, ipv4: str, ipv6: str) -> NetworkNamespace:
         """Return a namespace behind a router: ``.1`` is the router, ``.2`` is the namespace."""
         beyond = NetworkNamespace("outside")
@@ -248,9 +271,11 @@ class Fabric:
         self.hosts += new
         return new
 
-    def workload(self, host: Host, number: int, protocol: str = "boot") -> Workload:
-        """Return a new workload on a host."""
-        self._workloads.append(Workload(host, number, protocol))
+    def workload(
+        self, host: Host, number: int, protocol: str = "boot", *, routed: bool = True
+    ) -> Workload:
+        """Return a new workload on a host; its host has no routes to it unless *routed*."""
+        self._workloads.append(Workload(host, number, protocol, routed=routed))
         return self._workloads[-1]
 
     def put(self, plural: str, name: str, spec: dict[str, Any], **metadata: Any) -> None:
@@ -259,6 +284,7 @@ class Fabric:
             "bgppeers": "BGPPeer",
             "bgpconfigurations": "BGPConfiguration",
             "bgpfilters": "BGPFilter",
+            "caliconodestatuses": "CalicoNodeStatus",
         }
         resource = {
             "kind": kinds[plural],
@@ -280,6 +306,16 @@ class Fabric:
     def delete(self, plural: str, name: str) -> None:
         """Remove a resource."""
         self.etcdctl("del", f"{PREFIX}/{plural}/{name}")
+
+    def annotate_node(self, name: str, **annotations: str | None) -> None:
+        """Set annotations of the agent's domain on a Node; None takes one away."""
+        node = self.get("nodes", name)
+        present = node["metadata"].setdefault("annotations", {})
+        for word, text in annotations.items():
+            present.pop(DOMAIN + word, None)
+            if text is not None:
+                present[DOMAIN + word] = text
+        self.put_raw(f"{PREFIX}/nodes/{name}", json.dumps(node))
 
     def change_node(self, name: str, **bgp: Any) -> None:
         """Change members of a Node's BGP part, and its labels, as an operator does."""
