@@ -103,12 +103,12 @@ class RemoteEndpoints:
     def __init__(self, host: str) -> None:
         self._host = host
         self._known_labels: dict[bytes, LabelTexts] = {}
-        self._name_starts: dict[tuple[str, str, str], str] = {}
+        self._starts: dict[tuple[str, str, str], str] = {}
 
     def forget(self) -> None:
         """Release what was kept for the sake of speed."""
         self._known_labels = {}
-        self._name_starts = {}
+        self._starts = {}
 
     def read(self, path: str, value: bytes) -> RemoteEndpoint | None:
         """Return an endpoint; None if it is one of this host, unusual, or wrong.
@@ -126,14 +126,12 @@ class RemoteEndpoints:
         metadata, spec = endpoint.metadata, endpoint.spec
         if spec.node == self._host or not spec.ip_networks:
             return None
-        labels = self._labels(bytes(metadata.labels))
-        if labels is None or not (
-            self._is_proper(path, metadata, spec)
-            and all(map(is_host_network, spec.ip_networks))
-            and (not spec.ipv4_gateway or _is_address(spec.ipv4_gateway, 4))
-            and (not spec.ipv6_gateway or _is_address(spec.ipv6_gateway, 6))
-            and (not spec.allowed_ips or all(map(is_host_network, spec.allowed_ips)))
-            and (not spec.profiles or _are_names(spec.profiles))
+        raw = bytes(metadata.labels)
+        labels = self._known_labels.get(raw) or self._new_labels(raw)
+        if (
+            labels is None
+            or not self._is_proper(path, metadata, spec)
+            or not _are_lists_valid(spec)
         ):
             return None
         key = ResourceKey(WorkloadEndpoint.KIND, metadata.name, metadata.namespace)
@@ -146,33 +144,33 @@ class RemoteEndpoints:
         only.
         """
         common = (metadata.namespace, spec.node, spec.orchestrator)
-        start = self._name_starts.get(common)
-        if start is None:
-            if not _HOST.fullmatch(f"{spec.node}\n{spec.orchestrator}\n{metadata.namespace}"):
-                return False
-            if len(self._name_starts) >= _MAX_KNOWN:
-                self.forget()
-            start = f"{_doubled(spec.node)}-{_doubled(spec.orchestrator)}-"
-            self._name_starts[common] = start
-        name = metadata.name
-        if name != f"{start}{_doubled(spec.workload)}-{_doubled(spec.endpoint)}":
+        start = self._starts.get(common) or self._new_start(*common)
+        workload, endpoint = spec.workload, spec.endpoint
+        if path != f"{start}{workload.replace('-', '--')}-{endpoint.replace('-', '--')}":
             return False
-        created = metadata.creation_timestamp
+        name, created = metadata.name, metadata.creation_timestamp
         fields = (
-            f"{spec.workload}\n{spec.endpoint}\n{spec.interface_name}\n{spec.mac}"
+            f"{workload}\n{endpoint}\n{spec.interface_name}\n{spec.mac}"
             f"\n{_SOME_TIME if created is None else created}"
         )
         return (
-            _FIELDS.fullmatch(fields) is not None
+            path == f"{_PREFIX}{metadata.namespace}/{name}"
             and len(name) <= _MAX_NAME
-            and path == f"{_PREFIX}{metadata.namespace}/{name}"
+            and _FIELDS.fullmatch(fields) is not None
         )
 
-    def _labels(self, raw: bytes) -> LabelTexts | None:
+    def _new_start(self, namespace: str, node: str, orchestrator: str) -> str:
+        """Return how keys of a host's endpoints begin, in a way that none does if that is wrong."""
+        if not _HOST.fullmatch(f"{node}\n{orchestrator}\n{namespace}"):
+            return ""
+        if len(self._starts) >= _MAX_KNOWN:
+            self.forget()
+        start = f"{_PREFIX}{namespace}/{node.replace('-', '--')}-{orchestrator.replace('-', '--')}-"
+        self._starts[namespace, node, orchestrator] = start
+        return start
+
+    def _new_labels(self, raw: bytes) -> LabelTexts | None:
         """Return the texts of valid labels, None for others."""
-        texts = self._known_labels.get(raw)
-        if texts is not None:
-            return texts
         try:
             labels = _LABELS.decode(raw)
         except _UNREADABLE:
@@ -187,8 +185,17 @@ class RemoteEndpoints:
         return texts
 
 
-def _doubled(part: str) -> str:
-    return part.replace("-", "--")
+def _are_lists_valid(spec: _Spec) -> bool:
+    """Tell whether addresses, gateways and profiles are what they must be."""
+    for text in spec.ip_networks:
+        if not is_host_network(text):
+            return False
+    return (
+        (not spec.ipv4_gateway or _is_address(spec.ipv4_gateway, 4))
+        and (not spec.ipv6_gateway or _is_address(spec.ipv6_gateway, 6))
+        and (not spec.allowed_ips or all(map(is_host_network, spec.allowed_ips)))
+        and (not spec.profiles or _are_names(spec.profiles))
+    )
 
 
 def _is_address(text: str, version: int) -> bool:

@@ -118,6 +118,9 @@ def test_own_endpoints_are_not() -> None:
 @settings(max_examples=1000, deadline=None)
 @given(changes)
 @example([(("metadata", "creationTimestamp"), None)])
+@example([(("metadata", "name"), f"openstack/{NAME}")])
+@example([(("metadata", "name"), NAME[1:])])
+@example([(("metadata", "labels"), {})])
 @example(
     [(("spec", "workload"), "vm-1-"), (("metadata", "name"), "compute--1-openstack-vm--1---port1")]
 )
