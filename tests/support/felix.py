@@ -124,6 +124,7 @@ class FelixHost:
             "FelixHostname": name,
             "InterfacePrefix": "tap",
             "EndpointReportingEnabled": "true",
+            "EndpointStatusPathPrefix": str(directory / "run"),
             "LogFilePath": "none",
         }
 

@@ -37,6 +37,7 @@ from calico_openstack.felix.parameters import ParameterWatch
 from calico_openstack.felix.render import Renderer
 from calico_openstack.felix.render.dataplane import DataplaneDelta
 from calico_openstack.felix.reporting import StatusReporter, status_key
+from calico_openstack.felix.status_files import StatusFiles
 
 _log = logging.getLogger(__name__)
 
@@ -75,6 +76,7 @@ class FelixAgent:
         dataplane: Dataplane,
         parameters: ParameterWatch,
         reporter: StatusReporter,
+        status_files: StatusFiles,
         health: Health,
         metrics: FelixMetrics,
         started_at: float,
@@ -86,6 +88,7 @@ class FelixAgent:
         self._dataplane = dataplane
         self._parameters = parameters
         self._reporter = reporter
+        self._status_files = status_files
         self._health = health
         self._metrics = metrics
         self._started_at = started_at
@@ -239,6 +242,7 @@ class FelixAgent:
         else:
             keys = {self._endpoint_of[name] for name in different if name in self._endpoint_of}
             self._report(keys | delta.endpoints)
+        self._status_files.apply(delta.endpoints, self._calculation.state.endpoints)
 
     def _first_time(self) -> None:
         self._complete = True

@@ -54,6 +54,7 @@ def configuration(lab: Lab, topology: Topology, host: Host) -> dict[Path, str]:
         "LogSeveritySys": "none",
         "LogFilePath": "none",
         "EndpointReportingEnabled": "true",
+        "EndpointStatusPathPrefix": str(run_folder(lab, host)),
     }
     return {
         folder / _FILE["felix"]: _ini("global", felix),

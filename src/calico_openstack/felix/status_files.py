@@ -1,0 +1,129 @@
+"""Files that tell other programs on this host which endpoints are programmed.
+
+One file an endpoint in ``endpoint-status`` below a directory, in upstream's form (specification
+section 4.6): what generates BIRD's configuration for peerings with workloads reads them.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+from calico_openstack.agent.delta import DeltaTracker
+from calico_openstack.agent.log import fields
+from calico_openstack.datamodel.keys import ResourceKey
+from calico_openstack.felix.calc import LocalEndpoint
+from calico_openstack.policy.addresses import ip_version, unpack_address
+
+_log = logging.getLogger(__name__)
+
+_DIRECTORY: Final = "endpoint-status"
+# A name that no endpoint's file can have: theirs contain blanks.
+_TEMPORARY: Final = ".new"
+# What Go's PathEscape leaves alone beside letters, digits and ``-_.~``.
+_PLAIN: Final = "$&+=:@"
+
+
+def file_name(key: ResourceKey, endpoint: LocalEndpoint) -> str:
+    """Return the name of an endpoint's file: orchestrator, workload and endpoint, escaped."""
+    spec = endpoint.spec
+    workload = f"{key.namespace}/{spec.workload}"
+    parts = (spec.orchestrator, workload, spec.endpoint)
+    return " ".join(quote(part, safe=_PLAIN) for part in parts)
+
+
+def content(endpoint: LocalEndpoint) -> bytes:
+    """Return what an endpoint's file says."""
+    nets: dict[int, list[str]] = {4: [], 6: []}
+    for address in endpoint.addresses:
+        nets[ip_version(address)].append(f"{unpack_address(address)}/{len(address) * 8}")
+    said = {
+        "ifaceName": endpoint.interface,
+        "mac": endpoint.mac.hex(":"),
+        "ipv4Nets": nets[4],
+        "ipv6Nets": nets[6],
+        "bgpPeerName": "",
+    }
+    return json.dumps(said, separators=(",", ":")).encode()
+
+
+def directory_of(prefix: str) -> Path | None:
+    """Return where the files are, given the parameter ``EndpointStatusPathPrefix``; None: none."""
+    return Path(prefix) / _DIRECTORY if prefix and prefix.lower() != "none" else None
+
+
+class StatusFiles:
+    """Keeps the files in *directory*, None for no files, in step with what is programmed.
+
+    What cannot be written is complained about once and tried again with the next change; nothing
+    else depends on it.
+    """
+
+    def __init__(self, directory: Path | None) -> None:
+        self._directory = directory
+        self._files: DeltaTracker[str, bytes] = DeltaTracker()
+        self._names: dict[ResourceKey, str] = {}
+        self._listed = False
+        self._problem = ""
+
+    def apply(
+        self, changed: Iterable[ResourceKey], endpoints: Mapping[ResourceKey, LocalEndpoint]
+    ) -> None:
+        """Bring the files up to date, given whose endpoints may have changed; they are programmed.
+
+        The first time, files that a previous run has left are removed.
+        """
+        if self._directory is None:
+            return
+        for key in changed:
+            name = self._names.pop(key, None)
+            if name is not None:
+                self._files.delete_desired(name)
+        for key in changed:
+            endpoint = endpoints.get(key)
+            if endpoint is not None:
+                self._names[key] = name = file_name(key, endpoint)
+                self._files.set_desired(name, content(endpoint))
+        if self._listed and self._files.in_sync:
+            return
+        try:
+            self._write(self._directory)
+        except OSError as error:
+            self._complain(str(error))
+        else:
+            self._complain("")
+
+    def _write(self, directory: Path) -> None:
+        if not self._listed:
+            directory.mkdir(parents=True, exist_ok=True)
+            self._files.replace_actual(
+                {path.name: path.read_bytes() for path in directory.iterdir() if path.is_file()}
+            )
+            self._listed = True
+        problem: OSError | None = None
+        for name in list(self._files.pending_deletions):
+            (directory / name).unlink(missing_ok=True)
+            self._files.delete_actual(name)
+        for name, said in list(self._files.pending_updates.items()):
+            temporary = directory / _TEMPORARY
+            temporary.write_bytes(said)
+            try:
+                temporary.replace(directory / name)
+            except OSError as error:
+                # A name that no file can have must not keep the others from being written.
+                problem = error
+            else:
+                self._files.set_actual(name, said)
+        if problem is not None:
+            raise problem
+
+    def _complain(self, problem: str) -> None:
+        if problem and problem != self._problem:
+            _log.warning("Cannot keep the endpoints' status files", extra=fields(reason=problem))
+        elif self._problem and not problem:
+            _log.info("The endpoints' status files are up to date again")
+        self._problem = problem
