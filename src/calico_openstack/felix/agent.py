@@ -15,7 +15,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from calico_openstack.agent.backoff import Backoff
@@ -24,6 +24,7 @@ from calico_openstack.agent.log import fields
 from calico_openstack.agent.mainloop import MainLoop, Timer
 from calico_openstack.datamodel.deferred import DeferredPolicy
 from calico_openstack.datamodel.keys import ResourceKey
+from calico_openstack.datamodel.migration import LiveMigration
 from calico_openstack.datamodel.remote import RemoteEndpoint
 from calico_openstack.etcd import Batch, EtcdClient, SnapshotWatch
 from calico_openstack.felix import metrics as felix_metrics
@@ -33,6 +34,7 @@ from calico_openstack.felix.inputs import Inputs
 from calico_openstack.felix.kernel.dataplane import Dataplane
 from calico_openstack.felix.memory import expect_growth, settle_memory
 from calico_openstack.felix.metrics import FelixMetrics
+from calico_openstack.felix.migrations import MigrationFollower, MigrationSettings
 from calico_openstack.felix.parameters import ParameterWatch
 from calico_openstack.felix.render import Renderer
 from calico_openstack.felix.render.dataplane import DataplaneDelta
@@ -62,6 +64,7 @@ class AgentSettings:
     host: str
     region: str
     audit_interval: float = 90.0
+    migration: MigrationSettings = field(default_factory=MigrationSettings)
 
 
 class FelixAgent:
@@ -92,6 +95,7 @@ class FelixAgent:
         self._health = health
         self._metrics = metrics
         self._started_at = started_at
+        self._migrations = MigrationFollower(settings.migration, dataplane, self.loop)
         self._inputs = Inputs(settings.host)
         self._watch: SnapshotWatch | None = None
         self._in_sync = False
@@ -118,6 +122,7 @@ class FelixAgent:
         """Stop the threads; the kernel and etcd keep what they have."""
         if self._watch is not None:
             self._watch.stop()
+        self._migrations.close()
         self._reporter.stop()
 
     def run(self) -> int:
@@ -168,6 +173,7 @@ class FelixAgent:
             self._health.override_timeouts(overrides)
         if self._in_sync:
             delta = self._calculate()
+            self._renderer.prioritise(self._migrations.follow(self._calculation, delta.endpoints))
             changed = self._renderer.apply(delta)
             self._note_endpoints(delta)
             self._withdrawals.extend(delta.withdrawals)
@@ -187,6 +193,9 @@ class FelixAgent:
                     continue
                 key, resource = decoded
                 kinds[key.kind] += 1
+                if key.kind == LiveMigration.KIND:
+                    self._migrations.update(key, resource)
+                    continue
                 if not isinstance(resource, _PARTS):
                     self._parameters.update(key, resource)
                 # Nodes may matter to both.

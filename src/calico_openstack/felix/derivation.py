@@ -7,6 +7,7 @@ from typing import Final
 from calico_openstack.felix.calc import CalculationSettings
 from calico_openstack.felix.config import FelixSettings
 from calico_openstack.felix.kernel.routes import RouteOwnership
+from calico_openstack.felix.migrations import MigrationSettings
 from calico_openstack.felix.render.settings import DenyAction, HostAction, RenderSettings
 from calico_openstack.felix.reporting import ReportingSettings
 
@@ -38,6 +39,8 @@ def render_settings(settings: FelixSettings) -> RenderSettings:
         route_protocol=settings.device_route_protocol,
         ipv4_route_priority=settings.ipv4_normal_route_priority,
         ipv6_route_priority=settings.ipv6_normal_route_priority,
+        ipv4_elevated_route_priority=settings.ipv4_elevated_route_priority,
+        ipv6_elevated_route_priority=settings.ipv6_elevated_route_priority,
         ipv4_route_source=settings.device_route_source_address,
         ipv6_route_source=settings.device_route_source_address_ipv6,
         log_rate=_log_rate(settings),
@@ -67,6 +70,22 @@ def route_ownership(settings: FelixSettings) -> RouteOwnership:
         is_workload=lambda name: name.startswith(settings.interface_prefixes),
         remove_external=settings.remove_external_routes,
         device_protocol=settings.device_route_protocol,
+    )
+
+
+def migration_settings(settings: FelixSettings) -> MigrationSettings:
+    """Return what decides how live migrations go."""
+    return MigrationSettings(
+        host=settings.felix_hostname,
+        convergence=settings.live_migration_route_convergence_time,
+        elevated={
+            4: settings.ipv4_elevated_route_priority,
+            6: settings.ipv6_elevated_route_priority,
+        },
+        normal={
+            4: settings.ipv4_normal_route_priority,
+            6: settings.ipv6_normal_route_priority,
+        },
     )
 
 

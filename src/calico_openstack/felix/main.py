@@ -27,6 +27,7 @@ from calico_openstack.agent.configuration import (
 from calico_openstack.agent.health import Health, HealthServer
 from calico_openstack.datamodel.endpoints import GlobalNetworkSet, NetworkSet, WorkloadEndpoint
 from calico_openstack.datamodel.keys import prefix_of
+from calico_openstack.datamodel.migration import LiveMigration
 from calico_openstack.datamodel.nodes import Node
 from calico_openstack.datamodel.policies import GlobalNetworkPolicy, NetworkPolicy, Profile, Tier
 from calico_openstack.datamodel.pools import IPPool
@@ -43,6 +44,7 @@ from calico_openstack.felix.config import FelixSettings
 from calico_openstack.felix.derivation import (
     audit_interval,
     calculation_settings,
+    migration_settings,
     nat_excludes_hosts,
     render_settings,
     reporting_settings,
@@ -74,6 +76,7 @@ _KINDS: Final = (
     GlobalNetworkSet.KIND,
     NetworkSet.KIND,
     IPPool.KIND,
+    LiveMigration.KIND,
     WorkloadEndpoint.KIND,
 )
 
@@ -191,6 +194,7 @@ def _agent(
             host=settings.felix_hostname,
             region=settings.region_string,
             audit_interval=audit_interval(settings),
+            migration=migration_settings(settings),
         ),
         calculation=calculation,
         renderer=Renderer(render_settings(settings), calculation.state),

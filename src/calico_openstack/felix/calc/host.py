@@ -362,6 +362,10 @@ class HostCalculation:
     def _grants_only(self, block: ResourceKey) -> bool:
         return grants_only(self.state.blocks[block])
 
+    def labels_of(self, key: ResourceKey) -> Mapping[str, str]:
+        """Return the effective labels of an endpoint in ``state``."""
+        return self._groups.by_id[self._endpoints.group_of(key)].labels
+
     def judge(self, packet: Packet) -> Judgement:
         """Return what the local endpoints at either end of *packet* decide about it.
 

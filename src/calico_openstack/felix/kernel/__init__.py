@@ -16,6 +16,7 @@ How the parts fit:
 - `interfaces` knows the host's interfaces; `routes` and `neighbours` write what belongs on them, in
   the form of `rtnetlink`; `sysctls` sets kernel parameters.
 - `qdiscs` limits the bandwidth of interfaces, in the form of `traffic_control`.
+- `announcements` hears that a workload has arrived, through a filter in the form of `bpf`.
 - `conntrack` lists and ends flows.
 
 What holds, whatever happens: everything of ours is recognised after a restart (by table, by hash in

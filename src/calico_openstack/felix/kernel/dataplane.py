@@ -96,6 +96,13 @@ class Dataplane:
         """All interfaces of the host by name."""
         return self._monitor.interfaces
 
+    def interfaces_with_metric(self, metrics: Mapping[int, int]) -> set[str]:
+        """Return the workload interfaces that have a route of these *metrics*, by IP version.
+
+        Read from the kernel; raises OSError when that is not possible.
+        """
+        return self._routes.interfaces_with_metric(metrics)
+
     @property
     def writes(self) -> int:
         """How many changes the kernel has carried out for us."""

@@ -7,7 +7,6 @@ are in host byte order, payloads as the protocol says.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import socket
@@ -15,6 +14,8 @@ import struct
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
+
+from calico_openstack.felix.kernel import bpf
 
 NETLINK_ROUTE = 0
 NETLINK_NETFILTER = 12
@@ -38,7 +39,6 @@ NETLINK_ADD_MEMBERSHIP = 1
 NETLINK_DROP_MEMBERSHIP = 2
 NETLINK_CAP_ACK = 10
 NETLINK_EXT_ACK = 11
-SO_ATTACH_FILTER = 26
 SO_SNDBUFFORCE = 32
 SO_RCVBUFFORCE = 33
 
@@ -53,9 +53,6 @@ _BE32 = struct.Struct(">I")
 _ATTRIBUTE_BE32 = struct.Struct("=HH4s")
 _PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")
 
-# Classic BPF instructions (linux/filter.h): code, jump if true, jump if false, operand.
-_BPF_INSTRUCTION = struct.Struct("=HBBI")
-_BPF_LOAD_WORD, _BPF_JUMP_IF_EQUAL, _BPF_RETURN = 0x20, 0x15, 0x06
 _PORT_OFFSET = 12
 
 # The largest payload of one attribute: its length field has 16 bits and counts the header.
@@ -257,19 +254,13 @@ class NetlinkSocket:
         """
         # A load takes network byte order, the header has the host's.
         operand = int.from_bytes(struct.pack("=I", port), "big")
-        program = b"".join(
-            _BPF_INSTRUCTION.pack(*instruction)
-            for instruction in (
-                (_BPF_LOAD_WORD, 0, 0, _PORT_OFFSET),
-                (_BPF_JUMP_IF_EQUAL, 0, 1, operand),
-                (_BPF_RETURN, 0, 0, 0),
-                (_BPF_RETURN, 0, 0, 0xFFFFFFFF),
-            )
+        program = (
+            bpf.Instruction(bpf.LOAD_WORD, 0, 0, _PORT_OFFSET),
+            bpf.Instruction(bpf.JUMP_IF_EQUAL, 0, 1, operand),
+            bpf.Instruction(bpf.RETURN, 0, 0, bpf.DROP),
+            bpf.Instruction(bpf.RETURN, 0, 0, bpf.PASS),
         )
-        buffer = ctypes.create_string_buffer(program)
-        count = len(program) // _BPF_INSTRUCTION.size
-        pointer = struct.pack("@HP", count, ctypes.addressof(buffer))
-        self._socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, pointer)
+        bpf.attach(self._socket, program)
 
     def send(self, parts: Sequence[bytes]) -> None:
         """Send *parts* as one buffer, without looking at the answer."""

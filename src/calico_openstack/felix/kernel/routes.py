@@ -9,7 +9,7 @@ whoever made it may be ahead of the datastore. Nothing else is touched.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from calico_openstack.agent.delta import DeltaTracker
@@ -142,18 +142,29 @@ class RouteDriver:
 
     def resync(self, now: float) -> None:
         """Read back all routes."""
-        found: dict[RouteKey, RouteAttributes] = {}
+        found = {key: route for key, route in self._read() if self._concerns_us(key, route)}
+        known = self._tracker.actual.keys() - self._graced
+        self._tracker.replace_actual(found)
+        self._graced = {key for key in found if key not in known and self._in_grace(key, now)}
+        self._stale = False
+
+    def interfaces_with_metric(self, metrics: Mapping[int, int]) -> set[str]:
+        """Return the workload interfaces that have a route of these *metrics*, by IP version."""
+        names = {
+            self._monitor.name_of(key.interface)
+            for key, _ in self._read()
+            if key.metric == metrics.get(key.destination.version)
+        }
+        return {name for name in names if name and self._ownership.is_workload(name)}
+
+    def _read(self) -> Iterator[tuple[RouteKey, RouteAttributes]]:
         for family in (AF_INET, AF_INET6):
             for received in self._writer.socket.dump(
                 RtMessage.GETROUTE, route_dump_request(family)
             ):
                 parsed = parse_route(received.body)
-                if parsed and self._concerns_us(*parsed):
-                    found[parsed[0]] = parsed[1]
-        known = self._tracker.actual.keys() - self._graced
-        self._tracker.replace_actual(found)
-        self._graced = {key for key in found if key not in known and self._in_grace(key, now)}
-        self._stale = False
+                if parsed:
+                    yield parsed
 
     def notified(self, received: Message, now: float) -> None:
         """Take in that somebody else made or removed a route."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from ipaddress import ip_network
 
 from calico_openstack.datamodel.keys import ResourceKey
 from calico_openstack.felix.calc import HostState, LocalEndpoint
+from calico_openstack.felix.calc.migration import RoutePriority
 from calico_openstack.felix.render import names
 from calico_openstack.felix.render.dataplane import (
+    Address,
     DataplaneDelta,
     DesiredDataplane,
     InterfaceSettings,
@@ -30,7 +32,8 @@ class NetworkRenderer:
 
     An address that several endpoints have is routed to the one with the lowest key. The newest
     interface would win upstream; that cannot be told from the cluster's state. A floating address
-    that is nobody's own is routed to the endpoint that it leads to.
+    that is nobody's own is routed to the endpoint that it leads to. Live migration withholds the
+    routes of an endpoint, or elevates their priority; then it goes before others.
     """
 
     def __init__(
@@ -48,6 +51,16 @@ class NetworkRenderer:
         self._floating = floating
         self._known: dict[ResourceKey, LocalEndpoint] = {}
         self._claims: dict[bytes, set[ResourceKey]] = {}
+        self._priorities: dict[ResourceKey, RoutePriority] = {}
+        self._reprioritised: set[ResourceKey] = set()
+
+    def prioritise(self, priorities: Mapping[ResourceKey, RoutePriority]) -> None:
+        """Give the routes of endpoints, known or not, other priorities with the next `apply`."""
+        for key, priority in priorities.items():
+            self._priorities.pop(key, None)
+            if priority is not RoutePriority.NORMAL:
+                self._priorities[key] = priority
+            self._reprioritised.add(key)
 
     def apply(
         self, keys: Iterable[ResourceKey], moved: Iterable[bytes], delta: DataplaneDelta
@@ -73,6 +86,10 @@ class NetworkRenderer:
                 addresses.update(self._routed(new))
                 for address in self._routed(new):
                     self._claims.setdefault(address, set()).add(key)
+        for key in self._reprioritised & self._known.keys():
+            addresses.update(self._routed(self._known[key]))
+            addresses |= self._floating.externals_of(key)
+        self._reprioritised.clear()
         for address in addresses:
             self._update_route(address, delta)
         for interface in before.keys() | after.keys():
@@ -96,27 +113,38 @@ class NetworkRenderer:
             if routes.pop(network, None):
                 delta.routes.add(network)
             return
-        settings = self._settings
-        if ip_version(address) == 4:
-            metric, source = settings.ipv4_route_priority, settings.ipv4_route_source
-            route = Route(winner.interface, metric, settings.route_protocol, source)
-        else:
-            metric = settings.ipv6_route_priority
-            route = Route(
-                winner.interface, metric, settings.route_protocol, settings.ipv6_route_source
-            )
+        route = self._route(address, winner)
         if routes.get(network) != route:
             routes[network] = route
             delta.routes.add(network)
 
+    def _route(self, address: bytes, endpoint: LocalEndpoint) -> Route:
+        settings = self._settings
+        elevated = self._priority(endpoint.key) is RoutePriority.ELEVATED
+        if ip_version(address) == 4:
+            normal, high = settings.ipv4_route_priority, settings.ipv4_elevated_route_priority
+            source: Address | None = settings.ipv4_route_source
+        else:
+            normal, high = settings.ipv6_route_priority, settings.ipv6_elevated_route_priority
+            source = settings.ipv6_route_source
+        metric = high if elevated else normal
+        return Route(endpoint.interface, metric, settings.route_protocol, source)
+
+    def _priority(self, key: ResourceKey) -> RoutePriority:
+        return self._priorities.get(key, RoutePriority.NORMAL)
+
     def _winner(self, address: bytes) -> LocalEndpoint | None:
-        """Return the endpoint that an address is routed to."""
+        """Return the endpoint that an address is routed to, None for no route."""
         claims = self._claims.get(address)
-        if claims:
-            return self._known[min(claims, key=lambda key: key.path)]
-        self._claims.pop(address, None)
-        target = self._floating.targets.get(address)
-        return self._known[target.endpoint] if target else None
+        if not claims:
+            self._claims.pop(address, None)
+            target = self._floating.targets.get(address)
+            claims = {target.endpoint} if target else set()
+        present = [key for key in claims if self._priority(key) is not RoutePriority.WITHHELD]
+        return self._known[min(present, key=self._rank)] if present else None
+
+    def _rank(self, key: ResourceKey) -> tuple[bool, str]:
+        return self._priority(key) is not RoutePriority.ELEVATED, key.path
 
     def _update_interface(
         self, old: LocalEndpoint | None, new: LocalEndpoint | None, delta: DataplaneDelta

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
+from calico_openstack.datamodel.keys import ResourceKey
 from calico_openstack.felix.calc import HostDelta, HostState
+from calico_openstack.felix.calc.migration import RoutePriority
 from calico_openstack.felix.render import layout
 from calico_openstack.felix.render.dataplane import DataplaneDelta, DesiredDataplane
 from calico_openstack.felix.render.family import FamilyRenderer
@@ -56,6 +58,10 @@ class Renderer:
         )
         self.desired.globals = _global_parameters(settings)
         self._unreported_globals = set(self.desired.globals)
+
+    def prioritise(self, priorities: Mapping[ResourceKey, RoutePriority]) -> None:
+        """Give the routes of endpoints other priorities with the next `apply`."""
+        self._network.prioritise(priorities)
 
     def apply(self, changed: HostDelta) -> DataplaneDelta:
         """Bring ``desired`` up to date with the state, given what changed in it."""

@@ -60,6 +60,8 @@ class RenderSettings:
     route_protocol: int = 3
     ipv4_route_priority: int = 1024
     ipv6_route_priority: int = 1024
+    ipv4_elevated_route_priority: int = 512
+    ipv6_elevated_route_priority: int = 512
     ipv4_route_source: IPv4Address | None = None
     ipv6_route_source: IPv6Address | None = None
     floating_ips: bool = False
