@@ -4,12 +4,13 @@ Endpoints with the same policy form a class and share its chain. A class chain h
 jumps to the chains of the tier's policies, one after the other, which decide or return. A Pass rule
 marks the packet before it returns; the class chain then goes on to the chain of the next tier, as
 it does at the end of a tier that passes by default. A chain is the same for all classes that have
-the same tiers and profiles from there on.
+the same tiers and profiles from there on. Staged policies have their place in the order; a tier
+with nothing else decides nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from calico_openstack.datamodel.keys import ResourceKey
@@ -22,11 +23,11 @@ from calico_openstack.felix.render.nft import (
     Verdict,
     VerdictKind,
 )
-from calico_openstack.felix.render.policy_chains import Shape, denial
+from calico_openstack.felix.render.policy_chains import PolicyChains, Shape, denial
 from calico_openstack.felix.render.settings import RenderSettings
 from calico_openstack.felix.render.tables import TableWriter
-from calico_openstack.policy.packet import Direction
-from calico_openstack.policy.rules import Action, EndpointPolicy
+from calico_openstack.felix.render.ways import STAGED, Form, Way
+from calico_openstack.policy.rules import Action, EndpointPolicy, is_staged
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +39,9 @@ class _Tier:
 
 @dataclass(frozen=True, slots=True)
 class _Section:
-    """What decides in one direction from a tier on: the tiers that have policies, the profiles."""
+    """What decides on a way from a tier on: the tiers that have policies, the profiles."""
 
-    direction: Direction
+    way: Way
     tiers: tuple[_Tier, ...]
     profiles: tuple[ResourceKey, ...]
 
@@ -52,7 +53,18 @@ class _Section:
     @property
     def following(self) -> _Section:
         """What comes after the first tier."""
-        return _Section(self.direction, self.tiers[1:], self.profiles)
+        return _Section(self.way, self.tiers[1:], self.profiles)
+
+    @property
+    def falls_through(self) -> bool:
+        """Whether what the first tier's policies leave undecided goes on to what follows."""
+        if not self.tiers:
+            return False
+        return self.tiers[0].default is Action.PASS or all(map(is_staged, self.here))
+
+    def form(self, key: ResourceKey) -> Form:
+        """Return how a policy or profile answers here."""
+        return STAGED[self.way.direction] if is_staged(key) else self.way.form
 
 
 @dataclass(slots=True)
@@ -65,23 +77,20 @@ class _Use:
 
 
 class ClassChains:
-    """The class chains of one IP version's table. *shape* tells the shape of a policy's chain."""
+    """The class chains of one IP version's table, which use *policies*' chains."""
 
     def __init__(
-        self,
-        writer: TableWriter,
-        settings: RenderSettings,
-        shape: Callable[[ResourceKey, Direction], Shape],
+        self, writer: TableWriter, settings: RenderSettings, policies: PolicyChains
     ) -> None:
         self._writer = writer
         self._settings = settings
-        self._shape = shape
+        self._policies = policies
         self._uses: dict[str, _Use] = {}
         self._by_block: dict[ResourceKey, set[str]] = {}
 
-    def use(self, policy: EndpointPolicy, direction: Direction) -> str:
+    def use(self, way: Way, policy: EndpointPolicy) -> str:
         """Have the chain of a class for one more endpoint; return its name."""
-        return self._use(_section(policy, direction))
+        return self._use(_section(way, policy))
 
     def release(self, name: str) -> None:
         """Take one endpoint off a chain; one without any is removed."""
@@ -95,6 +104,7 @@ class ClassChains:
             self._by_block[key].discard(name)
             if not self._by_block[key]:
                 del self._by_block[key]
+            self._policies.release(key, use.section.form(key))
         if use.next:
             self.release(use.next)
 
@@ -106,56 +116,61 @@ class ClassChains:
                 self._write(name, self._uses[name])
 
     def _use(self, section: _Section) -> str:
-        name = names.class_chain(section.direction, section)
+        name = names.class_chain(section.way.name, section)
         use = self._uses.get(name)
         if use is None:
             use = self._uses[name] = _Use(section)
             for key in section.here:
                 self._by_block.setdefault(key, set()).add(name)
+                self._policies.use(key, section.form(key))
             self._write(name, use)
         use.users += 1
         return name
 
     def _write(self, name: str, use: _Use) -> None:
         section, before = use.section, use.next
-        passes = [self._shape(key, section.direction).passes for key in section.here]
-        goes_on = bool(section.tiers) and (any(passes) or section.tiers[0].default is Action.PASS)
+        shapes = {key: self._policies.shape(key, section.form(key)) for key in section.here}
+        passes = bool(section.tiers) and any(shape.passes for shape in shapes.values())
+        goes_on = passes or section.falls_through
         use.next = self._use(section.following) if goes_on else ""
-        self._writer.put_chain(name, Chain(tuple(self._rules(section, use.next))))
+        self._writer.put_chain(name, Chain(tuple(self._rules(section, shapes, use.next))))
         if before:
             self.release(before)
 
-    def _rules(self, section: _Section, following: str) -> list[Rule]:
+    def _rules(
+        self, section: _Section, shapes: Mapping[ResourceKey, Shape], following: str
+    ) -> list[Rule]:
         mark = self._settings.pass_mark
         go_on = Verdict(VerdictKind.GOTO, following)
-        shapes = {key: self._shape(key, section.direction) for key in section.here}
         rules = []
         if any(shape.passes for shape in shapes.values()):
             # The mark may have been left by another tier, or by somebody else.
             rules.append(Rule((SetMark(mark, 0),)))
         for key, shape in shapes.items():
             if shape.exists:
-                chain = names.block_chain(key, section.direction)
+                chain = names.block_chain(key, section.form(key).name)
                 rules.append(Rule((Verdict(VerdictKind.JUMP, chain),)))
             if shape.passes:
                 rules.append(Rule((MarkBits(mark, mark), go_on)))
-        if not section.tiers:
-            rules.append(Rule(denial(self._settings), "no policy or profile decided"))
-        elif section.tiers[0].default is Action.PASS:
+        denied = denial(self._settings, section.way.form)
+        if section.falls_through:
             rules.append(Rule((go_on,)))
+        elif section.tiers:
+            rules.append(Rule(denied, names.comment(f"end of tier {section.tiers[0].name}")))
+        elif section.way.undecided:
+            rules.append(Rule((section.way.undecided,)))
         else:
-            comment = names.comment(f"end of tier {section.tiers[0].name}")
-            rules.append(Rule(denial(self._settings), comment))
+            rules.append(Rule(denied, "no policy or profile decided"))
         return rules
 
 
-def _section(policy: EndpointPolicy, direction: Direction) -> _Section:
+def _section(way: Way, policy: EndpointPolicy) -> _Section:
     return _Section(
-        direction,
+        way,
         tuple(
             _Tier(tier.name, tier.default, policies)
             for tier in policy.tiers
-            if (policies := tier.enforced(direction))
+            if (policies := tier.policies(way.direction))
         ),
         policy.profiles,
     )

@@ -28,6 +28,7 @@ from calico_openstack.felix.render.nft import (
 from calico_openstack.felix.render.policy_chains import PolicyChains
 from calico_openstack.felix.render.settings import RenderSettings
 from calico_openstack.felix.render.tables import TableWriter
+from calico_openstack.felix.render.ways import WORKLOAD
 from calico_openstack.policy.addresses import Prefix, ip_version, network_of
 from calico_openstack.policy.packet import Direction
 
@@ -58,7 +59,7 @@ class FamilyRenderer:
         self._settings = settings
         self._state = state
         self._policies = PolicyChains(writer, version, settings, self._has_ranges)
-        self._classes = ClassChains(writer, settings, self._policies.shape)
+        self._classes = ClassChains(writer, settings, self._policies)
         self._programmed: dict[ResourceKey, _Programmed] = {}
         self._spoofing: dict[ResourceKey, tuple[Rule, ...]] = {}
         self._ranged: set[str] = set()
@@ -207,7 +208,7 @@ class FamilyRenderer:
         sources = tuple(s for s in endpoint.sources if ip_version(s.network) == self._version)
         if not addresses and not sources:
             return None
-        chains = {each: self._classes.use(endpoint.policy, each) for each in Direction}
+        chains = {each: self._classes.use(WORKLOAD[each], endpoint.policy) for each in Direction}
         return _Programmed(endpoint.interface, addresses, sources, chains)
 
     def _update_spoofing(self, key: ResourceKey, new: _Programmed | None) -> None:

@@ -15,6 +15,9 @@ NAT_OUTPUT = "nat-output"
 NAT_POSTROUTING = "nat-postrouting"
 FILTER_FORWARD = "filter-forward"
 FILTER_INPUT = "filter-input"
+FILTER_OUTPUT = "filter-output"
+MANGLE_PREROUTING = "mangle-prerouting"
+RAW_OUTPUT = "raw-output"
 ARP_OUTPUT = "arp-output"
 
 # Chains that every packet of the kind passes.
@@ -24,6 +27,22 @@ TO_WORKLOAD = "to-workload"
 EGRESS_ALLOWED = "egress-allowed"
 WORKLOAD_TO_HOST = "workload-to-host"
 ENDPOINT_TO_HOST = "endpoint-to-host"
+
+# Chains of host endpoints, most of them called like the maps by interface that they look into.
+FROM_HOST_ENDPOINT = "from-host-endpoint"
+TO_HOST_ENDPOINT = "to-host-endpoint"
+FROM_HOST_FORWARD = "from-host-forward"
+FORWARDED_FROM_HOST = "forwarded-from-host"
+TO_HOST_FORWARD = "to-host-forward"
+PRE_DNAT = "host-pre-dnat"
+PRE_DNAT_ALLOWED = "pre-dnat-allowed"
+UNTRACKED_IN = "host-untracked-in"
+UNTRACKED_OUT = "host-untracked-out"
+UNTRACKED_ALLOWED = "untracked-allowed"
+
+# Interfaces of named host endpoints, and the ports that are always open, in each direction.
+HOST_INTERFACES = "host-interfaces"
+FAILSAFE = {Direction.INGRESS: "failsafe-in", Direction.EGRESS: "failsafe-out"}
 
 # Sets of endpoints; the two maps are called like the chains that look into them.
 WORKLOAD_SOURCES = "workload-sources"
@@ -48,7 +67,13 @@ CONNECTIONS = {
     Direction.INGRESS: "to-workload-connections",
 }
 
-SHORT_KINDS = {"NetworkPolicy": "np", "GlobalNetworkPolicy": "gnp", "Profile": "profile"}
+SHORT_KINDS = {
+    "NetworkPolicy": "np",
+    "GlobalNetworkPolicy": "gnp",
+    "StagedNetworkPolicy": "snp",
+    "StagedGlobalNetworkPolicy": "sgnp",
+    "Profile": "profile",
+}
 
 # Upstream's limit, kept so that both speak of the same sets.
 _MAX_SET_NAME = 31
@@ -65,17 +90,17 @@ def block_id(key: ResourceKey) -> str:
     return "/".join(part for part in parts if part)
 
 
-def block_chain(key: ResourceKey, direction: Direction) -> str:
-    """Return the name of the chain with a policy's or profile's rules."""
-    name = f"{_SIDES[direction]}-{block_id(key)}"
+def block_chain(key: ResourceKey, form: str) -> str:
+    """Return the name of the chain with a policy's or profile's rules in a form."""
+    name = f"{form}-{block_id(key)}"
     if len(name) <= _MAX_CHAIN_NAME and _PLAIN.fullmatch(name):
         return name
-    return f"{_SIDES[direction]}-{SHORT_KINDS.get(key.kind, '')}-{content_hash(name)}"
+    return f"{form}-{SHORT_KINDS.get(key.kind, '')}-{content_hash(name)}"
 
 
-def class_chain(direction: Direction, content: object) -> str:
+def class_chain(way: str, content: object) -> str:
     """Return the name of the chain of all endpoints with the same policy."""
-    return f"{_SIDES[direction]}-class-{content_hash(repr(content))}"
+    return f"{way}-class-{content_hash(repr(content))}"
 
 
 def rate_chain(key: ResourceKey, direction: Direction) -> str:

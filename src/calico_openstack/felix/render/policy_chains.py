@@ -1,4 +1,4 @@
-"""The chains with the rules of policies and profiles, one for each direction that has rules.
+"""The chains with the rules of policies and profiles, one for each form that is in use.
 
 They are shared by all endpoints, whatever else applies to these.
 """
@@ -6,13 +6,13 @@ They are shared by all endpoints, whatever else applies to these.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from calico_openstack.datamodel.keys import ResourceKey
 from calico_openstack.felix.render import names
 from calico_openstack.felix.render.matches import OwnSet, render_matches
 from calico_openstack.felix.render.nft import (
-    ACCEPT,
     DROP,
     RETURN,
     Chain,
@@ -23,21 +23,15 @@ from calico_openstack.felix.render.nft import (
     Reject,
     Rule,
     SetMark,
-    Verdict,
-    VerdictKind,
 )
 from calico_openstack.felix.render.settings import DenyAction, RenderSettings
 from calico_openstack.felix.render.tables import TableWriter
+from calico_openstack.felix.render.ways import Form
 from calico_openstack.policy.packet import Direction
 from calico_openstack.policy.rules import Action, PolicyRule, RuleBlock
 
 # What the kernel takes of a log prefix (NF_LOG_PREFIXLEN), without its final zero.
 _MAX_LOG_PREFIX = 127
-
-ALLOWED = {
-    Direction.INGRESS: ACCEPT,
-    Direction.EGRESS: Verdict(VerdictKind.GOTO, names.EGRESS_ALLOWED),
-}
 
 
 class Shape(NamedTuple):
@@ -51,6 +45,15 @@ class Shape(NamedTuple):
 
 
 _NOTHING = Shape()
+
+
+@dataclass(slots=True)
+class _Written:
+    """A chain in use: how often, its shape, and the sets that exist for it."""
+
+    users: int = 0
+    shape: Shape = _NOTHING
+    sets: set[str] = field(default_factory=set)
 
 
 class PolicyChains:
@@ -70,69 +73,86 @@ class PolicyChains:
         self._version = version
         self._settings = settings
         self._has_ranges = has_ranges
-        self._shapes: dict[tuple[ResourceKey, Direction], Shape] = {}
-        self._own_sets: dict[tuple[ResourceKey, Direction], set[str]] = {}
+        self._blocks: dict[ResourceKey, RuleBlock] = {}
+        self._forms: dict[ResourceKey, dict[Form, _Written]] = {}
         self._own_set_users: dict[str, int] = {}
 
-    def shape(self, key: ResourceKey, direction: Direction) -> Shape:
-        """Return the shape of a policy's chain."""
-        return self._shapes.get((key, direction), _NOTHING)
+    def shape(self, key: ResourceKey, form: Form) -> Shape:
+        """Return the shape of a policy's chain that is in use."""
+        return self._forms[key][form].shape
+
+    def use(self, key: ResourceKey, form: Form) -> None:
+        """Have the chain of a known policy in a form for one more class."""
+        forms = self._forms.setdefault(key, {})
+        written = forms.get(form)
+        if written is None:
+            written = forms[form] = _Written()
+            self._write(self._blocks[key], form, written)
+        written.users += 1
+
+    def release(self, key: ResourceKey, form: Form) -> None:
+        """Take one class off a chain; one without any is removed."""
+        written = self._forms[key][form]
+        written.users -= 1
+        if written.users:
+            return
+        del self._forms[key][form]
+        if not self._forms[key]:
+            del self._forms[key]
+        self._use_own_sets(written, [])
+        if written.shape.exists:
+            self._writer.remove_chain(names.block_chain(key, form.name))
 
     def put(self, block: RuleBlock) -> bool:
-        """Write the chains of a policy; tell whether one's shape changed."""
+        """Take up a policy's rules; tell whether the shape of a chain in use changed."""
+        self._blocks[block.key] = block
         changed = False
-        for direction in Direction:
-            rules, own = self._render(block, direction)
-            self._use_own_sets((block.key, direction), own)
-            name = names.block_chain(block.key, direction)
-            if rules:
-                self._writer.put_chain(name, Chain(rules))
-            elif self.shape(block.key, direction).exists:
-                self._writer.remove_chain(name)
-            passes = bool(rules) and _passes(block, direction)
-            changed |= self._set_shape((block.key, direction), Shape(bool(rules), passes))
+        for form, written in self._forms.get(block.key, {}).items():
+            before = written.shape
+            self._write(block, form, written)
+            changed |= written.shape != before
         return changed
 
     def remove(self, key: ResourceKey) -> None:
-        """Remove the chains of a policy."""
-        for direction in Direction:
-            self._use_own_sets((key, direction), [])
-            if self.shape(key, direction).exists:
-                self._writer.remove_chain(names.block_chain(key, direction))
-            self._set_shape((key, direction), _NOTHING)
+        """Forget a policy that no class uses."""
+        self._blocks.pop(key, None)
 
-    def _set_shape(self, place: tuple[ResourceKey, Direction], shape: Shape) -> bool:
-        if self._shapes.get(place, _NOTHING) == shape:
-            return False
-        if shape == _NOTHING:
-            del self._shapes[place]
-        else:
-            self._shapes[place] = shape
-        return True
+    def _write(self, block: RuleBlock, form: Form, written: _Written) -> None:
+        rules, own = self._render(block, form)
+        self._use_own_sets(written, own)
+        name = names.block_chain(block.key, form.name)
+        if rules:
+            self._writer.put_chain(name, Chain(rules))
+        elif written.shape.exists:
+            self._writer.remove_chain(name)
+        passes = bool(rules) and not form.counts and _passes(block, form.direction)
+        written.shape = Shape(bool(rules), passes)
 
-    def _render(
-        self, block: RuleBlock, direction: Direction
-    ) -> tuple[tuple[Rule, ...], list[OwnSet]]:
+    def _render(self, block: RuleBlock, form: Form) -> tuple[tuple[Rule, ...], list[OwnSet]]:
         rules: list[Rule] = []
         own: list[OwnSet] = []
-        for rule in block.rules(direction):
+        for rule in block.rules(form.direction):
             rendered = render_matches(rule, self._version, self._has_ranges)
-            if rendered is None:
+            if rendered is None or (form.counts and rule.action is Action.LOG):
                 continue
             own += rendered.sets
-            statements = self._statements(rule, block, direction)
-            comment = names.rule_comment(block.key, direction, rule.index, rule.note)
+            statements = self._statements(rule, block, form)
+            comment = names.rule_comment(block.key, form.direction, rule.index, rule.note)
             rules += [Rule((*way, *statements), comment) for way in rendered.alternatives]
+        if form.counts and rules:
+            rules.append(
+                Rule((Counter(),), names.comment(f"{names.block_id(block.key)} undecided"))
+            )
         return tuple(rules), own
 
-    def _statements(
-        self, rule: PolicyRule, block: RuleBlock, direction: Direction
-    ) -> tuple[Expression, ...]:
+    def _statements(self, rule: PolicyRule, block: RuleBlock, form: Form) -> tuple[Expression, ...]:
+        if form.counts:
+            return (Counter(), RETURN)
         match rule.action:
             case Action.ALLOW:
-                return (ALLOWED[direction],)
+                return (form.allowed,)
             case Action.DENY:
-                return denial(self._settings)
+                return denial(self._settings, form)
             case Action.LOG:
                 return (
                     *log_limit(self._settings),
@@ -145,8 +165,8 @@ class PolicyChains:
                 mark = self._settings.pass_mark
                 return (SetMark(mark, mark), RETURN)
 
-    def _use_own_sets(self, place: tuple[ResourceKey, Direction], own: Iterable[OwnSet]) -> None:
-        before = self._own_sets.pop(place, set())
+    def _use_own_sets(self, written: _Written, own: Iterable[OwnSet]) -> None:
+        before = written.sets
         after = {each.name: each for each in own}
         for name, each in after.items():
             if name in before:
@@ -160,13 +180,13 @@ class PolicyChains:
             if not self._own_set_users[name]:
                 del self._own_set_users[name]
                 self._writer.remove_set(name)
-        if after:
-            self._own_sets[place] = set(after)
+        written.sets = set(after)
 
 
-def denial(settings: RenderSettings) -> tuple[Expression, ...]:
+def denial(settings: RenderSettings, form: Form) -> tuple[Expression, ...]:
     """Return the statements that deny a packet."""
-    return (Counter(), DROP if settings.deny_action is DenyAction.DROP else Reject())
+    silently = settings.deny_action is DenyAction.DROP or not form.rejects
+    return (Counter(), DROP if silently else Reject())
 
 
 def log_limit(settings: RenderSettings) -> tuple[Expression, ...]:
