@@ -234,7 +234,8 @@ class HostCalculation:
     def _join_host(self, key: ResourceKey, endpoint: WorkloadEndpoint, group: Group) -> None:
         known = key in self._endpoints
         before = self._endpoints.group_of(key) if known else None
-        is_new = not self._is_local(group.id)
+        # Even if a host endpoint made the group local: what it has for workloads is new.
+        is_new = not self._endpoints.of_group(group.id)
         self._endpoints.put(key, endpoint, group)
         self.state.problems.pop(key, None)
         if before is not None and before != group.id:

@@ -17,6 +17,10 @@ class LabelIndex(Generic[T]):
         self._items: dict[T, None] = {}
         self._by_label: dict[str, dict[T, None]] = {}
 
+    def __contains__(self, label: str) -> bool:
+        """Tell whether an item has a label."""
+        return label in self._by_label
+
     def add(self, item: T, labels: Iterable[str]) -> None:
         """Enter an item that is not there under its labels."""
         self._items[item] = None

@@ -14,6 +14,7 @@ from calico_openstack.datamodel.selector import Selector, SelectorError
 from calico_openstack.felix.calc.groups import Group
 from calico_openstack.felix.calc.label_index import LabelIndex
 from calico_openstack.felix.calc.selector_index import SelectorIndex
+from calico_openstack.felix.calc.waiting import WaitingPolicies
 from calico_openstack.policy import conversion
 from calico_openstack.policy.conversion import Policy
 from calico_openstack.policy.ordering import Placement
@@ -33,7 +34,7 @@ class _Stored:
 class PolicyTable:
     """All policies of the cluster, and the ones that match each group of local endpoints.
 
-    A deferred policy is read when it matches a local group for the first time.
+    A deferred policy waits until a local group has its label, and is read then.
 
     ``dirty_groups`` are local groups whose policies, or their order, may have changed;
     ``dirty_blocks`` policies whose rules may have. The owner clears both. ``needed_everywhere`` are
@@ -45,7 +46,7 @@ class PolicyTable:
         self.dirty_blocks: set[ResourceKey] = set()
         self.needed_everywhere: set[ResourceKey] = set()
         self._stored: dict[ResourceKey, _Stored] = {}
-        self._deferred: dict[ResourceKey, DeferredPolicy] = {}
+        self._waiting = WaitingPolicies()
         self._index: SelectorIndex[ResourceKey] = SelectorIndex()
         # The labels under which a group is entered: its own may have changed since.
         self._local: dict[int, Mapping[str, str]] = {}
@@ -58,17 +59,14 @@ class PolicyTable:
         self, key: ResourceKey, value: Resource | Invalid | DeferredPolicy | None
     ) -> None:
         """Take up the present value of a policy."""
-        if not isinstance(value, DeferredPolicy):
-            self._deferred.pop(key, None)
-            self._store(key, _stored(key, value))
-        elif self._deferred.get(key) != value:
-            self._deferred[key] = value
-            selector = _selector(key, value.outline)
-            if selector is not None and not self._groups_of(selector):
+        self._waiting.discard(key)
+        if isinstance(value, DeferredPolicy):
+            if value.label not in self._labels:
                 self._remove(key)
-                self._index.add(key, selector)
-            else:
-                self._store(key, _stored(key, value.whole()))
+                self._waiting.add(key, value)
+                return
+            value = value.whole()
+        self._store(key, _stored(key, value))
 
     def _remove(self, key: ResourceKey) -> None:
         self._stored.pop(key, None)
@@ -110,9 +108,11 @@ class PolicyTable:
     def add_group(self, group: Group) -> None:
         """Begin to watch a group because it has local endpoints, or look at its labels again."""
         self._forget_labels(group.id)
+        for key, policy in self._waiting.take(group.labels):
+            self._store(key, _stored(key, policy.whole()))
         self._local[group.id] = group.labels
         self._labels.add(group.id, group.labels)
-        found = self._policies_of(group.labels)
+        found = set(self._index.matching(group.labels))
         old = self._matched.get(group.id, set())
         self.dirty_groups.add(group.id)
         self._matched[group.id] = found
@@ -144,18 +144,6 @@ class PolicyTable:
     def tiers(self) -> Mapping[str, TierSpec]:
         """The tiers that exist."""
         return self._tiers
-
-    def _policies_of(self, labels: Mapping[str, str]) -> set[ResourceKey]:
-        """Return the policies that match labels, all of them read."""
-        found = set(self._index.matching(labels))
-        for key in found - self._stored.keys():
-            stored = _stored(key, self._deferred[key].whole())
-            if stored is None:
-                self._index.discard(key)
-                found.discard(key)
-            else:
-                self._stored[key] = stored
-        return found
 
     def _groups_of(self, selector: Selector) -> set[int]:
         local = self._local
@@ -198,15 +186,8 @@ def _stored(key: ResourceKey, value: Resource | Invalid | None) -> _Stored | Non
         return None
     if not conversion.counts(policy) or (is_staged(key) and not valid):
         return None
-    selector = _selector(key, policy)
-    if selector is None:
-        return None
-    return _Stored(policy, valid, selector, conversion.placement(key, policy))
-
-
-def _selector(key: ResourceKey, policy: Policy) -> Selector | None:
-    """Return which endpoints a policy applies to, None if that cannot be told."""
     try:
-        return conversion.endpoint_selector(key, policy)
+        selector = conversion.endpoint_selector(key, policy)
     except SelectorError:
         return None
+    return _Stored(policy, valid, selector, conversion.placement(key, policy))
