@@ -32,6 +32,7 @@ from calico_openstack.felix.calc import HostCalculation, HostDelta, Withdrawal
 from calico_openstack.felix.flows import end_flows
 from calico_openstack.felix.inputs import Inputs
 from calico_openstack.felix.kernel.dataplane import Dataplane
+from calico_openstack.felix.kernel.leftovers import remove_leftovers
 from calico_openstack.felix.memory import expect_growth, settle_memory
 from calico_openstack.felix.metrics import FelixMetrics
 from calico_openstack.felix.migrations import MigrationFollower, MigrationSettings
@@ -272,8 +273,17 @@ class FelixAgent:
             if path is not None:
                 statuses[path] = self._status_of(key)
         self._reporter.begin(statuses)
+        self._remove_leftovers()
         self._inputs.settle()
         settle_memory()
+
+    def _remove_leftovers(self) -> None:
+        """Take away what upstream's rules still do, now that ours are in force."""
+        removed, problems = remove_leftovers()
+        for what in removed:
+            _log.warning("Removed what another Felix had left", extra=fields(what=what))
+        for what in problems:
+            _log.error("Cannot remove what another Felix has left", extra=fields(what=what))
 
     def _schedule(self, now: float) -> None:
         """Arrange the next apply where something is left to do."""

@@ -173,6 +173,7 @@ def _agent(
     health: Health,
     started_at: float,
 ) -> FelixAgent:
+    _note_unsupported(settings)
     metrics = FelixMetrics(
         settings.felix_hostname, process=settings.prometheus_process_metrics_enabled
     )
@@ -212,6 +213,13 @@ def _agent(
     metrics.resyncs_started.inc()
     agent.watch(client, _watched(sources, settings))
     return agent
+
+
+def _note_unsupported(settings: FelixSettings) -> None:
+    """Say which wishes are known and not fulfilled."""
+    if settings.nftables_flow_table_offload != "Disabled":
+        reason = "flowtables are not programmed; established flows take the ordinary way"
+        _log.warning("NFTablesFlowTableOffload has no effect", extra=log.fields(reason=reason))
 
 
 def _watched(sources: ParameterSources, settings: FelixSettings) -> list[str]:
