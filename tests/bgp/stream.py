@@ -74,6 +74,15 @@ class Outcome:
         """Packets that no receiver got."""
         return len(set(range(len(self.sent))).difference(*self.received))
 
+    def moments_of_loss(self, moves: list[float]) -> list[list[float]]:
+        """Return, for each packet that nobody got, how long after each of *moves* it was sent."""
+        got = set().union(*self.received)
+        return [
+            [round(sent - moved, 4) for moved in moves]
+            for number, sent in enumerate(self.sent)
+            if number not in got
+        ]
+
     @property
     def unanswered(self) -> int:
         """Packets whose echo did not come back, of those that were received."""

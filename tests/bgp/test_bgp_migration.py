@@ -105,7 +105,7 @@ def test_a_move_loses_no_packet(fabric: Fabric, tmp_path: Path, observed_from: s
             + ", ".join(f"{seconds * 1000:.0f} ms" for seconds in moved)
         )
         assert len(outcome.sent) > 500
-        assert outcome.lost == 0
+        assert outcome.lost == 0, outcome.moments_of_loss([there, back])
         assert outcome.unanswered == 0
         assert outcome.received[0]
         assert outcome.received[1]
