@@ -33,6 +33,7 @@ from calico_openstack.felix.render.nft import (
     Range,
     Reject,
     Set,
+    SetDscp,
     SetMark,
     SourceNat,
     TableState,
@@ -65,6 +66,7 @@ class Frame:
     state: CtState = CtState.NEW
     mark: int = 0
     arp_operation: int | None = None
+    dscp: int = 0
     # What limits say of the packet when they are asked: above the rate, above the number.
     above_rate: bool = False
     above_number: bool = False
@@ -186,6 +188,8 @@ class Machine:
                     raise _Decided(False, comment)
                 case Log(prefix):
                     self.logs.append(prefix)
+                case SetDscp(value):
+                    self.frame = replace(self.frame, dscp=value)
                 case SetMark(mask, value):
                     self.frame = replace(self.frame, mark=self.frame.mark & ~mask | value)
                 case Counter():

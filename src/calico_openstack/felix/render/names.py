@@ -13,6 +13,7 @@ RAW_PREROUTING = "raw-prerouting"
 NAT_PREROUTING = "nat-prerouting"
 NAT_OUTPUT = "nat-output"
 NAT_POSTROUTING = "nat-postrouting"
+DSCP_POSTROUTING = "dscp-postrouting"
 FILTER_FORWARD = "filter-forward"
 FILTER_INPUT = "filter-input"
 FILTER_OUTPUT = "filter-output"
@@ -56,6 +57,9 @@ HAIRPIN = "floating-hairpin"
 POOLS = "network-ip-pools"
 MASQUERADED_POOLS = "masq-ipam-pools"
 HOSTS = "all-hosts-net"
+
+# A map of addresses whose packets get a code point; upstream has a set of this name.
+DSCP_SOURCES = "dscp-src-net"
 
 # Maps of endpoints with limits, by direction; each is there while it has elements.
 PACKET_RATES = {
@@ -111,6 +115,11 @@ def rate_chain(key: ResourceKey, direction: Direction) -> str:
 def connections_chain(key: ResourceKey, direction: Direction) -> str:
     """Return the name of the chain that refuses an endpoint's connections above their number."""
     return f"{_SIDES[direction]}-connections-{content_hash(key.path)}"
+
+
+def dscp_chain(value: int) -> str:
+    """Return the name of the chain that writes a code point."""
+    return f"dscp-{value}"
 
 
 def address_set(uid: str, version: int) -> str:

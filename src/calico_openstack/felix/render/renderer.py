@@ -11,6 +11,7 @@ from calico_openstack.felix.render import layout
 from calico_openstack.felix.render.dataplane import DataplaneDelta, DesiredDataplane
 from calico_openstack.felix.render.family import FamilyRenderer
 from calico_openstack.felix.render.floating import FloatingAddresses
+from calico_openstack.felix.render.marking import MarkingRenderer
 from calico_openstack.felix.render.nat import NatRenderer
 from calico_openstack.felix.render.network import NetworkRenderer
 from calico_openstack.felix.render.nft import Family, Table, TableState
@@ -47,11 +48,13 @@ class Renderer:
         self._families: list[FamilyRenderer] = []
         self._networks: list[NetworkSets] = []
         self._translations: list[NatRenderer] = []
+        self._markings: list[MarkingRenderer] = []
         for version, table in versions.items():
             writer = self._writers[table]
             self._families.append(FamilyRenderer(version, writer, settings, state))
             self._networks.append(NetworkSets(version, writer, settings, state))
             self._translations.append(NatRenderer(version, writer, settings, self._floating))
+            self._markings.append(MarkingRenderer(version, writer, state))
         layout.write_arp_layout(self._writers[ARP_TABLE])
         self._network = NetworkRenderer(
             self.desired, self._writers[ARP_TABLE], settings, state, self._floating
@@ -76,6 +79,8 @@ class Renderer:
         if moved or changed.networks:
             for translations in self._translations:
                 translations.apply(moved)
+        for markings in self._markings:
+            markings.apply(changed.endpoints)
         self._network.apply(changed.endpoints, moved, delta)
         self._note_translations(moved, delta)
         for table, writer in self._writers.items():
