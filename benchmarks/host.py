@@ -10,14 +10,15 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+import urllib.request
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from calico_openstack.etcd import EtcdClient, Put
+from calico_openstack.etcd import Delete, EtcdClient, Put
 from tests.support.etcd import EtcdServer
 from tests.support.netns import NetworkNamespace, sweep_stale
 
@@ -77,6 +78,22 @@ def fill(client: EtcdClient, objects: Iterable[tuple[str, bytes]]) -> int:
             )
             list(pool.map(lambda batch: client.txn([], batch), operations))
     return count
+
+
+def remove(client: EtcdClient, keys: Iterable[str]) -> None:
+    """Remove keys."""
+    iterator = iter(keys)
+    while batch := list(islice(iterator, _TRANSACTION)):
+        client.txn([], [Delete(key) for key in batch])
+
+
+def ranges(server: EtcdServer) -> int:
+    """Return how many reads an etcd has served."""
+    with urllib.request.urlopen(f"{server.endpoint}/metrics", timeout=10) as answer:
+        text = answer.read().decode()
+    found = re.search(r"^etcd_debugging_mvcc_range_total (\S+)", text, re.MULTILINE)
+    assert found is not None
+    return int(float(found[1]))
 
 
 def _batches(objects: Iterable[tuple[str, bytes]], size: int) -> Iterator[list[tuple[str, bytes]]]:
@@ -155,12 +172,3 @@ class Felix:
         found = re.search(rf"^{field}:\s*(\d+) kB", status, re.MULTILINE)
         assert found is not None
         return int(found[1]) / 1024
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
-    """Wait until a condition holds; raises TimeoutError."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError
-        time.sleep(0.01)
