@@ -57,11 +57,16 @@ def migrate(lab: Lab, settings: NeutronSettings) -> None:
 
 
 def dump(lab: Lab, settings: NeutronSettings, target: Path) -> None:
-    """Write the whole of Neutron's database to a file, atomically. Raises CommandError."""
+    """Write the whole of Neutron's database to a file, which replaces those of other versions.
+
+    Raises CommandError.
+    """
     text = _run(lab, [*_tool("mariadb-dump", settings), "--databases", neutron_config.DATABASE])
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_suffix(".new")
     temporary.write_text(text)
+    for outdated in target.parent.glob("neutron-*.sql"):
+        outdated.unlink()
     temporary.rename(target)
 
 

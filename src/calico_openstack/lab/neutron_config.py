@@ -41,7 +41,8 @@ class NeutronSettings:
     ``log``, MariaDB's files below ``db``. ``prefix`` is the Python environment in
     which Neutron is installed. ``api_socket`` is a Unix socket on which the API
     listens too. ``identity_filter`` names a Paste filter factory that supplies the
-    caller's identity where no headers do. Times are in seconds.
+    caller's identity where no headers do. ``nova_endpoint`` is the address of a Nova that is told
+    of ports without asking Keystone. Times are in seconds.
     """
 
     state_dir: Path
@@ -60,6 +61,7 @@ class NeutronSettings:
     service_plugins: tuple[str, ...] = ("revisions",)
     agent_down_time: int = 75
     nova_notifications: bool = False
+    nova_endpoint: str | None = None
     debug: bool = False
     calico_options: tuple[tuple[str, str], ...] = ()
 
@@ -141,6 +143,11 @@ def neutron_conf(settings: NeutronSettings) -> str:
             _section("oslo_messaging_notifications", {"driver": "noop"}),
             _section("quotas", {f"quota_{resource}": -1 for resource in unlimited}),
             _section("calico", calico),
+            *(
+                [_section("nova", {"auth_type": "none", "endpoint": settings.nova_endpoint})]
+                if settings.nova_endpoint
+                else []
+            ),
         )
     )
 

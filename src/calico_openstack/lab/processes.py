@@ -6,6 +6,7 @@ the kernel started it, it names one process for ever.
 
 import os
 import signal
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -66,6 +67,12 @@ def identify(pid: int) -> ProcessIdentity | None:
         return None
     # A zombie is gone for everybody but its parent.
     return None if state in "ZX" else identity
+
+
+def age(identity: ProcessIdentity) -> float:
+    """Seconds since a process was started."""
+    started = identity.start_time / os.sysconf("SC_CLK_TCK")
+    return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - started)
 
 
 def spawn(argv: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None) -> int:

@@ -25,6 +25,7 @@ from calico_openstack.lab.processes import (
     ProcessSpec,
     Record,
     Snapshot,
+    age,
     identify,
     process_group,
     spawn,
@@ -145,14 +146,13 @@ class SupervisorLoop:
         self._save()
 
     def _snapshot(self, child: Child) -> Snapshot:
-        running = child.identity is not None
-        pid = child.identity.pid if child.identity else 0
+        identity = child.identity
         return Snapshot(
             name=child.spec.name,
             host=child.spec.host,
             state=child.life.state,
-            pid=pid,
-            uptime=time.monotonic() - child.life.since if running else 0.0,
+            pid=identity.pid if identity else 0,
+            uptime=age(identity) if identity else 0.0,
             starts=child.life.starts,
             last_exit=child.life.last_exit,
         )
