@@ -28,8 +28,8 @@ from calico_openstack.datamodel.migration import LiveMigration
 from calico_openstack.datamodel.remote import RemoteEndpoint
 from calico_openstack.etcd import Batch, EtcdClient, SnapshotWatch
 from calico_openstack.felix import metrics as felix_metrics
-from calico_openstack.felix.calc import HostCalculation, HostDelta, Withdrawal
-from calico_openstack.felix.flows import end_flows
+from calico_openstack.felix.calc import HostCalculation, HostDelta
+from calico_openstack.felix.flows import FlowEnding
 from calico_openstack.felix.inputs import Inputs
 from calico_openstack.felix.kernel.dataplane import Dataplane
 from calico_openstack.felix.kernel.leftovers import remove_leftovers
@@ -46,7 +46,6 @@ _log = logging.getLogger(__name__)
 
 RESTART: Final = 129
 _FIRST_RETRY, _LONGEST_RETRY = 0.1, 10.0
-_MAX_WITHDRAWALS: Final = 100
 _PATIENCE: Final = 5.0
 _PARTS: Final = (RemoteEndpoint, DeferredPolicy)
 
@@ -105,7 +104,8 @@ class FelixAgent:
         self._retry: Timer | None = None
         self._deadline: Timer | None = None
         self._backoff = Backoff(_FIRST_RETRY, _LONGEST_RETRY)
-        self._withdrawals: list[Withdrawal] = []
+        self._flow_ending = FlowEnding()
+        self._flow_timer: Timer | None = None
         # The endpoint that each interface belongs to, and the status key of each endpoint.
         self._endpoint_of: dict[str, ResourceKey] = {}
         self._interface_of: dict[ResourceKey, str] = {}
@@ -161,6 +161,10 @@ class FelixAgent:
         self._deadline = None
         self._apply_due = True
 
+    def _end_flows_now(self) -> None:
+        self._flow_timer = None
+        self._apply_due = True
+
     # --- the pass -----------------------------------------------------------------------------
 
     def _pass(self, batches: Sequence[Batch]) -> None:
@@ -177,7 +181,7 @@ class FelixAgent:
             self._renderer.prioritise(self._migrations.follow(self._calculation, delta.endpoints))
             changed = self._renderer.apply(delta)
             self._note_endpoints(delta)
-            self._withdrawals.extend(delta.withdrawals)
+            self._flow_ending.add(delta.withdrawals)
             if changed or self._apply_due or not self._complete:
                 self._program(changed, delta)
             self._report_refusals()
@@ -314,14 +318,17 @@ class FelixAgent:
         self._metrics.problems.set(len(failures))
 
     def _end_flows(self) -> None:
-        if not self._withdrawals:
+        wait = self._flow_ending.wait()
+        if wait is None:
+            return
+        if wait:
+            if self._flow_timer is None:
+                self._flow_timer = self.loop.after(wait, self._end_flows_now)
             return
         addresses = (a for i in self._dataplane.interfaces.values() for a in i.addresses)
         own = frozenset(address.packed for address in addresses)
         try:
-            ended = end_flows(
-                self._dataplane.conntrack, self._withdrawals, own, self._calculation.judge
-            )
+            ended = self._flow_ending.end(self._dataplane.conntrack, own, self._calculation.judge)
         except OSError as error:
             _log.error("Could not end flows that lost their permission: %s", error)
             self._apply_due = True
@@ -332,10 +339,7 @@ class FelixAgent:
                 self._metrics.flows_ended.inc(ended)
                 _log.info("Ended flows that lost their permission", extra=fields(count=ended))
             if not self._dataplane.needs_apply:
-                self._withdrawals.clear()
-        if len(self._withdrawals) > _MAX_WITHDRAWALS:
-            local = frozenset[bytes]().union(*(each.local for each in self._withdrawals))
-            self._withdrawals = [Withdrawal(local)]
+                self._flow_ending.settle()
 
     # --- status -------------------------------------------------------------------------------
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from ipaddress import ip_address
 
 from calico_openstack.datamodel.keys import ResourceKey
 from calico_openstack.felix.calc import Withdrawal
-from calico_openstack.felix.flows import no_longer_allowed, packet_of
+from calico_openstack.felix.flows import FlowEnding, no_longer_allowed, packet_of
 from calico_openstack.felix.kernel.conntrack import Flow, FlowTuple
 from calico_openstack.policy.evaluation import EndpointVerdict, Judgement, Verdict
 from calico_openstack.policy.packet import Direction, Packet
@@ -63,3 +64,40 @@ def test_protocols_without_ports_have_none() -> None:
     packet = packet_of(Flow(tuples, FlowTuple(ip_address("::2"), ip_address("::1"), 58), 0, 0, 1))
     assert (packet.source_port, packet.destination_port) == (None, None)
     assert (packet.icmp_type, packet.icmp_code) == (128, 0)
+
+
+def test_searches_that_take_long_are_made_together() -> None:
+    now = 100.0
+
+    def clock() -> float:
+        return now
+
+    class SlowTable:
+        asked = 0
+
+        def flows(self, of: object) -> list[Flow]:
+            nonlocal now
+            self.asked += 1
+            now += 0.5
+            return []
+
+        def delete(self, flows: Iterable[Flow]) -> int:
+            return len(list(flows))
+
+    table = SlowTable()
+    ending = FlowEnding(clock)
+    assert ending.wait() is None
+    ending.add([Withdrawal(frozenset({b"\1\1\1\1"}))])
+    # The first one is not held up.
+    assert ending.wait() == 0
+    assert ending.end(table, frozenset(), lambda _: Judgement(())) == 0  # type: ignore[arg-type]
+    # It stays until the rules are known to be in force.
+    assert ending.wait() == 2.0
+    ending.settle()
+    assert ending.wait() is None
+    ending.add([Withdrawal(frozenset({bytes((1, 1, 1, n))})) for n in range(150)])
+    assert ending.wait() == 2.0
+    now += 2.0
+    assert ending.wait() == 0
+    ending.end(table, frozenset(), lambda _: Judgement(()))  # type: ignore[arg-type]
+    assert table.asked == 2

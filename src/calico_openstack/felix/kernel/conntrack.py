@@ -47,7 +47,7 @@ _U16 = struct.Struct(">H")
 # Requests to delete in one buffer.
 _BATCH = 1024
 # Up to so many addresses the kernel looks for one after the other; for more, all is listed once.
-_FEW_ADDRESSES = 8
+_FEW_ADDRESSES = 4
 _FAMILIES = {4: _AF_INET, 6: _AF_INET6}
 
 
