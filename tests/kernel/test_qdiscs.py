@@ -229,6 +229,24 @@ def test_a_device_of_another_kind_with_our_name_is_a_problem_of_its_interface_on
     assert IFB in links(host)
 
 
+def test_what_the_kernel_refuses_costs_the_limit_only(host: Host) -> None:
+    plugged(host)
+    # Somebody else's discipline for received packets, which leaves no room for ours.
+    host.namespace.run("tc", "qdisc", "add", "dev", "tap1", "clsact")
+    host.desired.shaping["tap1"] = BOTH
+    host.apply(DataplaneDelta(shaping={"tap1"}))
+    assert any("bandwidth of tap1" in failure for failure in host.dataplane.failures)
+    assert host.dataplane.status("tap1").working
+    assert qdiscs(host, "tap1").keys() == {"tbf", "clsact"}
+    # It is not tried again and again, but with the next audit.
+    assert not host.dataplane.needs_apply
+    host.namespace.run("tc", "qdisc", "del", "dev", "tap1", "clsact")
+    host.dataplane.audit(host.clock.now)
+    host.apply()
+    assert not host.dataplane.failures
+    assert redirections(host, "tap1") == [IFB]
+
+
 def _receive(listener: socket.socket, counted: list[int]) -> None:
     connection, _ = listener.accept()
     with connection:

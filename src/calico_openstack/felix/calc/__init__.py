@@ -18,6 +18,9 @@ How the parts fit:
   is allowed now.
 - `host` puts them together.
 
+Apart from all that, `migration` says what live migrations mean for the routes of this host. What it
+decides depends on announcements and on time too, which its caller brings.
+
 What is missing or invalid closes:
 
 - An invalid endpoint, one without addresses or interface, one that may spoof where that is not

@@ -10,7 +10,9 @@ How the parts fit:
   `class_chains`: one chain for all endpoints with the same tiers and profiles. `policy_chains`: one
   chain for each policy and direction, shared by all classes. `matches`: from criteria to matches.
 - `nat`: metadata, floating addresses (`floating`), what leaves the cluster (`pools`).
-- `network`: routes, neighbours, ARP, interface settings.
+- `network`: routes, neighbours, ARP, interface settings, shaping.
+- `qos`: what limits mean. `limits`: those of packets and connections as rules; `marking`: code
+  points.
 - `names`: how everything is called. `settings`: the parameters. `tables`: notes what changes.
 """
 
