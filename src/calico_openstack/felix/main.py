@@ -51,6 +51,7 @@ from calico_openstack.felix.derivation import (
     route_ownership,
 )
 from calico_openstack.felix.kernel.dataplane import Dataplane
+from calico_openstack.felix.memory import share_memory
 from calico_openstack.felix.metrics import FelixMetrics
 from calico_openstack.felix.parameters import ParameterSources, ParameterWatch
 from calico_openstack.felix.render import TABLES, Renderer
@@ -84,6 +85,7 @@ _KINDS: Final = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run Felix; return the exit code."""
     started_at = time.monotonic()
+    share_memory()
     options = _parser().parse_args(arguments)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end)

@@ -4,6 +4,21 @@ from __future__ import annotations
 
 import ctypes
 import gc
+from typing import Final
+
+# A parameter of mallopt(3), from malloc.h.
+_M_ARENA_MAX: Final = -8
+
+
+def share_memory() -> None:
+    """Let all threads allocate from one arena; call it before there are any.
+
+    By default the C library gives each thread its own, and what one thread reads from etcd and
+    another releases leaves holes that nobody fills. Other C libraries than glibc may lack the call.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_ARENA_MAX, 1)
 
 
 def expect_growth() -> None:
