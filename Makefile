@@ -44,6 +44,10 @@ lint: venv-dev ## check style, format and types
 format: venv-dev ## format the sources
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format .
 
+.PHONY: bench
+bench: packages venv-dev ## measure Felix beside etcd's and the kernel's own time (root, minutes)
+	@$(BIN)/python -m benchmarks.felix
+
 .PHONY: bench-lab
 bench-lab: packages venv ## measure the latencies of a lab of its own
 	@$(BIN)/python -m benchmarks.lab_latency

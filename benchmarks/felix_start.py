@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from tests.support.etcd import EtcdServer
 from tests.support.netns import NetworkNamespace
 
 LOCAL = 200
+_SETTLING = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,15 @@ LOADS = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A start, and the memory a moment after it, in MiB: now, and at most until then."""
+
+    programmed: host.Programmed
+    resident: float
+    peak: float
+
+
 def measure(load: Load, rounds: int, data: Path) -> list[Row]:
     """Measure one load; *data* keeps etcd's content for the next time."""
     cluster = Cluster(load.endpoints, load.groups, LOCAL)
@@ -46,21 +57,21 @@ def measure(load: Load, rounds: int, data: Path) -> list[Row]:
         with host.etcd(data) as server:
             _fill(server, cluster)
             floors = [floor.stream(server)[0] for _ in range(rounds)]
-            started = [_start(namespace, server, cluster, taps, data) for _ in range(rounds)]
+            runs = [_start(namespace, server, cluster, taps, data) for _ in range(rounds)]
             with host.Felix(server, cluster.host(0), data) as felix:
                 again = felix.wait_programmed()
             kernel = _kernel(cluster, taps)
-    best = min(started, key=lambda one: one.seconds)
+    best = min((run.programmed for run in runs), key=lambda one: one.seconds)
     name = f"start, {load.endpoints:,} endpoints, {load.groups:,} groups"
     bound = min(floors) + kernel.total
     note = f"load {load_average()}"
     return [
         Row(name, best.seconds, "s", load.seconds, bound, note),
-        Row(f"{name}: CPU", min(one.cpu for one in started), "s"),
+        Row(f"{name}: CPU", min(run.programmed.cpu for run in runs), "s"),
         Row(f"{name}: etcd alone, bare client", min(floors), "s"),
         Row(f"{name}: kernel alone", kernel.total * 1000, "ms"),
-        Row(f"{name}: resident", min(one.resident for one in started), "MiB", load.memory),
-        Row(f"{name}: peak", min(one.peak for one in started), "MiB"),
+        Row(f"{name}: resident", min(run.resident for run in runs), "MiB", load.memory),
+        Row(f"{name}: peak", min(run.peak for run in runs), "MiB"),
         Row(f"{name}: kernel writes", best.writes, ""),
         Row(f"restart with nothing changed, {load.endpoints:,}", again.seconds, "s"),
         Row(f"restart, {load.endpoints:,}: kernel writes", again.writes, "", 0),
@@ -75,16 +86,18 @@ def _fill(server: EtcdServer, cluster: Cluster) -> None:
 
 def _start(
     namespace: NetworkNamespace, server: EtcdServer, cluster: Cluster, taps: list[str], data: Path
-) -> host.Programmed:
+) -> Run:
     """Start Felix on a kernel that knows nothing yet."""
     host.unplug(namespace, taps)
     host.plug(namespace, taps)
     with host.Felix(server, cluster.host(0), data) as felix:
         programmed = felix.wait_programmed()
+        time.sleep(_SETTLING)
+        run = Run(programmed, felix.memory("VmRSS"), felix.memory("VmHWM"))
     routes = namespace.ip("-4", "route", "show").count("dev tap")
     if routes != len(taps):
         raise RuntimeError(f"{routes} of {len(taps)} endpoints have a route")
-    return programmed
+    return run
 
 
 def _kernel(cluster: Cluster, taps: list[str]) -> floor.KernelTime:

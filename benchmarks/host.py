@@ -104,12 +104,10 @@ def _batches(objects: Iterable[tuple[str, bytes]], size: int) -> Iterator[list[t
 
 @dataclass(frozen=True, slots=True)
 class Programmed:
-    """The first programming: seconds since the process was made, CPU seconds, MiB, writes."""
+    """The first programming: seconds since the process was made, CPU seconds, writes."""
 
     seconds: float
     cpu: float
-    resident: float
-    peak: float
     writes: int
 
 
@@ -153,10 +151,7 @@ class Felix:
                 seconds = time.monotonic() - self._started
                 writes = re.search(r'writes="(\d+)"', line)
                 assert writes is not None
-                cpu = self.cpu()
-                return Programmed(
-                    seconds, cpu, self.memory("VmRSS"), self.memory("VmHWM"), int(writes[1])
-                )
+                return Programmed(seconds, self.cpu(), int(writes[1]))
             if "[ERROR]" in line or "[CRITICAL]" in line:
                 print(line.rstrip(), file=sys.stderr)
         raise RuntimeError(f"calico-felix ended: {self._child.wait()}")
