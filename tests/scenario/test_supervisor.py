@@ -72,6 +72,7 @@ def test_a_killed_process_is_started_again_with_its_log(
     control, _, lab = small
     control.add(spec(lab, "echo hello; exec sleep 1000"))
     first = running(control)
+    eventually(lambda: lab.log_file("it").read_text() == "hello\n", "it has spoken")
     control.kill("it")
     second = running(control, first.pid)
     assert (second.starts, second.last_exit) == (2, -signal.SIGKILL)
@@ -92,8 +93,9 @@ def test_a_stopped_process_stays_stopped_until_it_is_started(
 
 def test_a_process_that_does_not_obey_is_killed(small: tuple[Supervisor, Start, Lab]) -> None:
     control, _, lab = small
-    control.add(spec(lab, "trap '' TERM; while :; do sleep 0.1; done", stop_timeout=0.3))
-    running(control)
+    script = "trap '' TERM; echo deaf; while :; do sleep 0.1; done"
+    control.add(spec(lab, script, stop_timeout=0.3))
+    eventually(lambda: lab.log_file("it").read_text() == "deaf\n", "it ignores signals")
     control.stop("it")
     assert control.process("it").last_exit == -signal.SIGKILL
 
