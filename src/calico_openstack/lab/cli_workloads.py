@@ -16,7 +16,7 @@ from calico_openstack.lab.booting import Order
 from calico_openstack.lab.cloud import CloudError, topology_of
 from calico_openstack.lab.namespaces import inside, inside_host
 from calico_openstack.lab.progress import Progress, output
-from calico_openstack.lab.settings import Lab
+from calico_openstack.lab.settings import DEFAULT_NAME, Lab
 from calico_openstack.lab.workload import WorkloadStore
 
 PINGS = 3
@@ -111,21 +111,21 @@ def run_demo(lab: Lab) -> None:
         found = matrix.build(lab)
     console.print()
     matrix_view.show(console, found)
+    own = _own_command(lab)
     console.print("\nThe cloud is running. What to try next:\n")
     for number, (what, command) in enumerate(demo.SUGGESTIONS, start=1):
         console.print(Text(f" {number}. {what}"))
-        text = command.format(lab=_own_command())
+        text = command.format(lab=own)
         console.print(Text(f"    {text}\n", style="bold"), soft_wrap=True)
-    own = _own_command()
     console.print(f"{own} status shows everything; {own} down removes it.", soft_wrap=True)
     sys.exit(1 if found.differences else 0)
 
 
-def _own_command() -> str:
-    """How the user can call this command: by its name where that is found, else by its path."""
-    if shutil.which("calico-lab"):
-        return "calico-lab"
-    return os.path.relpath(Path(sys.prefix) / "bin" / "calico-lab")
+def _own_command(lab: Lab) -> str:
+    """How the user can call this command for *lab*: by name where that is found, else by path."""
+    found = shutil.which("calico-lab") is not None
+    name = "calico-lab" if found else os.path.relpath(Path(sys.prefix) / "bin" / "calico-lab")
+    return name if lab.name == DEFAULT_NAME else f"{name} --lab {lab.name}"
 
 
 def _addresses(lab: Lab, name: str) -> list[str]:
