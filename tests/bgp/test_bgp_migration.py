@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from calico_openstack.bgp.extras import DOMAIN
 from calico_openstack.bgp.tor import Neighbors, TorRouter, render_tor
 from tests.bgp.fabric import Fabric, Host, Workload, birdc
 from tests.bgp.stream import Stream
@@ -80,7 +81,21 @@ def test_a_move_loses_no_packet(fabric: Fabric, tmp_path: Path, observed_from: s
         eventually(lambda: all(guests[0].ping(a, 1).returncode == 0 for a in ready), 30)
     else:
         sender = fabric.workload(observer if observed_from == "host" else source, 9).namespace
+    check_moves(fabric, tmp_path, sender, guests, arrived, label=observed_from)
+
+
+def check_moves(
+    fabric: Fabric,
+    directory: Path,
+    sender: NetworkNamespace,
+    guests: list[Workload],
+    arrived: Callable[[Workload], bool],
+    *,
+    label: str,
+) -> None:
+    """Move a guest there and back under a stream of packets; none of them may be lost."""
     eventually(lambda: arrived(guests[0]), 30)
+    hosts = fabric.hosts
     for host in hosts:
         # Neighbours are known, so that no packet waits for their resolution.
         for other in hosts:
@@ -90,7 +105,7 @@ def test_a_move_loses_no_packet(fabric: Fabric, tmp_path: Path, observed_from: s
         sender.run("ping", "-c2", "-W1", address, check=False)
     namespaces = [guest.namespace for guest in guests]
     streams = [
-        Stream(sender, address, namespaces, tmp_path)
+        Stream(sender, address, namespaces, directory)
         for address in (guests[0].ipv4, guests[0].ipv6)
     ]
     time.sleep(0.5)
@@ -100,7 +115,7 @@ def test_a_move_loses_no_packet(fabric: Fabric, tmp_path: Path, observed_from: s
         outcome = stream.finish()
         moved = [outcome.first_after(1, there), outcome.first_after(0, back)]
         print(
-            f"IPv{family} from {observed_from}: {len(outcome.sent)} packets, {outcome.lost} lost, "
+            f"IPv{family} from {label}: {len(outcome.sent)} packets, {outcome.lost} lost, "
             f"{outcome.unanswered} unanswered, target reached after "
             + ", ".join(f"{seconds * 1000:.0f} ms" for seconds in moved)
         )
@@ -109,3 +124,62 @@ def test_a_move_loses_no_packet(fabric: Fabric, tmp_path: Path, observed_from: s
         assert outcome.unanswered == 0
         assert outcome.received[0]
         assert outcome.received[1]
+
+
+@pytest.mark.parametrize("observed_from", ["host", "source"])
+def test_a_move_in_a_rack_with_an_as_of_its_own_loses_no_packet(
+    fabric: Fabric, tmp_path: Path, observed_from: str
+) -> None:
+    community, priority = "65000:512", 512
+    leaving = {
+        "action": "Accept",
+        "interface": "tap*",
+        "priority": priority,
+        "operations": [{"addCommunity": {"value": community}}],
+    }
+    arriving = {
+        "action": "Accept",
+        "communities": {"values": [community]},
+        "operations": [{"setPriority": {"value": priority}}],
+    }
+    rules = {f"{way}V{family}": [rule] for family in (4, 6) for way, rule in (
+        ("export", leaving), ("import", arriving))}  # fmt: skip
+    fabric.put("bgpfilters", "moving", rules)
+    fabric.put("bgpconfigurations", "default", {"nodeToNodeMeshEnabled": False, "asNumber": 65101})
+    for name, address in (("tor4", "10.77.0.254"), ("tor6", "fd77::fe")):
+        fabric.put(
+            "bgppeers",
+            name,
+            {
+                "peerIP": address,
+                "asNumber": 64513,
+                "numAllowedLocalASNumbers": 1,
+                "filters": ["moving"],
+            },
+            annotations={DOMAIN + "direct": "true", DOMAIN + "bfd": "on"},
+        )
+    source, target, observer = hosts = fabric.add_hosts(3)
+    router = fabric.attach("tor", "10.77.0.254", "fd77::fe")
+    neighbors = tuple(Neighbors(ip_network(n), 65101) for n in ("10.77.0.0/24", "fd77::/64"))
+    text = render_tor(
+        TorRouter(IPv4Address("10.77.0.254"), 64513, neighbors, transit=True, bfd=True)
+    )
+    control = fabric.bird(router, "tor", text)
+    for host in hosts:
+        host.start_agent()
+    guests = [fabric.workload(source, 5), fabric.workload(target, 5, routed=False)]
+    sender = fabric.workload(observer if observed_from == "host" else source, 9)
+    eventually(lambda: "default" not in observer.routes() and observer.routes() != {}, 40)
+    for host in hosts:
+        eventually(lambda h=host: {s.get("bfd") for s in h.status()["sessions"]} == {"Up"}, 30)
+
+    def arrived(guest: Workload) -> bool:
+        four, six = (birdc(control, "show", "route", "for", a, "primary") for a in (
+            guest.ipv4, guest.ipv6))  # fmt: skip
+        here = f"via {guest.host.ipv4} " in four and six.count("via ") == 1
+        ways = source.routes().get(guest.ipv4)
+        return here and (ways is None) == (guest.host is source)
+
+    for address in (guests[0].ipv4, guests[0].ipv6):
+        eventually(lambda a=address: sender.ping(a, 1).returncode == 0, 30)
+    check_moves(fabric, tmp_path, sender.namespace, guests, arrived, label=f"rack, {observed_from}")

@@ -30,7 +30,8 @@ class TorRouter:
     ``advertised`` are the networks that hosts learn from it, the default route among them if it
     should be. With ``transit`` it also passes on routes from one host to another, which hosts in
     one AS refuse unless they allow their own AS in paths. ``ttl_security`` takes packets of direct
-    neighbours only (RFC 5082), which hosts must do too. ``log_file`` empty logs to syslog.
+    neighbours only (RFC 5082), which hosts must do too. With ``bfd`` it notices by BFD that a host
+    is lost which takes part in it. ``log_file`` empty logs to syslog.
     """
 
     router_id: IPv4Address
@@ -40,6 +41,7 @@ class TorRouter:
     transit: bool = False
     password: str = ""
     ttl_security: bool = False
+    bfd: bool = False
     log_file: str = ""
 
 

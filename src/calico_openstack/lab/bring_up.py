@@ -4,6 +4,8 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+import msgspec
+
 from calico_openstack.lab import (
     bgp_setup,
     compute,
@@ -13,6 +15,7 @@ from calico_openstack.lab import (
     neutron_server,
     router,
 )
+from calico_openstack.lab.bgp_layout import BgpLayout
 from calico_openstack.lab.cloud import (
     CloudError,
     Description,
@@ -38,7 +41,14 @@ API_TIMEOUT = 120.0
 AGENTS_TIMEOUT = 120.0
 
 
-def up(lab: Lab, hosts: int, progress: Progress, *, owner: int | None = None) -> bool:
+def up(
+    lab: Lab,
+    hosts: int,
+    progress: Progress,
+    *,
+    owner: int | None = None,
+    layout: BgpLayout = BgpLayout.MESH,
+) -> bool:
     """Build the lab and start everything in it; False when it was there already.
 
     With `owner`, the lab is removed when the process of this id ends.
@@ -54,6 +64,11 @@ def up(lab: Lab, hosts: int, progress: Progress, *, owner: int | None = None) ->
                 f"the lab {lab.name} is up with {description.hosts} compute hosts; "
                 "take it down first to change their number"
             )
+        if description.bgp is not layout:
+            raise CloudError(
+                f"the lab {lab.name} is up with BGP as {description.bgp}; "
+                "take it down first to change that"
+            )
         if not supervisor(lab).is_running():
             with progress.step("supervisor, which takes over what runs"):
                 _start_supervisor(lab, owner)
@@ -61,14 +76,17 @@ def up(lab: Lab, hosts: int, progress: Progress, *, owner: int | None = None) ->
     if leftovers(lab):
         with progress.step("removing what an earlier attempt left"):
             down(lab)
-    _build(lab, topology, progress, owner)
+    _build(lab, topology, layout, progress, owner)
     return True
 
 
-def _build(lab: Lab, topology: Topology, progress: Progress, owner: int | None) -> None:
+def _build(
+    lab: Lab, topology: Topology, layout: BgpLayout, progress: Progress, owner: int | None
+) -> None:
     for folder in (lab.run, lab.logs, lab.workloads):
         folder.mkdir(parents=True, exist_ok=True)
-    remember(lab, Description(hosts=len(topology.compute)))
+    description = Description(hosts=len(topology.compute), bgp=layout)
+    remember(lab, description)
     with progress.step(f"network: {len(topology.hosts)} hosts in namespaces"):
         _build_network(lab, topology)
     with progress.step("supervisor"):
@@ -80,14 +98,15 @@ def _build(lab: Lab, topology: Topology, progress: Progress, owner: int | None) 
     _prepare_database(lab, neutron, progress)
     with progress.step("etcd"):
         await_process(lab, "etcd", lambda: etcd_server.is_healthy(lab))
-        bgp_setup.store(lab, topology)
+        bgp_setup.store(lab, topology, layout)
+    router.write_configuration(lab, topology, layout)
     for spec in _services(lab, topology, neutron):
         control.add(spec)
     with progress.step("Neutron's API"):
         await_process(lab, "neutron-api", api(lab).answers, timeout=API_TIMEOUT)
     with progress.step(f"agents of {len(topology.compute)} hosts, alive in Neutron"):
         await_agents(lab, topology)
-    remember(lab, Description(hosts=len(topology.compute), complete=True))
+    remember(lab, msgspec.structs.replace(description, complete=True))
 
 
 def _build_network(lab: Lab, topology: Topology) -> None:
@@ -121,7 +140,6 @@ def _prepare_database(lab: Lab, neutron: NeutronSettings, progress: Progress) ->
 
 def _services(lab: Lab, topology: Topology, neutron: NeutronSettings) -> Iterator[ProcessSpec]:
     yield from neutron_server.processes(lab, neutron)
-    router.write_configuration(lab, topology)
     yield router.process(lab)
     for host in topology.compute:
         compute.write_configuration(lab, topology, host)

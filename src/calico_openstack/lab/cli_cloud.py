@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from calico_openstack.lab import etcd_server, identity, neutron_server, status_view, teardown
+from calico_openstack.lab.bgp_layout import BgpLayout
 from calico_openstack.lab.bring_up import up as bring_up
 from calico_openstack.lab.cloud import CloudError, describe, exclusive, topology_of
 from calico_openstack.lab.namespaces import inside_host
@@ -20,15 +21,24 @@ DEFAULT_HOSTS = 3
 
 @click.command()
 @click.option("--hosts", type=int, help=f"Number of compute hosts, {DEFAULT_HOSTS} by default.")
+@click.option(
+    "--bgp",
+    type=click.Choice([layout.value for layout in BgpLayout]),
+    help="Sessions: between all hosts (mesh, the default), by two hosts that reflect routes, or "
+    "with the top-of-rack router only.",
+)
 @click.pass_obj
-def up(lab: Lab, hosts: int | None) -> None:
+def up(lab: Lab, hosts: int | None, bgp: str | None) -> None:
     """Start the lab, or what is missing of it."""
     progress = Progress(output())
     description = describe(lab)
     if hosts is None:
         hosts = description.hosts if description and description.complete else DEFAULT_HOSTS
+    layout = BgpLayout(bgp) if bgp else BgpLayout.MESH
+    if bgp is None and description and description.complete:
+        layout = description.bgp
     with exclusive(lab):
-        built = bring_up(lab, hosts, progress)
+        built = bring_up(lab, hosts, progress, layout=layout)
     if built:
         progress.note(f"the lab {lab.name} is up after {progress.elapsed:.1f} s")
     else:

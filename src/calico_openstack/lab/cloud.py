@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from calico_openstack.lab.bgp_layout import BgpLayout
 from calico_openstack.lab.control import Supervisor
 from calico_openstack.lab.neutron_api import NeutronApi
 from calico_openstack.lab.settings import Lab
@@ -25,6 +26,7 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
 
     hosts: int
     complete: bool = False
+    bgp: BgpLayout = BgpLayout.MESH
 
 
 @contextmanager

@@ -21,6 +21,7 @@ ROUTER = TorRouter(
     advertised=(ip_network("::/0"), ip_network("0.0.0.0/0"), ip_network("203.0.113.0/24")),
     password="secret",
     ttl_security=True,
+    bfd=True,
     log_file="/dev/null",
 )
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calico_openstack.lab import demo, identity
-from calico_openstack.lab.bgp_setup import resources
+from calico_openstack.lab.bgp_layout import resources
 from calico_openstack.lab.compute import configuration
 from calico_openstack.lab.database import cache_key
 from calico_openstack.lab.log_files import last_words, tail
