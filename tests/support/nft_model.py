@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_address
 
 from calico_openstack.felix.render.nft import (
+    ACCEPT,
     Chain,
     Compare,
     Counter,
@@ -37,6 +38,7 @@ from calico_openstack.felix.render.nft import (
     SetMark,
     SourceNat,
     TableState,
+    Untrack,
     Verdict,
     VerdictKind,
     VerdictMap,
@@ -188,16 +190,23 @@ class Machine:
                     raise _Decided(False, comment)
                 case Log(prefix):
                     self.logs.append(prefix)
-                case SetDscp(value):
-                    self.frame = replace(self.frame, dscp=value)
-                case SetMark(mask, value):
-                    self.frame = replace(self.frame, mark=self.frame.mark & ~mask | value)
+                case SetMark() | SetDscp() | Untrack():
+                    self._change(expression)
                 case Counter():
                     pass
                 case _:
                     if not self._matches(expression):
                         return None
         return None
+
+    def _change(self, statement: SetMark | SetDscp | Untrack) -> None:
+        match statement:
+            case SetMark(mask, value):
+                self.frame = replace(self.frame, mark=self.frame.mark & ~mask | value)
+            case SetDscp(value):
+                self.frame = replace(self.frame, dscp=value)
+            case Untrack():
+                self.frame = replace(self.frame, state=CtState.UNTRACKED)
 
     def _translate(self, statement: DestinationNat | NatMap | SourceNat) -> bool:
         """Rewrite an address; tell whether there was anything to rewrite it to."""
@@ -292,7 +301,7 @@ def check(table: TableState) -> None:
             assert isinstance(element, Range) == table.sets[name].interval
             if table.sets[name].verdicts:
                 assert isinstance(value, Verdict)
-                assert value.chain in table.chains, (name, value)
+                assert value == ACCEPT or value.chain in table.chains, (name, value)
             elif data := table.sets[name].data:
                 assert isinstance(value, bytes)
                 assert len(value) == {KeyType.IPV4: 4, KeyType.IPV6: 16}[data]

@@ -35,6 +35,7 @@ from calico_openstack.policy.addresses import Prefix, pack_prefix
 from calico_openstack.policy.evaluation import EndpointVerdict, Judgement, evaluate
 from calico_openstack.policy.ordering import Placement
 from calico_openstack.policy.packet import Direction, Packet
+from calico_openstack.policy.passage import Host, HostRules, WorkloadInterface
 from calico_openstack.policy.rules import (
     EndpointPolicy,
     HostEndpointPolicy,
@@ -139,6 +140,40 @@ class Cluster:
         """Return which host endpoint governs which of a host's own interfaces."""
         own = {k: e.spec for k, e in self.host_endpoints.items() if e.spec.node == host}
         return host_interfaces.governors(own, interfaces)
+
+    def host(self, name: str, interfaces: Mapping[str, frozenset[bytes]], rules: HostRules) -> Host:
+        """Return what decides on a host that has *interfaces* of its own, with their addresses."""
+        governors = self.governors(name, interfaces)
+        workloads = {
+            interface: self._workload_interface(key)
+            for interface, key in self._workloads_of(name).items()
+        }
+        endpoints = {each: (key, self.host_policy_of(key)) for each, key in governors.items()}
+        used = [each.policy.blocks() for each in workloads.values()]
+        used += [policy.blocks() for _, policy in endpoints.values()]
+        blocks = {key: self.block(key) for some in used for key in some}
+        return Host(rules, workloads, endpoints, blocks, self)
+
+    def _workloads_of(self, host: str) -> dict[str, ResourceKey]:
+        """Return which endpoint has which interface; the lowest claim wins."""
+        found: dict[str, ResourceKey] = {}
+        local = {k: e.spec for k, e in self.endpoints.items() if e.spec.node == host}
+        for key in sorted(
+            local,
+            key=lambda k: (
+                local[k].orchestrator,
+                f"{k.namespace}/{local[k].workload}",
+                local[k].endpoint,
+                k.name,
+            ),
+        ):
+            found.setdefault(local[key].interface_name, key)
+        return found
+
+    def _workload_interface(self, key: ResourceKey) -> WorkloadInterface:
+        spec = self.endpoints[key].spec
+        sources = (*spec.ip_networks, *spec.allow_spoofed_source_prefixes)
+        return WorkloadInterface(key, self.policy_of(key), tuple(map(pack_prefix, sources)))
 
     def _placements(self, labels: Mapping[str, str]) -> list[Placement]:
         return [

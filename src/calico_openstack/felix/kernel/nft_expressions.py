@@ -66,6 +66,7 @@ from calico_openstack.felix.render.nft import (
     SetDscp,
     SetMark,
     SourceNat,
+    Untrack,
     Verdict,
     VerdictKind,
     VerdictMap,
@@ -263,6 +264,10 @@ def _encode_set_mark(statement: SetMark, _: Family) -> bytes:
     )
 
 
+def _encode_untrack(_statement: Untrack, _: Family) -> bytes:
+    return expression("notrack")
+
+
 def _encode_log(statement: Log, _: Family) -> bytes:
     prefix = attribute_string(2, statement.prefix) if statement.prefix else b""
     if statement.group is None:
@@ -294,6 +299,7 @@ _ENCODERS: dict[type, Callable[[Any, Family], bytes]] = {
     Verdict: _encode_verdict_statement,
     VerdictMap: _encode_verdict_map,
     SetMark: _encode_set_mark,
+    Untrack: _encode_untrack,
     SetDscp: encode_set_dscp,
     Log: _encode_log,
     Reject: _encode_reject,

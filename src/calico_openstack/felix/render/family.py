@@ -9,6 +9,7 @@ from calico_openstack.datamodel.keys import ResourceKey
 from calico_openstack.felix.calc import AddressRange, HostDelta, HostState, IPSet, LocalEndpoint
 from calico_openstack.felix.render import layout, names
 from calico_openstack.felix.render.class_chains import ClassChains
+from calico_openstack.felix.render.host_endpoints import HostEndpointRenderer
 from calico_openstack.felix.render.limits import Limited, LimitRenderer
 from calico_openstack.felix.render.matches import ADDRESS_KEY
 from calico_openstack.felix.render.nft import (
@@ -24,6 +25,7 @@ from calico_openstack.felix.render.nft import (
     Set,
     Verdict,
     VerdictKind,
+    interface_key,
 )
 from calico_openstack.felix.render.policy_chains import PolicyChains
 from calico_openstack.felix.render.settings import RenderSettings
@@ -65,8 +67,9 @@ class FamilyRenderer:
         self._ranged: set[str] = set()
         self._blocks_of_set: dict[str, set[ResourceKey]] = {}
         self._sets_of_block: dict[ResourceKey, frozenset[str]] = {}
-        layout.write_ip_layout(writer, version, settings)
-        self._limits = LimitRenderer(writer, version, settings)
+        self._layout = layout.IpLayout(writer, version, settings)
+        self._limits = LimitRenderer(writer, self._layout)
+        self._host_endpoints = HostEndpointRenderer(writer, self._layout, self._classes, state)
 
     def apply(self, delta: HostDelta) -> None:
         """Take up what changed in the state.
@@ -81,6 +84,8 @@ class FamilyRenderer:
         changed = (delta.blocks | reshaped) & self._state.blocks.keys()
         self._classes.refresh([key for key in changed if self._put_block(key)])
         self._update_endpoints(delta.endpoints)
+        if delta.host_endpoints:
+            self._host_endpoints.apply()
         for key in gone:
             self._policies.remove(key)
             self._index_sets(key, frozenset())
@@ -241,8 +246,3 @@ def _elements(endpoint: _Programmed) -> dict[tuple[str, bytes], ElementValue]:
     for address in endpoint.addresses:
         elements[names.WORKLOAD_SOURCES, interface + address] = None
     return elements
-
-
-def interface_key(name: str) -> bytes:
-    """Return an interface's name as nftables keeps it: sixteen bytes, filled up with zeros."""
-    return name.encode().ljust(16, b"\0")

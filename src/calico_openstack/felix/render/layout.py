@@ -24,6 +24,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv6Network
 
 from calico_openstack.felix.render import names
+from calico_openstack.felix.render.host_layout import HostLayout
 from calico_openstack.felix.render.matches import ADDRESS_KEY, port_is, protocol_is
 from calico_openstack.felix.render.nft import (
     ACCEPT,
@@ -66,75 +67,94 @@ _KNOWN = CtStateIs(CtState.ESTABLISHED | CtState.RELATED)
 _IFNAME_VERDICTS = Set((KeyType.IFNAME,), verdicts=True)
 
 
-def write_ip_layout(writer: TableWriter, version: int, settings: RenderSettings) -> None:
-    """Write all chains and sets of one IP version's table that every host has."""
-    key = (KeyType.IFNAME, ADDRESS_KEY[version])
-    writer.add_set(names.WORKLOAD_SOURCES, Set(key), {})
-    writer.add_set(names.FROM_WORKLOAD, _IFNAME_VERDICTS, {})
-    writer.add_set(names.TO_WORKLOAD, _IFNAME_VERDICTS, {})
-    chains = {
-        names.RAW_PREROUTING: Chain(
-            _per_prefix(settings, Field.IIFNAME, VerdictKind.GOTO, names.ANTI_SPOOFING),
-            Hook("filter", "prerouting", -300),
-        ),
-        names.ANTI_SPOOFING: anti_spoofing(version, settings, ()),
-        **_limited_chains(version, settings, frozenset()),
-        names.FILTER_INPUT: Chain(
-            _per_prefix(settings, Field.IIFNAME, VerdictKind.GOTO, names.WORKLOAD_TO_HOST),
-            Hook("filter", "input", 0),
-        ),
-        names.ENDPOINT_TO_HOST: _endpoint_to_host(settings),
-        names.EGRESS_ALLOWED: Chain(
-            (
-                *_per_prefix(settings, Field.OIFNAME, VerdictKind.GOTO, names.TO_WORKLOAD),
-                Rule((Compare(Field.OIF, bytes(4), invert=True), ACCEPT)),
-                Rule((Verdict(VerdictKind.GOTO, names.ENDPOINT_TO_HOST),)),
-            )
-        ),
-    }
-    for name, chain in chains.items():
-        writer.put_chain(name, chain)
+class IpLayout:
+    """Writes the chains of one IP version's table that every host has.
 
-
-def write_limits(
-    writer: TableWriter, version: int, settings: RenderSettings, maps: frozenset[str]
-) -> None:
-    """Write the chains that look into *maps*, those of endpoints with limits that are there.
-
-    Where no endpoint has limits no packet pays for them.
+    Some depend on what few hosts have: limits of endpoints, and host endpoints. Where there are
+    none no packet pays for them.
     """
-    for name, chain in _limited_chains(version, settings, maps).items():
-        writer.put_chain(name, chain)
 
+    def __init__(self, writer: TableWriter, version: int, settings: RenderSettings) -> None:
+        self.version = version
+        self.settings = settings
+        self._writer = writer
+        self._limits: frozenset[str] = frozenset()
+        self._host = HostLayout(version, settings, {})
+        key = (KeyType.IFNAME, ADDRESS_KEY[version])
+        writer.add_set(names.WORKLOAD_SOURCES, Set(key), {})
+        writer.add_set(names.FROM_WORKLOAD, _IFNAME_VERDICTS, {})
+        writer.add_set(names.TO_WORKLOAD, _IFNAME_VERDICTS, {})
+        writer.put_chain(names.ANTI_SPOOFING, anti_spoofing(version, settings, ()))
+        writer.put_chain(names.ENDPOINT_TO_HOST, _endpoint_to_host(settings))
+        self._put_chains()
 
-def _limited_chains(
-    version: int, settings: RenderSettings, maps: frozenset[str]
-) -> dict[str, Chain]:
-    egress, ingress = Direction.EGRESS, Direction.INGRESS
-    rates = {each: _limits(each, names.PACKET_RATES, maps) for each in Direction}
-    connections = {each: _limits(each, names.CONNECTIONS, maps) for each in Direction}
-    return {
-        names.FILTER_FORWARD: Chain(
-            (
-                *rates[egress],
-                *rates[ingress],
-                Rule((_KNOWN, ACCEPT)),
-                *_per_prefix(settings, Field.IIFNAME, VerdictKind.GOTO, names.FROM_WORKLOAD),
-                *_per_prefix(settings, Field.OIFNAME, VerdictKind.GOTO, names.TO_WORKLOAD),
+    def limit(self, maps: frozenset[str]) -> None:
+        """Look into *maps*, those of endpoints with limits that are there."""
+        self._limits = maps
+        self._put_chains()
+
+    def govern(self, host: HostLayout) -> None:
+        """Lead the packets of the host's own interfaces to the policy of host endpoints."""
+        before, self._host = self._host.chains(), host
+        after = host.chains()
+        for name, chain in after.items():
+            self._writer.put_chain(name, chain)
+        self._put_chains()
+        for name in before.keys() - after.keys():
+            self._writer.remove_chain(name)
+
+    def _put_chains(self) -> None:
+        for name, chain in self._chains().items():
+            self._writer.put_chain(name, chain)
+
+    def _chains(self) -> dict[str, Chain]:
+        settings, host = self.settings, self._host
+        egress, ingress = Direction.EGRESS, Direction.INGRESS
+        rates = {each: _limits(each, names.PACKET_RATES, self._limits) for each in Direction}
+        connections = {each: _limits(each, names.CONNECTIONS, self._limits) for each in Direction}
+        return {
+            names.RAW_PREROUTING: Chain(
+                (
+                    *_per_prefix(settings, Field.IIFNAME, VerdictKind.GOTO, names.ANTI_SPOOFING),
+                    *host.untracked,
+                ),
+                Hook("filter", "prerouting", -300),
             ),
-            Hook("filter", "forward", 0),
-        ),
-        names.WORKLOAD_TO_HOST: _workload_to_host(version, settings, rates[egress]),
-        names.FROM_WORKLOAD: _from_workload(settings, connections[egress]),
-        names.TO_WORKLOAD: Chain(
-            (
-                *_invalid(settings),
-                *connections[ingress],
-                Rule((VerdictMap((Field.OIFNAME,), names.TO_WORKLOAD),)),
-                Rule((Counter(), DROP), "to an unknown workload interface"),
-            )
-        ),
-    }
+            names.FILTER_FORWARD: Chain(
+                (
+                    *rates[egress],
+                    *rates[ingress],
+                    Rule((_KNOWN, ACCEPT)),
+                    *_per_prefix(settings, Field.IIFNAME, VerdictKind.GOTO, names.FROM_WORKLOAD),
+                    *host.forward,
+                ),
+                Hook("filter", "forward", 0),
+            ),
+            names.FILTER_INPUT: Chain(
+                (
+                    *_per_prefix(settings, Field.IIFNAME, VerdictKind.GOTO, names.WORKLOAD_TO_HOST),
+                    *host.input,
+                ),
+                Hook("filter", "input", 0),
+            ),
+            names.WORKLOAD_TO_HOST: _workload_to_host(self.version, settings, rates[egress]),
+            names.FROM_WORKLOAD: _from_workload(settings, connections[egress]),
+            names.EGRESS_ALLOWED: Chain(
+                (
+                    *_per_prefix(settings, Field.OIFNAME, VerdictKind.GOTO, names.TO_WORKLOAD),
+                    Rule((Compare(Field.OIF, bytes(4), invert=True), host.leaves)),
+                    Rule((Verdict(VerdictKind.GOTO, names.ENDPOINT_TO_HOST),)),
+                )
+            ),
+            names.TO_WORKLOAD: Chain(
+                (
+                    *_invalid(settings),
+                    *connections[ingress],
+                    Rule((VerdictMap((Field.OIFNAME,), names.TO_WORKLOAD),)),
+                    Rule((Counter(), DROP), "to an unknown workload interface"),
+                )
+            ),
+        }
 
 
 def _limits(

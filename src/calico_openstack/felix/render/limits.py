@@ -18,7 +18,8 @@ from typing import Final
 
 from calico_openstack.datamodel.keys import ResourceKey
 from calico_openstack.felix.calc import LocalEndpoint
-from calico_openstack.felix.render import layout, names
+from calico_openstack.felix.render import names
+from calico_openstack.felix.render.layout import IpLayout
 from calico_openstack.felix.render.matches import protocol_is
 from calico_openstack.felix.render.nft import (
     DROP,
@@ -34,7 +35,6 @@ from calico_openstack.felix.render.nft import (
     VerdictKind,
 )
 from calico_openstack.felix.render.qos import NO_LIMITS, PacketLimits, packet_limits
-from calico_openstack.felix.render.settings import RenderSettings
 from calico_openstack.felix.render.tables import TableWriter
 from calico_openstack.policy.packet import Direction
 
@@ -77,10 +77,9 @@ class _Rendered:
 class LimitRenderer:
     """Keeps the limits in one IP version's table."""
 
-    def __init__(self, writer: TableWriter, version: int, settings: RenderSettings) -> None:
+    def __init__(self, writer: TableWriter, layout: IpLayout) -> None:
         self._writer = writer
-        self._version = version
-        self._settings = settings
+        self._layout = layout
         self._rendered: dict[ResourceKey, _Rendered] = {}
 
     def update(self, changed: Mapping[ResourceKey, Limited | None]) -> None:
@@ -114,7 +113,7 @@ class LimitRenderer:
             if name in sets and not self._writer.state.elements[name]:
                 self._writer.remove_set(name)
         maps = frozenset(name for name in _MAPS if name in sets)
-        layout.write_limits(self._writer, self._version, self._settings, maps)
+        self._layout.limit(maps)
 
 
 def _render(key: ResourceKey, limited: Limited) -> _Rendered:

@@ -17,8 +17,8 @@ from calico_openstack.felix.render.dataplane import (
     NeighbourKey,
     Route,
 )
-from calico_openstack.felix.render.family import interface_key
 from calico_openstack.felix.render.floating import FloatingAddresses
+from calico_openstack.felix.render.nft import interface_key
 from calico_openstack.felix.render.qos import shaping_of
 from calico_openstack.felix.render.settings import RenderSettings
 from calico_openstack.felix.render.tables import TableWriter

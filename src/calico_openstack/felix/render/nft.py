@@ -207,6 +207,11 @@ class SetDscp:
 
 
 @dataclass(frozen=True, slots=True)
+class Untrack:
+    """The packet is not tracked; for chains before connection tracking (nft ``notrack``)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """A kernel log line at level info, or, with *group*, a copy to that NFLOG group."""
 
@@ -272,6 +277,7 @@ Expression = (
     | Verdict
     | VerdictMap
     | SetMark
+    | Untrack
     | SetDscp
     | Log
     | Reject
@@ -354,6 +360,13 @@ class Range:
 # An exact key is its components in network byte order, each padded to a multiple of four bytes;
 # interface names are 16 bytes, padded with zeros (nftables' own register layout).
 Element = bytes | Range
+
+
+def interface_key(name: str) -> bytes:
+    """Return an interface's name as a component of a key."""
+    return name.encode().ljust(16, b"\0")
+
+
 # What an element of a map leads to: a verdict, or data as bytes in network byte order.
 ElementValue = Verdict | bytes | None
 Elements = Mapping[Element, ElementValue]

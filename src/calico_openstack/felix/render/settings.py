@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import NamedTuple
+
+from calico_openstack.policy.packet import Direction
 
 _LOOPBACK = IPv4Address("127.0.0.1")
 
@@ -28,13 +31,31 @@ class DenyAction(Enum):
     REJECT = "REJECT"
 
 
+class OpenPort(NamedTuple):
+    """A port of the host, or of its peers, that policy never closes: in *network*, or anywhere.
+
+    *protocol* is a number.
+    """
+
+    protocol: int
+    network: IPv4Network | IPv6Network | None
+    port: int
+
+    @property
+    def key(self) -> bytes:
+        """Protocol and port as nftables concatenates them."""
+        return bytes((self.protocol, 0, 0, 0)) + self.port.to_bytes(2, "big") + b"\0\0"
+
+
 @dataclass(frozen=True, slots=True)
 class RenderSettings:
     """Parameters by the names of the specification (section 5) in snake case.
 
     *openstack*: the allowances of section 3.11. *metadata_address* None: no metadata service.
-    *mark_mask*: the packet mark bits that belong to Felix; the lowest one is used, and only where a
-    policy has Pass rules. *route_protocol* is an rtnetlink protocol number. Without *ipv6* the
+    *mark_mask*: the packet mark bits that belong to Felix; the lowest two are used, the first where
+    a policy has Pass rules, the second where host endpoints have policies before connection
+    tracking or translation. *failsafe_inbound*, *failsafe_outbound*: what host endpoints never
+    close. *route_protocol* is an rtnetlink protocol number. Without *ipv6* the
     workloads have no IPv6 at all. *floating_ips*: endpoints of any orchestrator may have them.
     *nat_ports*: first and last port. *nat_outgoing_interface*: empty for all, with ``+`` at its end
     a beginning of names. *nat_excludes_hosts*: what workloads send to hosts is not masqueraded;
@@ -70,8 +91,25 @@ class RenderSettings:
     nat_ports: tuple[int, int] | None = None
     nat_excludes_hosts: bool = False
     external_nodes: tuple[IPv4Network | IPv6Network, ...] = ()
+    failsafe_inbound: tuple[OpenPort, ...] = ()
+    failsafe_outbound: tuple[OpenPort, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.mark_mask & (self.mark_mask - 1) == 0:
+            raise ValueError("two bits of the packet mark are needed")
+
+    def failsafe(self, direction: Direction) -> tuple[OpenPort, ...]:
+        """Return what host endpoints never close in a direction."""
+        inbound = direction is Direction.INGRESS
+        return self.failsafe_inbound if inbound else self.failsafe_outbound
 
     @property
     def pass_mark(self) -> int:
         """The mark bit that says "leave this tier"."""
         return self.mark_mask & -self.mark_mask
+
+    @property
+    def accept_mark(self) -> int:
+        """The mark bit that says "an earlier policy has allowed this"."""
+        others = self.mark_mask & (self.mark_mask - 1)
+        return others & -others
