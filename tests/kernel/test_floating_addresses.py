@@ -75,9 +75,9 @@ class Site:
         self.outside.ip("addr", "add", "2001:db8:1::fe/64", "dev", "eth0", "nodad")
         self.host.ip("route", "add", "default", "via", "192.0.2.254")
         self.host.ip("-6", "route", "add", "default", "via", "2001:db8:1::fe")
-        for address in OUTSIDE.values():
-            self.outside.ip("addr", "add", address, "dev", "lo")
         self.outside.ip("link", "set", "lo", "up")
+        self.outside.ip("addr", "add", OUTSIDE[4], "dev", "lo")
+        self.outside.ip("addr", "add", OUTSIDE[6], "dev", "lo", "nodad")
         # Whatever it answers, it answers as that.
         self.outside.ip("route", "replace", "192.0.2.0/24", "dev", "eth0", "src", OUTSIDE[4])
         link = ("2001:db8:1::/64", "dev", "eth0")
