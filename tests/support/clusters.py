@@ -101,6 +101,10 @@ class ClusterGenerator:
         parts += [self.resource() for _ in range(self.random.randint(0, 6))]
         return dict(parts)
 
+    def workloads(self) -> dict[ResourceKey, Value]:
+        """Draw a cluster whose hosts have no endpoints of their own."""
+        return {k: v for k, v in self.cluster().items() if k.kind != HostEndpoint.KIND}
+
     def resource(self) -> tuple[ResourceKey, Value]:
         """Draw one resource of any kind."""
         kinds: tuple[Callable[[], tuple[ResourceKey, Value]], ...] = (

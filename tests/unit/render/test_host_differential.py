@@ -79,6 +79,13 @@ def test_every_way_through_the_host(seed: int, action: HostAction) -> None:
     for _ in range(60):
         packet = generator.packet()
         incoming, outgoing = generator.random.choice(names), generator.random.choice(names)
+        rightful = [
+            each.interface
+            for each in calculation.state.endpoints.values()
+            if packet.source in each.addresses
+        ]
+        if rightful and generator.random.randrange(2):
+            incoming = generator.random.choice(rightful)
         if incoming == outgoing == "":
             continue
         wanted = passage(host, packet, incoming, outgoing)

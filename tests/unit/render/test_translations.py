@@ -57,7 +57,7 @@ def leads_to(calculation: HostCalculation) -> dict[bytes, bytes]:
 @given(seeds)
 def test_policy_judges_what_a_floating_address_leads_to(seed: int) -> None:
     generator = ClusterGenerator(Random(seed))
-    resources = generator.cluster()
+    resources = generator.workloads()
     calculation, renderer = programmed(resources)
     cluster = Cluster(resources)
     wanted = leads_to(calculation)
@@ -94,7 +94,7 @@ def test_policy_judges_what_a_floating_address_leads_to(seed: int) -> None:
 def test_only_hairpins_show_a_floating_address(seed: int) -> None:
     generator = ClusterGenerator(Random(seed))
     # Pools have effects of their own.
-    resources = {k: v for k, v in generator.cluster().items() if k.kind != "IPPool"}
+    resources = {k: v for k, v in generator.workloads().items() if k.kind != "IPPool"}
     calculation, renderer = programmed(resources)
     wanted = leads_to(calculation)
     for text in (*ADDRESSES_4, *ADDRESSES_6):
