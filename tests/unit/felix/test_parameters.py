@@ -110,3 +110,28 @@ def test_derived_settings() -> None:
     sources.update(DEFAULT, configuration(reportingInterval="0s"))
     silent = derivation.reporting_settings(sources.resolution().settings)
     assert (silent.interval, silent.endpoints) == (0, False)
+
+
+def test_derived_translations_and_log_limits() -> None:
+    sources, _ = running()
+    settings = derivation.render_settings(sources.resolution().settings)
+    assert (settings.floating_ips, settings.log_rate, settings.nat_ports) == (False, None, None)
+    wanted = configuration(
+        floatingIPs="Enabled",
+        logActionRateLimit="30/minute",
+        logActionRateLimitBurst=7,
+        natOutgoingAddress="192.0.2.9",
+        natOutgoingExclusions="IPPoolsAndHostIPs",
+        natPortRange="1024:2000",
+        iptablesNATOutgoingInterfaceFilter="eth+",
+        externalNodesList=["203.0.113.0/24"],
+    )
+    sources.update(DEFAULT, wanted)
+    settings = derivation.render_settings(sources.resolution().settings)
+    assert settings.floating_ips
+    assert (settings.log_rate, settings.log_burst) == ((30, 60), 7)
+    assert str(settings.nat_outgoing_address) == "192.0.2.9"
+    assert settings.nat_excludes_hosts
+    assert settings.nat_ports == (1024, 2000)
+    assert settings.nat_outgoing_interface == "eth+"
+    assert [str(each) for each in settings.external_nodes] == ["203.0.113.0/24"]
