@@ -87,10 +87,17 @@ class SysctlDriver:
         return self._set(Setting(path, value, OnFailure.FAIL))
 
     def _default_rp_filter(self) -> str:
+        # Asked for every endpoint, as are the files below: plain system calls.
         try:
-            return (self._root / _DEFAULT_RP_FILTER).read_text().strip()
+            descriptor = os.open(f"{self._root}/{_DEFAULT_RP_FILTER}", os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             return "1"
+        try:
+            return os.read(descriptor, _LONGEST_VALUE).decode().strip()
+        except OSError:
+            return "1"
+        finally:
+            os.close(descriptor)
 
     def _set(self, setting: Setting) -> SettingFailure | None:
         try:
@@ -104,7 +111,6 @@ class SysctlDriver:
         return None
 
     def _write_if_different(self, setting: Setting) -> None:
-        # Plain system calls: this is done for several files of every endpoint.
         descriptor = os.open(f"{self._root}/{setting.path}", os.O_RDWR | os.O_CLOEXEC)
         try:
             if os.read(descriptor, _LONGEST_VALUE).split() != setting.value.encode().split():
