@@ -422,3 +422,20 @@ def test_no_descriptor_is_left_open(host: Host) -> None:
     before = len(list(Path("/proc/self/fd").iterdir()))
     host.new_dataplane().close()
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_interfaces_are_found_by_the_metric_of_their_routes(host: Host) -> None:
+    for number in (1, 2):
+        host.plug(number)
+        host.apply(host.want(number))
+    host.settle()
+    ip = host.namespace.ip
+    ip("route", "add", "10.65.0.9", "dev", "tap1", "proto", str(BOOT), "metric", "7")
+    ip("route", "add", "fd00::9", "dev", "tap2", "proto", str(BOOT), "metric", "8")
+    # Another protocol's, and one that is not on a workload's interface.
+    ip("route", "add", "10.65.0.8", "dev", "tap2", "proto", "12", "metric", "7")
+    ip("route", "add", "10.65.0.7", "dev", "eth0", "proto", str(BOOT), "metric", "7")
+    with host.namespace.entered():
+        assert host.dataplane.interfaces_with_metric({4: 7, 6: 8}) == {"tap1", "tap2"}
+        assert host.dataplane.interfaces_with_metric({4: 7}) == {"tap1"}
+        assert host.dataplane.interfaces_with_metric({}) == set()

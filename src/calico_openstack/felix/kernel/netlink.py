@@ -7,6 +7,7 @@ are in host byte order, payloads as the protocol says.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -39,6 +40,7 @@ NETLINK_ADD_MEMBERSHIP = 1
 NETLINK_DROP_MEMBERSHIP = 2
 NETLINK_CAP_ACK = 10
 NETLINK_EXT_ACK = 11
+NETLINK_GET_STRICT_CHK = 12
 SO_SNDBUFFORCE = 32
 SO_RCVBUFFORCE = 33
 
@@ -245,6 +247,11 @@ class NetlinkSocket:
     def leave(self, group: int) -> None:
         """Receive the notifications of *group* no longer."""
         self._socket.setsockopt(SOL_NETLINK, NETLINK_DROP_MEMBERSHIP, group)
+
+    def filter_dumps(self) -> None:
+        """Let the kernel heed what is in the requests of dumps, where it can (since Linux 4.20)."""
+        with contextlib.suppress(OSError):
+            self._socket.setsockopt(SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1)
 
     def ignore(self, port: int) -> None:
         """Let the kernel drop notifications of what the socket *port* caused.

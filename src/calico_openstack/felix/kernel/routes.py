@@ -15,7 +15,12 @@ from dataclasses import dataclass
 from calico_openstack.agent.delta import DeltaTracker
 from calico_openstack.felix.kernel.batch import BatchWriter
 from calico_openstack.felix.kernel.interfaces import Interface, InterfaceMonitor
-from calico_openstack.felix.kernel.netlink import NLM_F_REPLACE, Message
+from calico_openstack.felix.kernel.netlink import (
+    NETLINK_ROUTE,
+    NLM_F_REPLACE,
+    Message,
+    NetlinkSocket,
+)
 from calico_openstack.felix.kernel.rtnetlink import (
     AF_INET,
     AF_INET6,
@@ -142,26 +147,40 @@ class RouteDriver:
 
     def resync(self, now: float) -> None:
         """Read back all routes."""
-        found = {key: route for key, route in self._read() if self._concerns_us(key, route)}
+        found = {
+            key: route
+            for key, route in self._read(self._writer.socket)
+            if self._concerns_us(key, route)
+        }
         known = self._tracker.actual.keys() - self._graced
         self._tracker.replace_actual(found)
         self._graced = {key for key in found if key not in known and self._in_grace(key, now)}
         self._stale = False
 
     def interfaces_with_metric(self, metrics: Mapping[int, int]) -> set[str]:
-        """Return the workload interfaces that have a route of these *metrics*, by IP version."""
+        """Return the workload interfaces that have a route of these *metrics*, by IP version.
+
+        Routes of our protocol only: a host may have a hundred thousand routes from BGP.
+        """
+        socket = NetlinkSocket(NETLINK_ROUTE)
+        try:
+            socket.filter_dumps()
+            found = list(self._read(socket, self._ownership.device_protocol))
+        finally:
+            socket.close()
         names = {
             self._monitor.name_of(key.interface)
-            for key, _ in self._read()
+            for key, _ in found
             if key.metric == metrics.get(key.destination.version)
         }
         return {name for name in names if name and self._ownership.is_workload(name)}
 
-    def _read(self) -> Iterator[tuple[RouteKey, RouteAttributes]]:
+    def _read(
+        self, socket: NetlinkSocket, protocol: int = 0
+    ) -> Iterator[tuple[RouteKey, RouteAttributes]]:
         for family in (AF_INET, AF_INET6):
-            for received in self._writer.socket.dump(
-                RtMessage.GETROUTE, route_dump_request(family)
-            ):
+            request = route_dump_request(family, protocol)
+            for received in socket.dump(RtMessage.GETROUTE, request):
                 parsed = parse_route(received.body)
                 if parsed:
                     yield parsed

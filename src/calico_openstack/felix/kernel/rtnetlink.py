@@ -161,9 +161,12 @@ class RouteAttributes:
     gateway: bool = False
 
 
-def route_dump_request(family: int) -> bytes:
-    """Return the body of a request for all routes of *family*."""
-    return _ROUTE_HEADER.pack(family, 0, 0, 0, 0, 0, 0, 0, 0)
+def route_dump_request(family: int, protocol: int = 0) -> bytes:
+    """Return the body of a request for all routes of *family*.
+
+    With a *protocol* the kernel leaves out those of others, see `NetlinkSocket.filter_dumps`.
+    """
+    return _ROUTE_HEADER.pack(family, 0, 0, 0, 0, protocol, 0, 0, 0)
 
 
 def encode_route(key: RouteKey, route: RouteAttributes, sequence: int) -> bytes:
