@@ -11,7 +11,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 from random import Random
 
@@ -52,7 +52,8 @@ class Bench:
     resources: dict[ResourceKey, Value] = field(default_factory=dict)
 
     def update(self, batch: list[tuple[ResourceKey, Value | None]]) -> None:
-        for key, value in batch:
+        # What leaves masqueraded pools could not be recognised by its source.
+        for key, value in (each for each in batch if each[0].kind != "IPPool"):
             self.calculation.update(key, value)
             self.resources.pop(key, None)
             if value is not None:
@@ -112,8 +113,12 @@ def prepare_uplink(host: NetworkNamespace) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """A packet, where it enters, where it must come out if it passes, and whether it does."""
+    """A packet, where it enters, where it must come out if it passes, and whether it does.
 
+    It is *sent* to a floating address where that is not the one at which it arrives.
+    """
+
+    sent: Packet
     packet: Packet
     tag: bytes
     enters: str
@@ -129,7 +134,9 @@ def shots(bench: Bench, generator: ClusterGenerator, count: int) -> list[Shot]:
     result: list[Shot] = []
     seen: set[object] = set()
     for _ in range(count):
-        packet = generator.packet()
+        packet = sent = generator.packet()
+        if floating := floating_of(bench, packet):
+            sent = replace(packet, destination=generator.random.choice(floating))
         # Conntrack calls ICMP invalid that does not begin a flow; replies are no new flows.
         if packet.icmp_type not in (None, 8 if packet.ip_version == 4 else 128):
             continue
@@ -150,6 +157,7 @@ def shots(bench: Bench, generator: ClusterGenerator, count: int) -> list[Shot]:
         wanted = cluster.judge(packet, lambda k, d, c=concerned: (k, d) in c)  # type: ignore[misc]
         result.append(
             Shot(
+                sent,
                 packet,
                 f"<{len(result):04}>".encode(),
                 sender.interface if sender else UPLINK,
@@ -158,6 +166,12 @@ def shots(bench: Bench, generator: ClusterGenerator, count: int) -> list[Shot]:
             )
         )
     return result
+
+
+def floating_of(bench: Bench, packet: Packet) -> list[bytes]:
+    """Return the floating addresses that lead to a packet's destination."""
+    translations = bench.renderer.desired.translations
+    return [e.packed for e, i in translations.items() if i.packed == packet.destination]
 
 
 def flow_of(packet: Packet) -> object:
@@ -172,7 +186,7 @@ def flow_of(packet: Packet) -> object:
 def fire(bench: Bench, fired: list[Shot]) -> int:
     """Send all packets and compare; return how many passed."""
     for shot in fired:
-        frame = frames.ethernet(WORKLOAD_MAC, HOST_MAC, shot.packet, shot.tag)
+        frame = frames.ethernet(WORKLOAD_MAC, HOST_MAC, shot.sent, shot.tag)
         bench.sockets[shot.enters].send(frame)
     received = bench.receive()
     for shot in fired:
@@ -232,6 +246,6 @@ def test_foreign_sources_are_dropped(bench: Bench) -> None:
             if packed not in endpoint.addresses:
                 packet = Packet(packed, frames.packed("192.0.2.1"), 17, 1000, 53)
                 tag = f"<{len(fired):04}>".encode()
-                fired.append(Shot(packet, tag, endpoint.interface, UPLINK, passes=False))
+                fired.append(Shot(packet, packet, tag, endpoint.interface, UPLINK, passes=False))
     assert fired
     fire(bench, fired)

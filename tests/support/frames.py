@@ -7,7 +7,8 @@ from ipaddress import ip_address
 
 from calico_openstack.policy.packet import Packet
 
-_TCP, _UDP, _SYN = 6, 17, 0x02
+_TCP, _UDP, _SCTP, _SYN = 6, 17, 132, 0x02
+_CRC32C = 0x82F63B78
 _ETHERTYPES = {4: b"\x08\x00", 6: b"\x86\xdd"}
 _ETHERNET = 14
 
@@ -48,6 +49,8 @@ def _transport(packet: Packet, tag: bytes) -> bytes:
     elif packet.protocol == _UDP:
         ports = struct.pack("!HH", packet.source_port, packet.destination_port)
         body = (ports + struct.pack("!H", 8 + len(tag)), tag)
+    elif packet.protocol == _SCTP:
+        return _sctp_init(packet, tag)
     elif packet.icmp_type is not None:
         body = (bytes((packet.icmp_type, packet.icmp_code or 0)), b"\0\1\0\1" + tag)
         if packet.ip_version == 4:
@@ -58,6 +61,30 @@ def _transport(packet: Packet, tag: bytes) -> bytes:
     length = len(body[0]) + 2 + len(body[1])
     pseudo = packet.source + packet.destination + struct.pack("!II", length, packet.protocol)
     return body[0] + _checksum(pseudo + body[0] + b"\0\0" + body[1]) + body[1]
+
+
+def _sctp_init(packet: Packet, tag: bytes) -> bytes:
+    """Return the beginning of an association (RFC 9260, section 3.3.2), *tag* in a parameter.
+
+    The parameter is of a type that is to be skipped where it is unknown.
+    """
+    ports = struct.pack("!HH", packet.source_port, packet.destination_port)
+    parameter = struct.pack("!HH", 0xBFFF, 4 + len(tag)) + tag + bytes(-len(tag) % 4)
+    fixed = struct.pack("!IIHHI", 1, 1500, 1, 1, 1)
+    chunk = struct.pack("!BBH", 1, 0, 4 + len(fixed) + len(parameter)) + fixed + parameter
+    before = ports + bytes(4)
+    # The one field on this wire in little-endian order.
+    return before + struct.pack("<I", _crc32c(before + bytes(4) + chunk)) + chunk
+
+
+def _crc32c(data: bytes) -> int:
+    """Return SCTP's checksum (RFC 9260, appendix A), bit by bit."""
+    rest = 0xFFFFFFFF
+    for byte in data:
+        rest ^= byte
+        for _ in range(8):
+            rest = rest >> 1 ^ (_CRC32C if rest & 1 else 0)
+    return rest ^ 0xFFFFFFFF
 
 
 def _checksum(data: bytes) -> bytes:
