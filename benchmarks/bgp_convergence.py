@@ -30,6 +30,7 @@ from benchmarks.bgp_speakers import (
     bird_version,
     cluster,
     members,
+    room_for_neighbours,
 )
 from benchmarks.conditions import load_average
 from benchmarks.table import Row, show
@@ -122,10 +123,13 @@ def main() -> None:
     sweep_stale()
     print(f"{'BIRD':14}{bird_version()}")
     rows: list[Row] = []
-    for count in (int(text) for text in options.speakers.split(",")):
-        before = load_average()
-        rows += measured(count, options.routes, options.events)
-        print(f"{'load':14}{before} before {count} speakers, {load_average()} after", flush=True)
+    with room_for_neighbours():
+        for count in (int(text) for text in options.speakers.split(",")):
+            before = load_average()
+            rows += measured(count, options.routes, options.events)
+            print(
+                f"{'load':14}{before} before {count} speakers, {load_average()} after", flush=True
+            )
     show(rows)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import selectors
 import signal
@@ -10,10 +11,9 @@ import struct
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from calico_openstack.bgp.render import render
 from calico_openstack.bgp.stanza import HostOptions
@@ -42,6 +42,8 @@ FELIX: Final = 80
 _RTA_DST: Final = 1
 _SO_RCVBUFFORCE: Final = 33
 _BUFFER: Final = 64 * 2**20
+_NEIGHBOURS: Final = "65536"
+_FAMILIES: Final = ("ipv4", "ipv6")
 
 
 def members(count: int) -> list[Node]:
@@ -170,8 +172,7 @@ class Speaker:
         return Path(f"/proc/{self._process.pid}/{name}").read_text()
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """A route that appeared in a speaker's kernel or vanished from it, and when."""
 
     speaker: str
@@ -228,10 +229,31 @@ def _routes(data: bytes) -> Iterator[tuple[int, bool, str]]:
             while attribute + 4 <= end:
                 size, name = struct.unpack_from("=HH", data, attribute)
                 if name == _RTA_DST:
-                    address = ip_address(data[attribute + 4 : attribute + size])
-                    yield protocol, kind == _RTM_NEWROUTE, str(address)
+                    family = socket.AF_INET if size == 8 else socket.AF_INET6
+                    address = socket.inet_ntop(family, data[attribute + 4 : attribute + size])
+                    yield protocol, kind == _RTM_NEWROUTE, address
+                    break
                 attribute += max(4, size + 3 & ~3)
         position += max(16, length + 3 & ~3)
+
+
+@contextlib.contextmanager
+def room_for_neighbours() -> Iterator[None]:
+    """Widen the kernel's tables of neighbours, which all namespaces share, for a while.
+
+    With the default of 1024 entries hosts drop packets to neighbours that do not fit in.
+    """
+    files = [
+        Path(f"/proc/sys/net/{f}/neigh/default/gc_thresh{i}") for f in _FAMILIES for i in "123"
+    ]
+    before = [file.read_text() for file in files]
+    for file in reversed(files):
+        file.write_text(_NEIGHBOURS)
+    try:
+        yield
+    finally:
+        for file, text in zip(files, before, strict=True):
+            file.write_text(text)
 
 
 def bird_version() -> str:
