@@ -104,7 +104,7 @@ class HostEndpointStatusKey(msgspec.Struct, frozen=True, gc=False):
     @property
     def path(self) -> str:
         """The key's text."""
-        return f"{HOST_ENDPOINT_STATUS_PREFIX}{self.host}/endpoint/{escaped(self.name)}"
+        return f"{host_endpoint_status_prefix(self.host)}{escaped(self.name)}"
 
 
 Key = (
@@ -166,6 +166,11 @@ def felix_status_prefix(region: str) -> str:
 def endpoint_status_prefix(region: str, host: str) -> str:
     """Return the prefix of the status of a host's workload endpoints; ends with ``/``."""
     return f"{felix_status_prefix(region)}{host}/workload/"
+
+
+def host_endpoint_status_prefix(host: str) -> str:
+    """Return the prefix of the status of a host's own endpoints; ends with ``/``."""
+    return f"{HOST_ENDPOINT_STATUS_PREFIX}{host}/endpoint/"
 
 
 def workload_endpoint_prefix(namespace: str, node: str, orchestrator: str = "openstack") -> str:

@@ -30,6 +30,7 @@ from calico_openstack.etcd import Batch, EtcdClient, SnapshotWatch
 from calico_openstack.felix import metrics as felix_metrics
 from calico_openstack.felix.calc import HostCalculation, HostDelta
 from calico_openstack.felix.flows import FlowEnding
+from calico_openstack.felix.host_endpoints import HostEndpointFollower
 from calico_openstack.felix.inputs import Inputs
 from calico_openstack.felix.kernel.dataplane import Dataplane
 from calico_openstack.felix.kernel.leftovers import remove_leftovers
@@ -64,6 +65,7 @@ class AgentSettings:
     host: str
     region: str
     audit_interval: float = 90.0
+    workload_prefixes: tuple[str, ...] = ("tap",)
     migration: MigrationSettings = field(default_factory=MigrationSettings)
 
 
@@ -95,6 +97,10 @@ class FelixAgent:
         self._health = health
         self._metrics = metrics
         self._started_at = started_at
+        self._host_endpoints = HostEndpointFollower(
+            settings.host, settings.workload_prefixes, calculation
+        )
+        self._own_interfaces_changed = False
         self._migrations = MigrationFollower(settings.migration, dataplane, self.loop)
         self._inputs = Inputs(settings.host)
         self._watch: SnapshotWatch | None = None
@@ -132,6 +138,7 @@ class FelixAgent:
             self.loop.add_reader(descriptor, self._kernel_changed)
         if self._settings.audit_interval:
             self.loop.every(self._settings.audit_interval, self._audit)
+        self._follow_interfaces(set(self._dataplane.interfaces))
         expect_growth()
         return self.loop.run()
 
@@ -146,12 +153,17 @@ class FelixAgent:
 
     def _kernel_changed(self) -> None:
         names = self._dataplane.read_notifications(time.monotonic())
+        self._follow_interfaces(names)
         if names & self._endpoint_of.keys() or self._dataplane.needs_apply:
             self._apply_due = True
 
     def _audit(self) -> None:
-        self._dataplane.audit(time.monotonic())
+        self._follow_interfaces(self._dataplane.audit(time.monotonic()))
         self._apply_due = True
+
+    def _follow_interfaces(self, changed: set[str]) -> None:
+        if self._host_endpoints.follow(changed, self._dataplane.interfaces):
+            self._own_interfaces_changed = True
 
     def _retry_now(self) -> None:
         self._retry = None
@@ -184,6 +196,8 @@ class FelixAgent:
             self._flow_ending.add(delta.withdrawals)
             if changed or self._apply_due or not self._complete:
                 self._program(changed, delta)
+            if delta.host_endpoints or self._own_interfaces_changed:
+                self._report_host_endpoints()
             self._report_refusals()
         self._health.report(CALCULATION, ready=self._in_sync)
         self._health.report(DATAPLANE, ready=self._complete)
@@ -358,6 +372,11 @@ class FelixAgent:
         if changes:
             self._reporter.update(changes)
         self._metrics.status_pending.set(self._reporter.pending)
+
+    def _report_host_endpoints(self) -> None:
+        self._own_interfaces_changed = False
+        if changes := self._host_endpoints.changes(self._dataplane.interfaces):
+            self._reporter.update(changes)
 
     def _report_refusals(self) -> None:
         """Say once why an endpoint of this host is not programmed."""

@@ -8,15 +8,21 @@ from calico_openstack.felix.calc import CalculationSettings
 from calico_openstack.felix.config import FelixSettings
 from calico_openstack.felix.kernel.routes import RouteOwnership
 from calico_openstack.felix.migrations import MigrationSettings
-from calico_openstack.felix.render.settings import DenyAction, HostAction, RenderSettings
+from calico_openstack.felix.render.settings import DenyAction, HostAction, OpenPort, RenderSettings
 from calico_openstack.felix.reporting import ReportingSettings
+from calico_openstack.policy.host_interfaces import InterfaceSelection
 
 _SECONDS: Final = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 
 
 def calculation_settings(settings: FelixSettings) -> CalculationSettings:
     """Return what decides which endpoints count."""
-    return CalculationSettings(source_spoofing=settings.workload_source_spoofing == "Any")
+    return CalculationSettings(
+        source_spoofing=settings.workload_source_spoofing == "Any",
+        host_interfaces=InterfaceSelection(
+            workload_prefixes=settings.interface_prefixes, excluded=settings.interface_exclude
+        ),
+    )
 
 
 def render_settings(settings: FelixSettings) -> RenderSettings:
@@ -51,6 +57,8 @@ def render_settings(settings: FelixSettings) -> RenderSettings:
         nat_ports=settings.nat_port_range,
         nat_excludes_hosts=nat_excludes_hosts(settings),
         external_nodes=settings.external_nodes,
+        failsafe_inbound=tuple(OpenPort(*port) for port in settings.failsafe_inbound_host_ports),
+        failsafe_outbound=tuple(OpenPort(*port) for port in settings.failsafe_outbound_host_ports),
     )
 
 

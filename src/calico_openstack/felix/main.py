@@ -25,11 +25,23 @@ from calico_openstack.agent.configuration import (
     host_name,
 )
 from calico_openstack.agent.health import Health, HealthServer
-from calico_openstack.datamodel.endpoints import GlobalNetworkSet, NetworkSet, WorkloadEndpoint
+from calico_openstack.datamodel.endpoints import (
+    GlobalNetworkSet,
+    HostEndpoint,
+    NetworkSet,
+    WorkloadEndpoint,
+)
 from calico_openstack.datamodel.keys import prefix_of
 from calico_openstack.datamodel.migration import LiveMigration
 from calico_openstack.datamodel.nodes import Node
-from calico_openstack.datamodel.policies import GlobalNetworkPolicy, NetworkPolicy, Profile, Tier
+from calico_openstack.datamodel.policies import (
+    GlobalNetworkPolicy,
+    NetworkPolicy,
+    Profile,
+    StagedGlobalNetworkPolicy,
+    StagedNetworkPolicy,
+    Tier,
+)
 from calico_openstack.datamodel.pools import IPPool
 from calico_openstack.etcd import EtcdClient
 from calico_openstack.felix.agent import (
@@ -74,10 +86,13 @@ _KINDS: Final = (
     Profile.KIND,
     GlobalNetworkPolicy.KIND,
     NetworkPolicy.KIND,
+    StagedGlobalNetworkPolicy.KIND,
+    StagedNetworkPolicy.KIND,
     GlobalNetworkSet.KIND,
     NetworkSet.KIND,
     IPPool.KIND,
     LiveMigration.KIND,
+    HostEndpoint.KIND,
     WorkloadEndpoint.KIND,
 )
 
@@ -197,6 +212,7 @@ def _agent(
             host=settings.felix_hostname,
             region=settings.region_string,
             audit_interval=audit_interval(settings),
+            workload_prefixes=settings.interface_prefixes,
             migration=migration_settings(settings),
         ),
         calculation=calculation,

@@ -16,6 +16,7 @@ from calico_openstack.datamodel.keys import (
     LastReportedStatusKey,
     ResourceKey,
     endpoint_status_prefix,
+    host_endpoint_status_prefix,
     parse_key,
     parse_workload_endpoint_name,
 )
@@ -185,11 +186,12 @@ class StatusReporter:
 
     def _resync(self) -> None:
         """Compare all keys of this host with what they should be."""
-        prefix = endpoint_status_prefix(self._settings.region, self._settings.host)
+        region, host = self._settings.region, self._settings.host
         found = {}
-        for kv in self._client.get_prefix(prefix).kvs:
-            # Something unreadable is wrong in any case, and is corrected or removed.
-            found[kv.key] = kv.value.decode("utf-8", "replace")
+        for prefix in (endpoint_status_prefix(region, host), host_endpoint_status_prefix(host)):
+            for kv in self._client.get_prefix(prefix).kvs:
+                # Something unreadable is wrong in any case, and is corrected or removed.
+                found[kv.key] = kv.value.decode("utf-8", "replace")
         with self._condition:
             wanted = {key: _encoded(status) for key, status in self._queue.wanted.items()}
             self._queue.resync(

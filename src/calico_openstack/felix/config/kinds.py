@@ -23,6 +23,7 @@ T = TypeVar("T")
 
 _MAX_NUMBER_LENGTH: Final = 20
 _MAX_PATTERN_LENGTH: Final = 1000
+_NEEDED_MARK_BITS: Final = 2
 _INTEGER: Final = re.compile(r"[+-]?(?:[0-9]+|0x[0-9a-f]+)", re.ASCII)
 _HOST: Final = re.compile(r"[a-zA-Z0-9_.:-]{1,253}")
 _INTERFACE_PREFIX: Final = re.compile(r"[a-zA-Z0-9_-]{1,15}")
@@ -196,7 +197,10 @@ def _failsafe_port(text: str) -> FailsafePort:
 
 
 def _mark_mask(text: str) -> int:
-    return _bounded(text, 1, 2**32 - 1)
+    mask = _bounded(text, 1, 2**32 - 1)
+    if mask.bit_count() < _NEEDED_MARK_BITS:
+        raise ValueError
+    return mask
 
 
 def _port_range(text: str) -> PortRange:
@@ -255,7 +259,7 @@ PATTERN: Final = Kind("a regular expression", _pattern, "")
 FAILSAFE_PORTS: Final[Kind[tuple[FailsafePort, ...]]] = Kind(
     "a list of [protocol:[network:]]port", _failsafe_ports, ()
 )
-MARK_MASK: Final = Kind("a mask of 32 bits, not zero", _mark_mask, 0)
+MARK_MASK: Final = Kind("a mask of 32 bits, two or more of them set", _mark_mask, 0)
 PORT_RANGE: Final[Kind[PortRange | None]] = Kind("a range of ports low:high", _port_range, None)
 ROUTE_TABLE_RANGES: Final[Kind[tuple[tuple[int, int], ...]]] = Kind(
     "a list of ranges low-high", _route_table_ranges, ()
