@@ -23,6 +23,7 @@ from calico_openstack.felix.kernel.nft_sets import (
 from calico_openstack.felix.render.nft import (
     DROP,
     Element,
+    ElementValue,
     KeyType,
     Range,
     Set,
@@ -34,7 +35,7 @@ KEYS = st.lists(st.sampled_from(KeyType), min_size=1, max_size=5).map(tuple)
 NETWORKS = Set((KeyType.IPV4,), interval=True)
 
 
-def round_trip(set_: Set, elements: dict[Element, Verdict | None]) -> dict[Element, Verdict | None]:
+def round_trip(set_: Set, elements: dict[Element, ElementValue]) -> dict[Element, ElementValue]:
     return parse_elements(set_, [encoded for encoded, _ in encode_elements(set_, elements)])
 
 
@@ -57,24 +58,38 @@ def test_keys_survive(key: tuple[KeyType, ...], data: st.DataObject) -> None:
     # A component shorter than its registers is padded with zeros.
     pad = length - key_length(key)
     keys = st.binary(min_size=length - pad, max_size=length - pad).map(lambda k: k + bytes(pad))
-    elements: dict[Element, Verdict | None] = dict.fromkeys(data.draw(st.sets(keys)))
+    elements: dict[Element, ElementValue] = dict.fromkeys(data.draw(st.sets(keys)))
     assert round_trip(Set(key), elements) == elements
 
 
 def test_verdicts_survive() -> None:
     set_ = Set((KeyType.IFNAME,), verdicts=True)
-    elements: dict[Element, Verdict | None] = {
+    elements: dict[Element, ElementValue] = {
         b"tap1".ljust(16, b"\0"): Verdict(VerdictKind.GOTO, "some-chain"),
         b"tap2".ljust(16, b"\0"): DROP,
     }
     assert round_trip(set_, elements) == elements
 
 
+@given(KEYS, st.sampled_from(KeyType))
+def test_maps_to_data_survive(key: tuple[KeyType, ...], data: KeyType) -> None:
+    set_ = Set(key, data=data)
+    assert parse_set(attributes(encode_set("calico", "name", set_, 1))) == set_
+
+
+def test_data_survives() -> None:
+    set_ = Set((KeyType.IPV4, KeyType.IPV4), data=KeyType.IPV4)
+    elements: dict[Element, ElementValue] = {bytes(8): b"\1\2\3\4", b"\1" * 8: bytes(4)}
+    assert round_trip(set_, elements) == elements
+    with pytest.raises(ValueError, match="data"):
+        list(encode_elements(set_, {bytes(8): bytes(16)}))
+
+
 @given(st.sets(st.integers(min_value=0, max_value=0xFFFFFFFF), min_size=2, max_size=60))
 def test_ranges_survive(bounds: set[int]) -> None:
     ordered = sorted(bounds)
     # Every other gap between two bounds, and whatever touches: ranges that do not overlap.
-    ranges: dict[Element, Verdict | None] = {
+    ranges: dict[Element, ElementValue] = {
         Range(low.to_bytes(4, "big"), (high - 1).to_bytes(4, "big")): None
         for low, high in pairwise(ordered)
     }
