@@ -26,9 +26,9 @@ pytestmark = needs_root
 
 
 def move(source: Workload, target: Workload, arrived: Callable[[], bool]) -> float:
-    """Do what Felix does at both hosts; return when the target's first route was there."""
-    target.add_routes("80", metric=512)
+    """Do what Felix does at both hosts; return when the target's routes were first asked for."""
     moment = time.monotonic()
+    target.add_routes("80", metric=512)
     eventually(arrived, 20)
     time.sleep(0.3)
     source.delete_routes()
