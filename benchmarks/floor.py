@@ -13,11 +13,11 @@ from calico_openstack.datamodel import Resource, ResourceKey, decode, parse_key
 from calico_openstack.etcd.proto import etcd_pb2 as pb
 from calico_openstack.felix.calc import HostCalculation
 from calico_openstack.felix.kernel.dataplane import Dataplane
-from calico_openstack.felix.kernel.netlink import NetlinkSocket
 from calico_openstack.felix.kernel.routes import RouteOwnership
 from calico_openstack.felix.kernel.sysctls import SysctlDriver
 from calico_openstack.felix.render import TABLES, Renderer
 from calico_openstack.felix.render.settings import RenderSettings
+from calico_openstack.netlink.protocol import NetlinkSocket
 from tests.support.etcd import EtcdServer
 
 _PAGE = 5000

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from ipaddress import IPv4Address
 
-from calico_openstack.felix.kernel.netlink import NETLINK_NETFILTER, NETLINK_ROUTE, NetlinkSocket
+from calico_openstack.netlink.protocol import NETLINK_NETFILTER, NETLINK_ROUTE, NetlinkSocket
 
 # Groups of <linux/rtnetlink.h> and <linux/netfilter/nfnetlink.h>.
 _RTNLGRP_IPV4_ROUTE = 7

@@ -28,7 +28,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "felix.calc": frozenset({"datamodel", "policy"}),
     "felix.render": frozenset({"datamodel", "policy", "felix.calc"}),
     "felix.config": frozenset({"datamodel"}),
-    "felix.kernel": frozenset({"felix.render", "agent"}),
+    "felix.kernel": frozenset({"felix.render", "agent", "netlink"}),
     "felix": frozenset(
         {
             "datamodel",
@@ -42,10 +42,10 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         }
     ),
     "etcd": frozenset(),
+    "netlink": frozenset(),
     "agent": frozenset({"datamodel", "etcd"}),
     "bgp": frozenset({"datamodel", "etcd", "agent"}),
-    # Devices and addresses of the DHCP agent go through Felix's netlink code.
-    "dhcp": frozenset({"datamodel", "etcd", "agent", "felix.kernel"}),
+    "dhcp": frozenset({"datamodel", "etcd", "agent", "netlink"}),
     "neutron.translate": frozenset({"datamodel"}),
     "neutron": frozenset({"datamodel", "etcd", "neutron.translate"}),
     "calicoctl": frozenset(

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from typing import Final
 
-from calico_openstack.felix.kernel.netlink import (
+from calico_openstack.netlink.protocol import (
     attribute,
     attribute_string,
     attributes,
     nested,
     string,
 )
-from calico_openstack.felix.kernel.rtnetlink import AF_INET, AF_INET6
+from calico_openstack.netlink.rtnetlink import AF_INET, AF_INET6
 
 InterfaceAddress = IPv4Interface | IPv6Interface
 

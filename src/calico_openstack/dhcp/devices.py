@@ -13,8 +13,8 @@ from calico_openstack.agent.delta import DeltaTracker
 from calico_openstack.dhcp import device_messages as messages
 from calico_openstack.dhcp.desired import DEVICE_PREFIX, Device, InterfaceAddress
 from calico_openstack.dhcp.model import Problem
-from calico_openstack.felix.kernel.netlink import NETLINK_ROUTE, NLM_F_CREATE, NetlinkSocket
-from calico_openstack.felix.kernel.rtnetlink import (
+from calico_openstack.netlink.protocol import NETLINK_ROUTE, NLM_F_CREATE, NetlinkSocket
+from calico_openstack.netlink.rtnetlink import (
     RtMessage,
     address_dump_request,
     link_dump_request,

@@ -14,8 +14,8 @@ from typing import Final
 
 from calico_openstack.dhcp.device_messages import parse_link
 from calico_openstack.dhcp.inventory import Link
-from calico_openstack.felix.kernel.netlink import NETLINK_ROUTE, Message, NetlinkSocket, split
-from calico_openstack.felix.kernel.rtnetlink import RtGroup, RtMessage, link_dump_request
+from calico_openstack.netlink.protocol import NETLINK_ROUTE, Message, NetlinkSocket, split
+from calico_openstack.netlink.rtnetlink import RtGroup, RtMessage, link_dump_request
 
 _GROUPS: Final = (RtGroup.LINK, RtGroup.IPV4_IFADDR, RtGroup.IPV6_IFADDR)
 # struct ifaddrmsg: family, prefix length, flags, scope, index.

@@ -16,7 +16,7 @@ from calico_openstack.felix.kernel.conntrack_filter import (
     may_have_destination,
     may_have_source,
 )
-from calico_openstack.felix.kernel.netlink import attribute, attributes, nested
+from calico_openstack.netlink.protocol import attribute, attributes, nested
 
 ADDRESSES = st.one_of(
     st.tuples(*(st.ip_addresses(v=4) for _ in range(4))),

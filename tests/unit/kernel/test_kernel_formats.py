@@ -14,9 +14,11 @@ from calico_openstack.felix.kernel.conntrack import (
     encode_deletion,
     parse_flow,
 )
-from calico_openstack.felix.kernel.netlink import attribute, split
 from calico_openstack.felix.kernel.routes import RouteOwnership
-from calico_openstack.felix.kernel.rtnetlink import (
+from calico_openstack.felix.kernel.sysctls import SysctlDriver, interface_settings
+from calico_openstack.felix.render.dataplane import InterfaceSettings
+from calico_openstack.netlink.protocol import attribute, split
+from calico_openstack.netlink.rtnetlink import (
     NeighbourEntry,
     RouteAttributes,
     RouteKey,
@@ -27,8 +29,6 @@ from calico_openstack.felix.kernel.rtnetlink import (
     parse_neighbour,
     parse_route,
 )
-from calico_openstack.felix.kernel.sysctls import SysctlDriver, interface_settings
-from calico_openstack.felix.render.dataplane import InterfaceSettings
 
 
 @pytest.mark.parametrize("destination", ["10.65.0.1/32", "fd00::1/128", "10.0.0.0/8"])

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calico_openstack.felix.kernel.netlink import (
+from calico_openstack.netlink.protocol import (
     MAXIMUM_ATTRIBUTE,
     MESSAGE_HEADER,
     NLM_F_ACK_TLVS,

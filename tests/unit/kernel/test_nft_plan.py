@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 from calico_openstack.felix.kernel.affected import interfaces_affected
-from calico_openstack.felix.kernel.netlink import Refusal
 from calico_openstack.felix.kernel.nft_closed import closed_chain
 from calico_openstack.felix.kernel.nft_constants import NftMessage
 from calico_openstack.felix.kernel.nft_dump import TableImage
@@ -40,6 +39,7 @@ from calico_openstack.felix.render.nft import (
     VerdictKind,
     VerdictMap,
 )
+from calico_openstack.netlink.protocol import Refusal
 
 TABLE = Table(Family.IP, "calico")
 TAP = b"tap1".ljust(16, b"\0")

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calico_openstack.felix.kernel.netlink import MAXIMUM_ATTRIBUTE, attributes
 from calico_openstack.felix.kernel.nft_sets import (
     UnpairedIntervalsError,
     encode_elements,
@@ -30,6 +29,7 @@ from calico_openstack.felix.render.nft import (
     Verdict,
     VerdictKind,
 )
+from calico_openstack.netlink.protocol import MAXIMUM_ATTRIBUTE, attributes
 
 KEYS = st.lists(st.sampled_from(KeyType), min_size=1, max_size=5).map(tuple)
 NETWORKS = Set((KeyType.IPV4,), interval=True)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calico_openstack.felix.kernel import traffic_control as tc
-from calico_openstack.felix.kernel.netlink import attribute_string, attributes, nested
+from calico_openstack.netlink.protocol import attribute_string, attributes, nested
 
 FRAME = 1514
 MILLION = 10**6

@@ -13,8 +13,8 @@ import socket
 from enum import Enum
 from typing import Final
 
-from calico_openstack.felix.kernel import bpf
-from calico_openstack.felix.kernel.bpf import Instruction
+from calico_openstack.netlink import bpf
+from calico_openstack.netlink.bpf import Instruction
 
 _ETH_P_ALL: Final = 3
 _PACKET_OUTGOING: Final = 4

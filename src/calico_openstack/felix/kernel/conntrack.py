@@ -18,7 +18,8 @@ from calico_openstack.felix.kernel.conntrack_filter import (
     may_have_destination,
     may_have_source,
 )
-from calico_openstack.felix.kernel.netlink import (
+from calico_openstack.felix.render.dataplane import Address
+from calico_openstack.netlink.protocol import (
     NETLINK_NETFILTER,
     Message,
     NetlinkSocket,
@@ -28,7 +29,6 @@ from calico_openstack.felix.kernel.netlink import (
     message,
     nested,
 )
-from calico_openstack.felix.render.dataplane import Address
 
 _SUBSYSTEM = 1 << 8
 _GET, _DELETE = _SUBSYSTEM | 1, _SUBSYSTEM | 2

@@ -14,8 +14,8 @@ import struct
 from collections.abc import Collection
 from enum import Enum
 
-from calico_openstack.felix.kernel.netlink import attribute, nested
 from calico_openstack.felix.render.dataplane import Address
+from calico_openstack.netlink.protocol import attribute, nested
 
 # enum ctattr_type, ctattr_tuple and ctattr_ip of linux/netfilter/nfnetlink_conntrack.h.
 _CTA_TUPLE_ORIG, _CTA_TUPLE_REPLY, _CTA_FILTER = 1, 2, 25

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 from calico_openstack.felix.kernel.affected import interfaces_affected
-from calico_openstack.felix.kernel.batch import BatchWriter
 from calico_openstack.felix.kernel.conntrack import ConntrackTable
 from calico_openstack.felix.kernel.departures import Departures
 from calico_openstack.felix.kernel.interfaces import Interface, InterfaceMonitor
@@ -30,6 +29,7 @@ from calico_openstack.felix.render.dataplane import (
     InterfaceSettings,
 )
 from calico_openstack.felix.render.nft import Table
+from calico_openstack.netlink.batch import BatchWriter
 
 
 @dataclass(frozen=True, slots=True)

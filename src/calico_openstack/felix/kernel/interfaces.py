@@ -10,13 +10,15 @@ import errno
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from calico_openstack.felix.kernel.netlink import (
+from calico_openstack.felix.kernel.traffic_control import TcMessage
+from calico_openstack.felix.render.dataplane import Address
+from calico_openstack.netlink.protocol import (
     NETLINK_ROUTE,
     Message,
     NetlinkSocket,
     split,
 )
-from calico_openstack.felix.kernel.rtnetlink import (
+from calico_openstack.netlink.rtnetlink import (
     IFF_LOWER_UP,
     IFF_UP,
     Link,
@@ -27,8 +29,6 @@ from calico_openstack.felix.kernel.rtnetlink import (
     parse_address,
     parse_link,
 )
-from calico_openstack.felix.kernel.traffic_control import TcMessage
-from calico_openstack.felix.render.dataplane import Address
 
 _ROUTES = (RtMessage.NEWROUTE, RtMessage.DELROUTE)
 _NEIGHBOURS = (RtMessage.NEWNEIGH, RtMessage.DELNEIGH)

@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Final
 
 from calico_openstack.felix.kernel import nft_constants as nft
-from calico_openstack.felix.kernel.netlink import (
+from calico_openstack.felix.kernel.nft_constants import ChainAttribute, NftMessage
+from calico_openstack.felix.render.nft import Family
+from calico_openstack.netlink.protocol import (
     NETLINK_NETFILTER,
     NetlinkSocket,
     attributes,
     string,
 )
-from calico_openstack.felix.kernel.nft_constants import ChainAttribute, NftMessage
-from calico_openstack.felix.render.nft import Family
 
 _CHAIN: Final = re.compile(r"(?:cali|califw|calitw|califh|calith|calipi|calipo|felix)-")
 # The mark of upstream's rules in chains that are not its own.

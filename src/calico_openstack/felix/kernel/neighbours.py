@@ -10,10 +10,11 @@ import errno
 from collections.abc import Callable, Iterable
 
 from calico_openstack.agent.delta import DeltaTracker
-from calico_openstack.felix.kernel.batch import BatchWriter
 from calico_openstack.felix.kernel.interfaces import InterfaceMonitor
-from calico_openstack.felix.kernel.netlink import Message
-from calico_openstack.felix.kernel.rtnetlink import (
+from calico_openstack.felix.render.dataplane import NeighbourKey
+from calico_openstack.netlink.batch import BatchWriter
+from calico_openstack.netlink.protocol import Message
+from calico_openstack.netlink.rtnetlink import (
     AF_INET,
     AF_INET6,
     NeighbourEntry,
@@ -23,7 +24,6 @@ from calico_openstack.felix.kernel.rtnetlink import (
     neighbour_dump_request,
     parse_neighbour,
 )
-from calico_openstack.felix.render.dataplane import NeighbourKey
 
 
 class NeighbourDriver:

@@ -10,14 +10,14 @@ from __future__ import annotations
 import struct
 
 from calico_openstack.felix.kernel import nft_constants as nft
-from calico_openstack.felix.kernel.netlink import (
+from calico_openstack.felix.kernel.nft_fields import SOURCES, Meta
+from calico_openstack.felix.render.nft import Field
+from calico_openstack.netlink.protocol import (
     attribute,
     attribute_be32,
     attribute_string,
     nested,
 )
-from calico_openstack.felix.kernel.nft_fields import SOURCES, Meta
-from calico_openstack.felix.render.nft import Field
 
 EQUAL, NOT_EQUAL, AT_MOST, AT_LEAST = 0, 1, 3, 5  # enum nft_cmp_ops
 

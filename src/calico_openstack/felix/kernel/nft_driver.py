@@ -11,12 +11,6 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterable, Mapping
 
-from calico_openstack.felix.kernel.netlink import (
-    NETLINK_NETFILTER,
-    NetlinkError,
-    NetlinkSocket,
-    Refusal,
-)
 from calico_openstack.felix.kernel.nft_dump import TableImage, read_generation, read_table
 from calico_openstack.felix.kernel.nft_monitor import NftMonitor
 from calico_openstack.felix.kernel.nft_plan import Exclusions, plan_table
@@ -30,6 +24,12 @@ from calico_openstack.felix.kernel.nft_transaction import (
 )
 from calico_openstack.felix.render.dataplane import TableDelta
 from calico_openstack.felix.render.nft import Element, Ruleset, Table
+from calico_openstack.netlink.protocol import (
+    NETLINK_NETFILTER,
+    NetlinkError,
+    NetlinkSocket,
+    Refusal,
+)
 
 # A transaction is one buffer; a hundred thousand elements take about two megabytes.
 _SEND_BUFFER = 256 << 20

@@ -11,14 +11,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from calico_openstack.felix.kernel import nft_constants as nft
-from calico_openstack.felix.kernel.netlink import (
-    Message,
-    NetlinkSocket,
-    attribute_string,
-    attributes,
-    be32,
-    string,
-)
 from calico_openstack.felix.kernel.nft_constants import (
     ChainAttribute,
     ElementListAttribute,
@@ -35,6 +27,14 @@ from calico_openstack.felix.kernel.nft_sets import (
     parse_set,
 )
 from calico_openstack.felix.render.nft import Element, ElementValue, Hook, Set, Table
+from calico_openstack.netlink.protocol import (
+    Message,
+    NetlinkSocket,
+    attribute_string,
+    attributes,
+    be32,
+    string,
+)
 
 _GENERATION_ID = 1
 _SUBSYSTEM = nft.NFNL_SUBSYS_NFTABLES << 8

@@ -13,12 +13,6 @@ from ipaddress import IPv4Network
 from typing import Any
 
 from calico_openstack.felix.kernel import nft_constants as nft
-from calico_openstack.felix.kernel.netlink import (
-    attribute,
-    attribute_be32,
-    attribute_string,
-    nested,
-)
 from calico_openstack.felix.kernel.nft_bytecode import (
     EQUAL,
     HOST_U32,
@@ -70,6 +64,12 @@ from calico_openstack.felix.render.nft import (
     Verdict,
     VerdictKind,
     VerdictMap,
+)
+from calico_openstack.netlink.protocol import (
+    attribute,
+    attribute_be32,
+    attribute_string,
+    nested,
 )
 
 _RANGE_NOT_EQUAL = 1

@@ -9,7 +9,10 @@ from __future__ import annotations
 import struct
 
 from calico_openstack.felix.kernel import nft_constants as nft
-from calico_openstack.felix.kernel.netlink import (
+from calico_openstack.felix.kernel.nft_constants import ChainAttribute, RuleAttribute
+from calico_openstack.felix.kernel.nft_expressions import encode_expression
+from calico_openstack.felix.render.nft import Chain, Family, Hook, Rule, Table
+from calico_openstack.netlink.protocol import (
     MESSAGE_HEADER,
     NLM_F_REQUEST,
     attribute,
@@ -17,9 +20,6 @@ from calico_openstack.felix.kernel.netlink import (
     attribute_string,
     nested,
 )
-from calico_openstack.felix.kernel.nft_constants import ChainAttribute, RuleAttribute
-from calico_openstack.felix.kernel.nft_expressions import encode_expression
-from calico_openstack.felix.render.nft import Chain, Family, Hook, Rule, Table
 
 _SUBSYSTEM = nft.NFNL_SUBSYS_NFTABLES << 8
 _HASH_MARK = "cali:"

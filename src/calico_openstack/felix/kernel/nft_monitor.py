@@ -6,14 +6,14 @@ import errno
 from collections.abc import Iterable
 
 from calico_openstack.felix.kernel import nft_constants as nft
-from calico_openstack.felix.kernel.netlink import (
+from calico_openstack.felix.render.nft import Table
+from calico_openstack.netlink.protocol import (
     NETLINK_NETFILTER,
     NetlinkSocket,
     attributes,
     split,
     string,
 )
-from calico_openstack.felix.render.nft import Table
 
 _TABLE_NAME = 1
 

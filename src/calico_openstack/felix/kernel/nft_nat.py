@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from calico_openstack.felix.kernel import nft_constants as nft
-from calico_openstack.felix.kernel.netlink import attribute_be32, attribute_string
 from calico_openstack.felix.kernel.nft_bytecode import U16, expression, immediate, load_all
 from calico_openstack.felix.render.nft import DestinationNat, Family, NatKind, NatMap, SourceNat
+from calico_openstack.netlink.protocol import attribute_be32, attribute_string
 
 _KINDS = {NatKind.SOURCE: 0, NatKind.DESTINATION: 1}
 _ADDRESS_SIZES = {Family.IP: 4, Family.IP6: 16}

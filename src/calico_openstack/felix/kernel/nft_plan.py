@@ -12,12 +12,6 @@ from dataclasses import dataclass, field
 
 from calico_openstack.felix.kernel import nft_constants as nft
 from calico_openstack.felix.kernel import nft_messages, nft_sets
-from calico_openstack.felix.kernel.netlink import (
-    NLM_F_APPEND,
-    NLM_F_CREATE,
-    attribute_string,
-    nested,
-)
 from calico_openstack.felix.kernel.nft_closed import closed_chain
 from calico_openstack.felix.kernel.nft_constants import ElementListAttribute, NftMessage
 from calico_openstack.felix.kernel.nft_dump import ChainImage, TableImage
@@ -37,6 +31,12 @@ from calico_openstack.felix.render.nft import (
     Set,
     Table,
     TableState,
+)
+from calico_openstack.netlink.protocol import (
+    NLM_F_APPEND,
+    NLM_F_CREATE,
+    attribute_string,
+    nested,
 )
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from calico_openstack.felix.kernel import nft_constants as nft
-from calico_openstack.felix.kernel.netlink import attribute_be32
 from calico_openstack.felix.kernel.nft_bytecode import bitwise, expression
 from calico_openstack.felix.render.nft import Family, MoreConnections, SetDscp
+from calico_openstack.netlink.protocol import attribute_be32
 
 _CONNLIMIT_OVER = 1
 _NETWORK_HEADER = 1

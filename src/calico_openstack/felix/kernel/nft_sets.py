@@ -13,7 +13,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from calico_openstack.felix.kernel import nft_constants as nft
-from calico_openstack.felix.kernel.netlink import (
+from calico_openstack.felix.kernel.nft_expressions import VERDICT_CODES, encode_verdict
+from calico_openstack.felix.render.nft import Element, ElementValue, KeyType, Range, Set, Verdict
+from calico_openstack.netlink.protocol import (
     MAXIMUM_ATTRIBUTE,
     attribute,
     attribute_be32,
@@ -24,8 +26,6 @@ from calico_openstack.felix.kernel.netlink import (
     nested,
     string,
 )
-from calico_openstack.felix.kernel.nft_expressions import VERDICT_CODES, encode_verdict
-from calico_openstack.felix.render.nft import Element, ElementValue, KeyType, Range, Set, Verdict
 
 
 @dataclass(frozen=True, slots=True)

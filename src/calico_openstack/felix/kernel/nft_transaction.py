@@ -12,17 +12,17 @@ from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 
 from calico_openstack.felix.kernel import nft_constants as nft
-from calico_openstack.felix.kernel.netlink import (
+from calico_openstack.felix.kernel.nft_constants import NftMessage
+from calico_openstack.felix.kernel.nft_dump import ChainImage, SetImage, TableImage
+from calico_openstack.felix.kernel.nft_messages import batch_edge, request
+from calico_openstack.felix.render.nft import Element, ElementValue, Set, Table
+from calico_openstack.netlink.protocol import (
     MESSAGE_HEADER,
     Refusal,
     attribute_be32,
     attributes,
     iterate_attributes,
 )
-from calico_openstack.felix.kernel.nft_constants import NftMessage
-from calico_openstack.felix.kernel.nft_dump import ChainImage, SetImage, TableImage
-from calico_openstack.felix.kernel.nft_messages import batch_edge, request
-from calico_openstack.felix.render.nft import Element, ElementValue, Set, Table
 
 
 class Phase(IntEnum):

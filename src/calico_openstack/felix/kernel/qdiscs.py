@@ -19,9 +19,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from calico_openstack.felix.kernel import traffic_control as tc
-from calico_openstack.felix.kernel.batch import BatchWriter
 from calico_openstack.felix.kernel.interfaces import InterfaceMonitor
-from calico_openstack.felix.kernel.netlink import (
+from calico_openstack.felix.kernel.traffic_control import TcMessage
+from calico_openstack.felix.render.qos import Shaping, TokenBucket
+from calico_openstack.netlink.batch import BatchWriter
+from calico_openstack.netlink.protocol import (
     NETLINK_ROUTE,
     NLM_F_CREATE,
     NLM_F_REPLACE,
@@ -29,9 +31,7 @@ from calico_openstack.felix.kernel.netlink import (
     NetlinkError,
     NetlinkSocket,
 )
-from calico_openstack.felix.kernel.rtnetlink import IFF_UP, Link, RtMessage, parse_link
-from calico_openstack.felix.kernel.traffic_control import TcMessage
-from calico_openstack.felix.render.qos import Shaping, TokenBucket
+from calico_openstack.netlink.rtnetlink import IFF_UP, Link, RtMessage, parse_link
 
 IFB_PREFIX: Final = "bwcali"
 _IFB_HASH_LENGTH: Final = 9

@@ -13,15 +13,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from calico_openstack.agent.delta import DeltaTracker
-from calico_openstack.felix.kernel.batch import BatchWriter
 from calico_openstack.felix.kernel.interfaces import Interface, InterfaceMonitor
-from calico_openstack.felix.kernel.netlink import (
+from calico_openstack.felix.render.dataplane import Network, Route
+from calico_openstack.netlink.batch import BatchWriter
+from calico_openstack.netlink.protocol import (
     NETLINK_ROUTE,
     NLM_F_REPLACE,
     Message,
     NetlinkSocket,
 )
-from calico_openstack.felix.kernel.rtnetlink import (
+from calico_openstack.netlink.rtnetlink import (
     AF_INET,
     AF_INET6,
     RouteAttributes,
@@ -32,7 +33,6 @@ from calico_openstack.felix.kernel.rtnetlink import (
     parse_route,
     route_dump_request,
 )
-from calico_openstack.felix.render.dataplane import Network, Route
 
 # The routing protocol number that Calico's own, non-device routes carry.
 FELIX_PROTOCOL = 80

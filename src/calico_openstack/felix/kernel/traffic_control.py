@@ -11,7 +11,7 @@ import struct
 from dataclasses import dataclass
 from enum import IntEnum
 
-from calico_openstack.felix.kernel.netlink import (
+from calico_openstack.netlink.protocol import (
     attribute,
     attribute_string,
     attributes,

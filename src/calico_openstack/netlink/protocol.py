@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from calico_openstack.felix.kernel import bpf
+from calico_openstack.netlink import bpf
 
 NETLINK_ROUTE = 0
 NETLINK_NETFILTER = 12

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
-from calico_openstack.felix.kernel.netlink import (
+from calico_openstack.netlink.protocol import (
     NLM_F_CREATE,
     NLM_F_REPLACE,
     attribute,
@@ -15,7 +15,9 @@ from calico_openstack.felix.kernel.netlink import (
     message,
     string,
 )
-from calico_openstack.felix.render.dataplane import Address, Network
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
 
 _AF_UNSPEC, AF_INET, AF_INET6 = 0, 2, 10
 

@@ -5,7 +5,7 @@ Unlike a transaction of nf_tables a batch is not atomic: each request succeeds o
 
 from __future__ import annotations
 
-from calico_openstack.felix.kernel.netlink import NETLINK_ROUTE, NetlinkSocket
+from calico_openstack.netlink.protocol import NETLINK_ROUTE, NetlinkSocket
 
 # Requests in one buffer; refusals of all of them must fit the receive buffer.
 _BATCH = 4096

@@ -1,0 +1,6 @@
+"""Netlink, for every agent that asks or programs the kernel.
+
+``protocol`` has the wire format and the socket, ``rtnetlink`` links, addresses, routes and
+neighbours, ``batch`` many requests at once, ``bpf`` the filters of what sockets receive. Nothing
+here knows what Felix or the DHCP agent want of the kernel.
+"""
