@@ -120,6 +120,7 @@ class Felix:
             "EtcdEndpoints": server.endpoint,
             "FelixHostname": host,
             "EndpointReportingEnabled": "true",
+            "EndpointStatusPathPrefix": str(directory),
             "LogFilePath": "none",
             "LogSeveritySys": "none",
         }
