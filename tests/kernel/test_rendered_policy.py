@@ -10,9 +10,9 @@ import select
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from random import Random
 
 import pytest
@@ -22,11 +22,20 @@ from calico_openstack.felix.calc import HostCalculation, LocalEndpoint
 from calico_openstack.felix.kernel.dataplane import Dataplane
 from calico_openstack.felix.kernel.routes import RouteOwnership
 from calico_openstack.felix.render import TABLES, Renderer, RenderSettings
+from calico_openstack.felix.render.settings import OpenPort
 from calico_openstack.policy.cluster import Cluster
-from calico_openstack.policy.packet import Direction, Packet
+from calico_openstack.policy.packet import Packet
+from calico_openstack.policy.passage import AlwaysOpen, Host, HostRules, Place, passage
 from tests.kernel.conftest import NamespaceFactory
 from tests.support import frames
-from tests.support.clusters import ADDRESSES_4, ADDRESSES_6, HOST, ClusterGenerator, Value
+from tests.support.clusters import (
+    ADDRESSES_4,
+    ADDRESSES_6,
+    HOST,
+    PORTS,
+    ClusterGenerator,
+    Value,
+)
 from tests.support.netns import NetworkNamespace, needs_root, veth
 
 pytestmark = needs_root
@@ -36,8 +45,22 @@ UPLINK = "eth0"
 HOST_MAC = "ee:ee:ee:ee:ee:ee"
 WORKLOAD_MAC = "fa:16:3e:00:00:01"
 ETH_P_ALL = 3
+UDP = 17
+# A peer of the host, and the host.
+TO_HOST = {4: ("192.0.2.1", "192.0.2.254"), 6: ("2001:db8::1", "2001:db8::fe")}
+UPLINK_ADDRESSES = {
+    UPLINK: frozenset(map(frames.packed, ("192.0.2.254", "2001:db8::fe"))),
+    "lo": frozenset(map(frames.packed, ("127.0.0.1", "::1"))),
+}
+OPEN_PORT = OpenPort(6, None, 22)
+SETTINGS = RenderSettings(failsafe_inbound=(OPEN_PORT,))
+RULES = HostRules(
+    metadata=(frames.packed("127.0.0.1"), 8775), open_inbound=(AlwaysOpen(*OPEN_PORT),)
+)
 # The last frame sent arrives long before this; what is late makes the test fail, not pass.
 QUIET = 0.2
+# How often to look again for what should have arrived.
+PATIENCE = 10
 
 
 @dataclass(slots=True)
@@ -93,7 +116,8 @@ def bench(new_namespace: NamespaceFactory) -> Iterator[Bench]:
             sockets[name] = stack.enter_context(one)
         prepare_uplink(host)
         calculation = HostCalculation(HOST)
-        renderer = Renderer(RenderSettings(), calculation.state)
+        calculation.update_interfaces(UPLINK_ADDRESSES)
+        renderer = Renderer(SETTINGS, calculation.state)
         ownership = RouteOwnership(
             lambda name: name.startswith("tap"), remove_external=True, device_protocol=3
         )
@@ -128,7 +152,7 @@ class Shot:
 
 def shots(bench: Bench, generator: ClusterGenerator, count: int) -> list[Shot]:
     """Draw packets of distinct flows, and say what must become of each."""
-    cluster = Cluster(bench.resources)
+    host = Cluster(bench.resources).host(HOST, UPLINK_ADDRESSES, RULES)
     endpoints = bench.calculation.state.endpoints
     by_interface = {endpoint.interface: endpoint for endpoint in endpoints.values()}
     result: list[Shot] = []
@@ -149,22 +173,11 @@ def shots(bench: Bench, generator: ClusterGenerator, count: int) -> list[Shot]:
         sender = generator.random.choice(senders or [None])
         route = bench.renderer.desired.routes.get(ip_network(packet.destination))
         receiver = by_interface[route.interface] if route else None
-        concerned = {
-            (each.key, direction)
-            for each, direction in ((sender, Direction.EGRESS), (receiver, Direction.INGRESS))
-            if each
-        }
-        wanted = cluster.judge(packet, lambda k, d, c=concerned: (k, d) in c)  # type: ignore[misc]
-        result.append(
-            Shot(
-                sent,
-                packet,
-                f"<{len(result):04}>".encode(),
-                sender.interface if sender else UPLINK,
-                receiver.interface if receiver else UPLINK,
-                wanted.allowed,
-            )
-        )
+        enters = sender.interface if sender else UPLINK
+        leaves = receiver.interface if receiver else UPLINK
+        passes = passage(host, sent, enters, leaves, packet).allowed
+        tag = f"<{len(result):04}>".encode()
+        result.append(Shot(sent, packet, tag, enters, leaves, passes))
     return result
 
 
@@ -188,29 +201,99 @@ def fire(bench: Bench, fired: list[Shot]) -> int:
     for shot in fired:
         frame = frames.ethernet(WORKLOAD_MAC, HOST_MAC, shot.sent, shot.tag)
         bench.sockets[shot.enters].send(frame)
-    received = bench.receive()
-    for shot in fired:
-        came = {
-            name
-            for name, some in received.items()
-            if any(frames.arrived(frame, shot.packet, shot.tag) for frame in some)
-        }
-        # What a packet socket sent it also sees, if the kernel hands it its own frames.
-        came.discard(shot.enters)
-        wanted = {shot.leaves} if shot.passes and shot.leaves != shot.enters else set()
-        assert came == wanted, (str(shot.packet), shot)
+    # What a packet socket sent it also sees, if the kernel hands it its own frames.
+    wanted = [
+        {shot.leaves} if shot.passes and shot.leaves != shot.enters else set() for shot in fired
+    ]
+    came: list[set[str]] = [set() for _ in fired]
+    # The first packet to an IPv6 neighbour waits until that was found.
+    for _ in range(PATIENCE):
+        for name, some in bench.receive().items():
+            for seen, shot in zip(came, fired, strict=True):
+                arrived = any(frames.arrived(frame, shot.packet, shot.tag) for frame in some)
+                if arrived and name != shot.enters:
+                    seen.add(name)
+        if all(seen >= should for seen, should in zip(came, wanted, strict=True)):
+            break
+    for seen, should, shot in zip(came, wanted, fired, strict=True):
+        assert seen == should, (str(shot.packet), shot)
     return sum(shot.passes for shot in fired)
 
 
 @pytest.mark.parametrize("seed", range(6))
 def test_kernel_does_what_the_evaluator_says(bench: Bench, seed: int) -> None:
     generator = ClusterGenerator(Random(seed))
-    bench.update(list(generator.cluster().items()))
+    bench.update([*generator.cluster().items(), generator.host_endpoint()])
     passed = fire(bench, shots(bench, generator, 60))
     for batch in generator.batches()[:5]:
-        bench.update(batch)
+        bench.update([*batch, generator.host_endpoint()])
         passed += fire(bench, shots(bench, generator, 60))
     assert passed
+
+
+def received_by_host(bench: Bench, generator: ClusterGenerator, host: Host) -> list[Shot]:
+    """Draw datagrams to ports of the host that nobody listens on: it answers each that it gets."""
+    result = []
+    for number in range(40):
+        version = generator.random.choice((4, 6))
+        source, destination = (ip_address(text).packed for text in TO_HOST[version])
+        packet = Packet(source, destination, UDP, 1000 + number, generator.random.choice(PORTS))
+        arrives = passage(host, packet, UPLINK, "")
+        kind = (3, 3) if version == 4 else (1, 4)  # port unreachable
+        answer = Packet(destination, source, {4: 1, 6: 58}[version], None, None, *kind)
+        # The answer is known to connection tracking, unless there is an untracked policy.
+        leaves = passage(host, answer, "", UPLINK).steps
+        refused = any(s.place is Place.UNTRACKED and s.allowed is False for s in leaves)
+        if arrives.allowed and not arrives.tracked:
+            continue
+        tag = f"<{number:04}>".encode()
+        passes = arrives.allowed and not refused
+        result.append(Shot(packet, packet, tag, UPLINK, UPLINK, passes))
+    return result
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_what_the_host_receives(bench: Bench, seed: int) -> None:
+    generator = ClusterGenerator(Random(seed))
+    for path in ("ipv4/icmp_ratelimit", "ipv6/icmp/ratelimit"):
+        bench.namespace.write_sysctl(f"net/{path}", "0")
+    govern(bench, generator)
+    host = Cluster(bench.resources).host(HOST, UPLINK_ADDRESSES, RULES)
+    fired = received_by_host(bench, generator, host)
+    for shot in fired:
+        frame = frames.ethernet(WORKLOAD_MAC, HOST_MAC, shot.sent, shot.tag)
+        bench.sockets[UPLINK].send(frame)
+    answers = [f for f in bench.receive()[UPLINK] if f[6:12] == bytes.fromhex("ee" * 6)]
+    for shot in fired:
+        assert any(shot.tag in frame for frame in answers) == shot.passes, str(shot.packet)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_what_the_host_sends(bench: Bench, seed: int) -> None:
+    generator = ClusterGenerator(Random(seed))
+    govern(bench, generator)
+    host = Cluster(bench.resources).host(HOST, UPLINK_ADDRESSES, RULES)
+    wanted = {}
+    for number in range(40):
+        version = generator.random.choice((4, 6))
+        peer, own = (ip_address(text) for text in TO_HOST[version])
+        packet = Packet(own.packed, peer.packed, UDP, 2000 + number, generator.random.choice(PORTS))
+        tag = f"<{number:04}>".encode()
+        wanted[tag] = passage(host, packet, "", UPLINK).allowed
+        with bench.namespace.entered():
+            family = socket.AF_INET if version == 4 else socket.AF_INET6
+            with socket.socket(family, socket.SOCK_DGRAM) as one, suppress(PermissionError):
+                one.bind((str(own), packet.source_port))
+                one.sendto(tag, (str(peer), packet.destination_port))
+    arrived = bench.receive()[UPLINK]
+    assert {tag: any(tag in frame for frame in arrived) for tag in wanted} == wanted
+
+
+def govern(bench: Bench, generator: ClusterGenerator) -> None:
+    """Draw a cluster in which the host has endpoints of its own, and many global policies."""
+    parts = [generator.policy() for _ in range(12)] + [generator.profile() for _ in range(2)]
+    endpoints = [generator.host_endpoint() for _ in range(3)]
+    bench.update([*generator.cluster().items(), *parts, *endpoints])
 
 
 def test_second_apply_and_restart_write_nothing(bench: Bench) -> None:
@@ -221,7 +304,8 @@ def test_second_apply_and_restart_write_nothing(bench: Bench) -> None:
     bench.update([])
     assert bench.dataplane.writes == written
     again = HostCalculation(HOST)
-    renderer = Renderer(RenderSettings(), again.state)
+    again.update_interfaces(UPLINK_ADDRESSES)
+    renderer = Renderer(SETTINGS, again.state)
     for key, value in bench.resources.items():
         again.update(key, value)
     delta = renderer.apply(again.flush())
