@@ -15,6 +15,7 @@ from calico_openstack.etcd import EtcdClient
 from calico_openstack.neutron.translate.endpoint import endpoint_name
 from tests.support.etcd import EtcdServer
 from tests.support.neutron import Api, Json, NeutronServer, missing_programs
+from tests.support.nova import NovaEvents
 from tests.support.processes import eventually
 
 NAMESPACE = "openstack"
@@ -33,8 +34,16 @@ def neutron_etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdServe
 
 
 @pytest.fixture(scope="session")
+def nova_events() -> Iterator[NovaEvents]:
+    """What Nova hears of the Neutron under test."""
+    nova = NovaEvents().start()
+    yield nova
+    nova.stop()
+
+
+@pytest.fixture(scope="session")
 def neutron(
-    neutron_etcd: EtcdServer, tmp_path_factory: pytest.TempPathFactory
+    neutron_etcd: EtcdServer, nova_events: NovaEvents, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[NeutronServer]:
     """A running Neutron; resynchronisations run at its start only."""
     missing = missing_programs()
@@ -44,6 +53,7 @@ def neutron(
         tmp_path_factory.mktemp("neutron"),
         neutron_etcd.endpoint,
         options=(("resync_interval_secs", "0"), ("etcd_timeout", "5")),
+        nova_endpoint=nova_events.endpoint,
     )
     server.start()
     yield server
@@ -127,6 +137,11 @@ class Cloud:
     def endpoint(self, port: Json, host: str | None = None) -> Json | None:
         """Return the stored endpoint of a port."""
         return self.stored(self.endpoint_path(port, host))
+
+    def migration(self, port: Json, host: str) -> Json | None:
+        """Return the stored migration of a port to a host."""
+        path = self.endpoint_path(port, host)
+        return self.stored(path.replace("workloadendpoints", "livemigrations"))
 
     def policy(self, group_id: str) -> Json | None:
         """Return the stored policy of a security group."""

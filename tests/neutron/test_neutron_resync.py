@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tests.neutron.conftest import Cloud
 from tests.support.etcd import EtcdServer
-from tests.support.neutron import ApiError
+from tests.support.neutron import ApiError, Json
 from tests.support.processes import eventually
 
 
@@ -38,6 +38,9 @@ def test_the_cluster_is_provided_for(cloud: Cloud) -> None:
         result: dict[str, object] = stored["spec"]
         return result
 
+    marker = "/calico/resources/v3/projectcalico.org/clusterinformations/default"
+    # It is written last.
+    eventually(lambda: cloud.etcd.get(marker) is not None, 120, "the first resynchronisation")
     information = spec("clusterinformations/default")
     assert len(str(information.pop("clusterGUID"))) == 32
     assert information == {"clusterType": "openstack", "datastoreReady": True}
@@ -165,15 +168,56 @@ def test_what_etcd_missed_is_written_when_it_is_back(
         cloud.member.update("port", port["id"], security_groups=[group["id"]])
     finally:
         neutron_etcd.start()
+    eventually(lambda: arrived(cloud, group, port), 120, "what was missed")
+    eventually(lambda: journal(cloud) == [], 60, "an empty journal")
 
-    def arrived() -> bool:
-        policy, endpoint = cloud.policy(group["id"]), cloud.endpoint(port)
-        assert policy is not None
-        assert endpoint is not None
-        label = f"sg.projectcalico.org/openstack-{group['id']}"
-        return bool(policy["spec"]["ingress"]) and label in endpoint["metadata"]["labels"]
 
-    eventually(arrived, 120, "what was missed")
+def test_a_crash_between_the_commit_and_etcd_loses_nothing(
+    cloud: Cloud, neutron_etcd: EtcdServer
+) -> None:
+    """All processes are killed while requests wait for etcd: only the database knows."""
+    cloud.felix()
+    network = cloud.network()
+    cloud.subnet(network)
+    port = cloud.port(network)
+    group = cloud.member.create("security_group", name="late")
+    assert journal(cloud) == []
+    processes = [cloud.neutron.api_process, cloud.neutron.workers]
+    neutron_etcd.kill()
+    try:
+        rule = {"security_group_id": group["id"], "direction": "ingress"}
+        with ThreadPoolExecutor(2) as clients:
+            requests = (
+                clients.submit(cloud.member.create, "security_group_rule", **rule),
+                clients.submit(
+                    cloud.member.update, "port", port["id"], security_groups=[group["id"]]
+                ),
+            )
+            eventually(lambda: len(journal(cloud)) == 3, 30, "records in the journal")
+            for process in processes:
+                assert process is not None
+                process.kill()
+            for request in requests:
+                request.exception()
+    finally:
+        neutron_etcd.start()
+    cloud.neutron.start_api()
+    cloud.neutron.start_workers()
+    eventually(lambda: arrived(cloud, group, port), 120, "what was missed")
+    eventually(lambda: journal(cloud) == [], 60, "an empty journal")
+
+
+def journal(cloud: Cloud) -> list[str]:
+    rows = cloud.neutron.sql("SELECT kind, object_id FROM calico_dirty_objects").splitlines()
+    return rows[1:]
+
+
+def arrived(cloud: Cloud, group: Json, port: Json) -> bool:
+    policy, endpoint = cloud.policy(group["id"]), cloud.endpoint(port)
+    assert policy is not None
+    assert endpoint is not None
+    label = f"sg.projectcalico.org/openstack-{group['id']}"
+    return bool(policy["spec"]["ingress"]) and label in endpoint["metadata"]["labels"]
 
 
 def test_the_api_is_killed_in_the_middle(cloud: Cloud) -> None:

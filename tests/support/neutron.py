@@ -104,6 +104,7 @@ class NeutronServer:
     directory: Path
     etcd_endpoint: str
     options: tuple[tuple[str, str], ...] = ()
+    nova_endpoint: str | None = None
     settings: NeutronSettings = field(init=False)
     database: Process | None = None
     api_process: Process | None = None
@@ -116,6 +117,8 @@ class NeutronServer:
             etcd_endpoints=(self.etcd_endpoint,),
             api_port=free_port(),
             calico_options=self.options,
+            nova_notifications=self.nova_endpoint is not None,
+            nova_endpoint=self.nova_endpoint,
         )
 
     def start(self) -> NeutronServer:

@@ -58,7 +58,7 @@ class NeutronSettings:
     region: str | None = None
     mechanism_drivers: tuple[str, ...] = ("calico",)
     extension_drivers: tuple[str, ...] = ("port_security",)
-    service_plugins: tuple[str, ...] = ("revisions",)
+    service_plugins: tuple[str, ...] = ("revisions", "calico_router")
     agent_down_time: int = 75
     nova_notifications: bool = False
     nova_endpoint: str | None = None

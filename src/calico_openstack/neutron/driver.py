@@ -1,6 +1,6 @@
-"""The ML2 mechanism driver ``calico``: hooks that say which objects to synchronise.
+"""The ML2 mechanism driver ``calico``: hooks that record which objects have changed.
 
-Nothing is decided here from the contents of an event; see :mod:`calico_openstack.neutron.sync`.
+What follows from a change is decided after its commit; see :mod:`calico_openstack.neutron.journal`.
 The driver runs in three kinds of process (API under WSGI, RPC server, periodic workers), each
 with its own instance. It starts no thread and opens no connection: its background work is in
 workers of ``neutron-periodic-workers``.
@@ -8,7 +8,7 @@ workers of ``neutron-periodic-workers``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from neutron.plugins.ml2.drivers import mech_agent
@@ -20,18 +20,26 @@ from sqlalchemy import orm
 
 from calico_openstack.etcd import EtcdClient
 from calico_openstack.neutron import binding, options, reading
-from calico_openstack.neutron.failures import left_to_resync
+from calico_openstack.neutron.changes import Change, Kind
+from calico_openstack.neutron.failures import without_etcd
+from calico_openstack.neutron.floating_ips import FloatingIpNotifications
 from calico_openstack.neutron.groups import GroupNotifications
-from calico_openstack.neutron.provisioning import confirm_provisioned
+from calico_openstack.neutron.inactive_bindings import InactiveBindings
+from calico_openstack.neutron.journal import Journal
+from calico_openstack.neutron.provisioning import confirm_provisioned, confirm_targets
 from calico_openstack.neutron.sync import Synchroniser
-from calico_openstack.neutron.translate.endpoint import endpoint_name, is_endpoint
+from calico_openstack.neutron.translate.endpoint import endpoint_name
 from calico_openstack.neutron.translate.facts import VIF_UNBOUND
-from calico_openstack.neutron.workers import ResyncWorker, StatusWorker
+from calico_openstack.neutron.translate.places import is_endpoint
+from calico_openstack.neutron.workers import JournalWorker, ResyncWorker, StatusWorker
 
 LOG = log.getLogger(__name__)
 
 # Attributes of a port that change together with its status.
 _STATUS = frozenset({"status", "updated_at", "revision_number"})
+
+# Attributes of a network on which its ports' endpoints depend.
+_NETWORK_ATTRIBUTES = ("name", "admin_state_up", "qos_policy_id")
 
 Port = Mapping[str, Any]
 
@@ -47,6 +55,7 @@ class CalicoMechanismDriver(mech_agent.SimpleAgentMechanismDriverBase):
         super().__init__(binding.AGENT_TYPE, binding.VIF_TYPE, details)
         self._settings: options.Settings | None = None
         self._synchroniser: Synchroniser | None = None
+        self.journal = Journal(self.synchroniser)
 
     def initialize(self) -> None:
         """Read the configuration; called once in each process, before any fork."""
@@ -57,7 +66,9 @@ class CalicoMechanismDriver(mech_agent.SimpleAgentMechanismDriverBase):
         # Connects when first used, and anew in every process that a fork makes.
         client = EtcdClient(settings.etcd)
         self._synchroniser = Synchroniser(client, settings.namespace, settings.region_string)
-        GroupNotifications(self.synchroniser).subscribe()
+        GroupNotifications(self.journal).subscribe()
+        FloatingIpNotifications(self.journal, self.synchroniser).subscribe()
+        InactiveBindings(self.journal, self.synchroniser).listen()
         registry.subscribe(_finish_models, resources.PROCESS, events.AFTER_INIT)
 
     def synchroniser(self) -> Synchroniser:
@@ -68,7 +79,8 @@ class CalicoMechanismDriver(mech_agent.SimpleAgentMechanismDriverBase):
     def get_workers(self) -> list[Any]:
         """Return the workers that ``neutron-periodic-workers`` runs, each in its own process."""
         assert self._settings is not None
-        return [StatusWorker(self._settings), ResyncWorker(self._settings)]
+        workers = (StatusWorker, JournalWorker, ResyncWorker)
+        return [worker(self._settings) for worker in workers]
 
     # --- binding ------------------------------------------------------------------------------
 
@@ -108,60 +120,72 @@ class CalicoMechanismDriver(mech_agent.SimpleAgentMechanismDriverBase):
 
     # --- ports --------------------------------------------------------------------------------
 
-    def create_port_postcommit(self, context: Any) -> None:
+    def create_port_precommit(self, context: Any) -> None:
         """A port that is created for a host is bound next, which is an update."""
+        super().create_port_precommit(context)
         if _is_bound(context.current):
-            self._sync_port(context.current, context.current)
+            self._record_port(context, context.current)
+
+    def update_port_precommit(self, context: Any) -> None:
+        """Record where the port is and where it was."""
+        super().update_port_precommit(context)
+        if not _is_about_status(context.current, context.original):
+            self._record_port(context, context.current, context.original)
 
     def update_port_postcommit(self, context: Any) -> None:
-        """Synchronise where the port is and where it was."""
+        """A port that was bound anew may be programmed already."""
         port, original = context.current, context.original
-        if _is_about_status(port, original) or _is_rebinding(port, original):
+        if not is_endpoint(port["device_owner"]) or _is_about_status(port, original):
             return
-        self._sync_port(port, original)
-        if _is_bound(port) and not _is_bound(original):
-            with left_to_resync(f"the status of port {port['id']}"):
-                confirm_provisioned(self.synchroniser(), port)
+        with without_etcd(f"the status of port {port['id']}"):
+            if _is_bound(port) and not _is_bound(original):
+                confirm_provisioned(self.synchroniser(), port["id"])
+            if _target(port):
+                confirm_targets(self.synchroniser(), port["id"])
 
-    def delete_port_postcommit(self, context: Any) -> None:
-        """Synchronise where the port was."""
-        self._sync_port(context.current, context.current)
+    def delete_port_precommit(self, context: Any) -> None:
+        """Record where the port was, and where it may have been migrating to."""
+        port = context.current
+        hosts = reading.inactive_hosts(context.plugin_context.session, port["id"])
+        self._record_port(context, port, hosts=hosts)
 
-    def _sync_port(self, port: Port, original: Port) -> None:
-        names = {name for state in (port, original) if (name := _endpoint_name(state))}
-        if not names:
-            return
-        with left_to_resync(f"port {port['id']}"):
-            self.synchroniser().sync_ports([port["id"]], left=names)
+    def _record_port(self, context: Any, *states: Port, hosts: Collection[str] = ()) -> None:
+        """Record a change of a port, which was in these states or on these hosts."""
+        port = states[0]
+        names = {name for state in states for name in _endpoint_names(state)}
+        names.update(
+            name for host in hosts if (name := endpoint_name(host, port["device_id"], port["id"]))
+        )
+        changes = {Change(Kind.ENDPOINT, name) for name in names}
+        if changes:
+            changes.add(Change(Kind.PORT, port["id"]))
+            self.journal.record(context.plugin_context.session, changes)
 
     # --- networks and subnets -----------------------------------------------------------------
 
-    def update_network_postcommit(self, context: Any) -> None:
+    def update_network_precommit(self, context: Any) -> None:
         """A network's name stands in its ports' labels, and its state decides about them."""
         network, original = context.current, context.original
-        if any(network[name] != original[name] for name in ("name", "admin_state_up")):
-            with left_to_resync(f"ports of network {network['id']}"):
-                self.synchroniser().sync_ports(reading.ports_of_network(network["id"]))
+        if any(network.get(name) != original.get(name) for name in _NETWORK_ATTRIBUTES):
+            self._record(context, Change(Kind.NETWORK_PORTS, network["id"]))
 
-    def create_subnet_postcommit(self, context: Any) -> None:
-        """Tell the DHCP agents about a subnet."""
-        self._sync_subnet(context.current["id"])
+    def create_subnet_precommit(self, context: Any) -> None:
+        """Record a subnet that the DHCP agents must know."""
+        self._record(context, Change(Kind.SUBNET, context.current["id"]))
 
-    def update_subnet_postcommit(self, context: Any) -> None:
-        """Tell the DHCP agents, and the ports whose gateway it has."""
+    def update_subnet_precommit(self, context: Any) -> None:
+        """Record a change for the DHCP agents, and for the ports whose gateway it has."""
         subnet = context.current
-        self._sync_subnet(subnet["id"])
+        self._record(context, Change(Kind.SUBNET, subnet["id"]))
         if subnet["gateway_ip"] != context.original["gateway_ip"]:
-            with left_to_resync(f"ports of subnet {subnet['id']}"):
-                self.synchroniser().sync_ports(reading.ports_of_subnet(subnet["id"]))
+            self._record(context, Change(Kind.SUBNET_PORTS, subnet["id"]))
 
-    def delete_subnet_postcommit(self, context: Any) -> None:
-        """Tell the DHCP agents that a subnet is gone."""
-        self._sync_subnet(context.current["id"])
+    def delete_subnet_precommit(self, context: Any) -> None:
+        """Record that a subnet is gone."""
+        self._record(context, Change(Kind.SUBNET, context.current["id"]))
 
-    def _sync_subnet(self, subnet_id: str) -> None:
-        with left_to_resync(f"subnet {subnet_id}"):
-            self.synchroniser().sync_subnets([subnet_id])
+    def _record(self, context: Any, change: Change) -> None:
+        self.journal.record(context.plugin_context.session, {change})
 
 
 def _finish_models(_resource: str, _event: str, _trigger: object, payload: object = None) -> None:
@@ -173,34 +197,24 @@ def _finish_models(_resource: str, _event: str, _trigger: object, payload: objec
     orm.configure_mappers()
 
 
-def _endpoint_name(port: Port) -> str | None:
-    """Return the name of the endpoint that a port may have in this state, None for none."""
-    if not is_endpoint(port["device_owner"]) or not port.get(portbindings.HOST_ID):
-        return None
-    return endpoint_name(port[portbindings.HOST_ID], port["device_id"], port["id"])
+def _endpoint_names(port: Port) -> set[str]:
+    """Return the names of the endpoints that a port may have in this state."""
+    if not is_endpoint(port["device_owner"]):
+        return set()
+    hosts = {port.get(portbindings.HOST_ID), _target(port)}
+    names = (endpoint_name(host, port["device_id"], port["id"]) for host in hosts if host)
+    return {name for name in names if name}
+
+
+def _target(port: Port) -> str:
+    """Return the host that Nova has announced as a migration's target, empty for none."""
+    host = (port.get(portbindings.PROFILE) or {}).get("migrating_to")
+    return host if isinstance(host, str) else ""
 
 
 def _is_bound(port: Port) -> bool:
     return bool(port.get(portbindings.HOST_ID)) and (
         port.get(portbindings.VIF_TYPE, VIF_UNBOUND) != VIF_UNBOUND
-    )
-
-
-def _is_rebinding(port: Port, original: Port) -> bool:
-    """Tell whether ML2 has only taken a binding away in order to make it anew.
-
-    It does so for every change of an attribute of the binding, and ends with another update
-    within the same request, whether that binding succeeds or not. Removing the endpoint in
-    between would interrupt the workload's traffic.
-    """
-    same_place = all(
-        port[name] == original[name] for name in (portbindings.HOST_ID, "device_id", "device_owner")
-    )
-    return (
-        same_place
-        and _is_bound(original)
-        and not _is_bound(port)
-        and bool(port[portbindings.HOST_ID])
     )
 
 

@@ -1,9 +1,7 @@
 """What happens to a request while etcd does not work.
 
-The database is the truth and stays it: the request succeeds. What it could not write to etcd is
-written by a resynchronisation, which runs when ``neutron-periodic-workers`` regains its
-connection to etcd and at an interval. Until then a new port does not become ACTIVE, because
-nothing was programmed for it, which Nova and users see.
+What it should have written waits in the `journal`. What it should have read for the sake of a
+status is read again by the status worker.
 """
 
 from __future__ import annotations
@@ -19,9 +17,9 @@ LOG = log.getLogger(__name__)
 
 
 @contextmanager
-def left_to_resync(subject: str) -> Iterator[None]:
-    """Log that ``subject`` could not be written instead of raising `EtcdError`."""
+def without_etcd(subject: str) -> Iterator[None]:
+    """Log that ``subject`` could not be looked at instead of raising `EtcdError`."""
     try:
         yield
     except EtcdError as error:
-        LOG.error("etcd does not have %s, the next resynchronisation will: %s", subject, error)
+        LOG.error("Without etcd nothing is known of %s for now: %s", subject, error)

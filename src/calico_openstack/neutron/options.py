@@ -36,8 +36,7 @@ OPTIONS: tuple[cfg.Opt, ...] = (
         default=10,
         min=1,
         help="Seconds that one request to etcd may take. An API request waits this long when "
-        "etcd does not answer; what it could not write is written by the next "
-        "resynchronisation.",
+        "etcd does not answer; what it could not write is written by neutron-periodic-workers.",
     ),
     cfg.StrOpt(
         "openstack_region",
@@ -53,18 +52,19 @@ OPTIONS: tuple[cfg.Opt, ...] = (
     ),
     cfg.StrOpt(
         "startup_resync",
-        default="always",
-        choices=["always", "never"],
-        help="Whether etcd is compared with Neutron's database when neutron-periodic-workers "
-        "starts.",
+        default="auto",
+        choices=["auto", "always", "never"],
+        help="Whether all of etcd is compared with Neutron's database when "
+        "neutron-periodic-workers starts; auto does so only where etcd was never provided for. "
+        "What servers have left undone is written at every start.",
     ),
     cfg.IntOpt(
         "resync_interval_secs",
-        default=120,
+        default=600,
         min=0,
-        help="Seconds between comparisons of etcd with Neutron's database, which repair what an "
-        "outage of etcd left undone; 0 leaves only the one at start and those after a lost "
-        "connection to etcd.",
+        help="Seconds between comparisons of all of etcd with Neutron's database, which repair "
+        "what others have done to etcd; 0 leaves them to startup_resync and calico-resync. What "
+        "an outage of etcd has left undone does not wait for them.",
     ),
 )
 
@@ -76,7 +76,7 @@ class Settings:
     etcd: EtcdConfig
     region: str | None
     status_threads: int
-    resync_at_start: bool
+    startup_resync: str
     resync_interval: int
 
     @property
@@ -113,7 +113,7 @@ def read(conf: cfg.ConfigOpts) -> Settings:
         etcd=_etcd(section),
         region=region,
         status_threads=section.num_port_status_threads,
-        resync_at_start=section.startup_resync == "always",
+        startup_resync=section.startup_resync,
         resync_interval=section.resync_interval_secs,
     )
 

@@ -7,50 +7,97 @@ and the host stays, there is no block, but the port is DOWN all the same.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from neutron.db import provisioning_blocks
+from neutron.plugins.ml2 import db as ml2_db
+from neutron_lib import constants
 from neutron_lib import context as neutron_context
-from neutron_lib.api.definitions import portbindings
 from neutron_lib.callbacks import resources
+from neutron_lib.plugins import directory
 
 from calico_openstack.datamodel.codec import decode
 from calico_openstack.datamodel.keys import EndpointStatusKey, ResourceKey
 from calico_openstack.datamodel.status import EndpointStatus
+from calico_openstack.neutron.reading_ports import read_ports
 from calico_openstack.neutron.sync import Synchroniser, get_many
 from calico_openstack.neutron.translate.endpoint import endpoint_name
+from calico_openstack.neutron.translate.facts import PortFacts
 from calico_openstack.neutron.translate.labels import ORCHESTRATOR
+from calico_openstack.neutron.translate.places import places
 
 
-def provisioned(port_id: str) -> None:
+def provisioned(port_id: str, *, migrating: bool = False) -> None:
     """Complete the provisioning of a bound port, which makes it ACTIVE; must not be repeated
-    within a transaction."""
-    provisioning_blocks.provisioning_complete(
-        neutron_context.get_admin_context(),
-        port_id,
-        resources.PORT,
-        provisioning_blocks.L2_AGENT_ENTITY,
-    )
+    within a transaction.
+
+    Nova takes the first word of a migrating port for one about the target, so none is said of
+    the host that it leaves.
+    """
+    context = neutron_context.get_admin_context()
+    notifier = _nova_notifier()
+    if not migrating or notifier is None:
+        provisioning_blocks.provisioning_complete(
+            context, port_id, resources.PORT, provisioning_blocks.L2_AGENT_ENTITY
+        )
+        return
+    if not provisioning_blocks.is_object_blocked(context, port_id, resources.PORT):
+        with notifier.context_enabled(False):
+            directory.get_plugin().update_port_status(context, port_id, constants.ACTIVE)
 
 
-def confirm_provisioned(synchroniser: Synchroniser, port: Mapping[str, Any]) -> None:
+def target_plugged(port_id: str) -> None:
+    """Tell Nova that a migrating port is programmed on the host that it goes to."""
+    notifier = _nova_notifier()
+    port = ml2_db.get_port(neutron_context.get_admin_context(), port_id)
+    if notifier is not None and port is not None:
+        notifier.notify_port_active_direct(port)
+
+
+def confirm_provisioned(synchroniser: Synchroniser, port_id: str) -> None:
     """Complete the provisioning of a port that was bound anew where it is programmed already.
 
     Felix does not report again what has not changed for it. Its report counts if it is younger
     than the endpoint: an older one is about an endpoint that was here before.
     """
-    host, device_id = port[portbindings.HOST_ID], port["device_id"]
-    name = endpoint_name(host, device_id, port["id"])
-    if name is None:
+    port = read_ports([port_id]).get(port_id)
+    if port is None:
         return
+    where = places(port)
+    if where.host and _is_up(synchroniser, port, where.host):
+        provisioned(port_id, migrating=bool(where.targets))
+
+
+def confirm_targets(synchroniser: Synchroniser, port_id: str) -> None:
+    """Tell Nova of a target that is programmed already: a migration may be repeated at once."""
+    port = read_ports([port_id]).get(port_id)
+    if port is not None and any(
+        _is_up(synchroniser, port, target) for target in places(port).targets
+    ):
+        target_plugged(port_id)
+
+
+def is_programmed(synchroniser: Synchroniser, port_id: str) -> bool:
+    """Tell whether the host to which a port is bound has programmed its endpoint."""
+    port = read_ports([port_id]).get(port_id)
+    host = places(port).host if port else ""
+    return port is not None and bool(host) and _is_up(synchroniser, port, host)
+
+
+def _nova_notifier() -> Any:
+    """Return ML2's connection to Nova, None where operators do not want one."""
+    return getattr(directory.get_plugin(), "nova_notifier", None)
+
+
+def _is_up(synchroniser: Synchroniser, port: PortFacts, host: str) -> bool:
+    name = endpoint_name(host, port.device_id, port.id)
+    if name is None:
+        return False
     endpoint_path = ResourceKey("WorkloadEndpoint", name, synchroniser.namespace).path
-    status_path = EndpointStatusKey(
-        synchroniser.region, host, ORCHESTRATOR, f"{synchroniser.namespace}/{device_id}", port["id"]
-    ).path
+    workload = f"{synchroniser.namespace}/{port.device_id}"
+    status_path = EndpointStatusKey(synchroniser.region, host, ORCHESTRATOR, workload, port.id).path
     stored = get_many(synchroniser.client, (endpoint_path, status_path))
     endpoint, status = stored[endpoint_path], stored[status_path]
     if endpoint is None or status is None or status.mod_revision < endpoint.create_revision:
-        return
-    if decode(status_path, status.value) == EndpointStatus(status="up"):
-        provisioned(port["id"])
+        return False
+    return decode(status_path, status.value) == EndpointStatus(status="up")

@@ -17,14 +17,17 @@ from typing import Any
 
 from oslo_log import log
 
+from calico_openstack.datamodel.endpoints import WorkloadEndpoint
 from calico_openstack.datamodel.keys import (
     ResourceKey,
     dhcp_subnet_prefix,
     parse_workload_endpoint_name,
     prefix_of,
 )
+from calico_openstack.datamodel.migration import LiveMigration
 from calico_openstack.etcd import EtcdClient, KeyValue
 from calico_openstack.neutron import reading
+from calico_openstack.neutron.reading_ports import read_ports
 from calico_openstack.neutron.sync import (
     ATTEMPTS,
     Outcome,
@@ -125,6 +128,15 @@ class Resync:
         LOG.log(level, "Resynchronised: %s", report.as_dict())
         return report
 
+    def is_cluster_provided(self) -> bool:
+        """Tell whether a resynchronisation has ever run through here."""
+        return self._client.get(ResourceKey("ClusterInformation", "default").path) is not None
+
+    def provide_cluster(self) -> None:
+        """Provide what exists once for the cluster."""
+        for _ in self._cluster(Phase("cluster")):
+            pass
+
     def _subnets(self, phase: Phase) -> Iterator[Outcome]:
         prefix = dhcp_subnet_prefix(self._region)
         wanted = wanted_subnets(reading.read_subnets(None).values(), self._region)
@@ -141,25 +153,23 @@ class Resync:
         yield from self._synchronised(self._synchroniser.sync_groups, ids)
 
     def _endpoints(self, phase: Phase) -> Iterator[Outcome]:
-        prefix = prefix_of("WorkloadEndpoint", self._namespace)
-        wanted = wanted_endpoints(reading.read_ports(None).values(), self._namespace)
-        differing, strange = self._compare(phase, prefix, wanted, _is_own_endpoint)
-        ids = set()
-        for name in differing:
-            parsed = parse_workload_endpoint_name(name)
-            assert parsed is not None
-            ids.add(parsed[3])
-        yield from self._synchronised(self._synchroniser.sync_ports, ids)
+        """Compare endpoints together with the migrations between them, which share their names."""
+        wanted = wanted_endpoints(read_ports(None).values(), self._namespace)
+        names: set[str] = set()
+        for kind in (LiveMigration.KIND, WorkloadEndpoint.KIND):
+            prefix = prefix_of(kind, self._namespace)
+            for differing in self._compare(phase, prefix, wanted, _is_own_endpoint):
+                names |= differing
         yield from self._synchronised(
-            lambda names: self._synchroniser.sync_ports([], left=names), strange
+            lambda some: self._synchroniser.sync_ports([], left=some), names
         )
 
     def _compare(
         self, phase: Phase, prefix: str, wanted: Wanted, is_own: Callable[[str], bool]
     ) -> tuple[set[str], set[str]]:
         """Return names (keys without ``prefix``) that differ, and own ones that nobody wants."""
-        contents = dict(wanted.contents)
-        phase.wanted = len(contents)
+        contents = {path: c for path, c in wanted.contents.items() if path.startswith(prefix)}
+        phase.wanted += len(contents)
         phase.problems = [
             str(problem)
             for problems in (*wanted.problems.values(), wanted.elsewhere)
@@ -176,7 +186,9 @@ class Resync:
                 strange.add(name)
             elif new_value(kv.value, content) is not None:
                 differing.add(name)
-        differing.update(path.removeprefix(prefix) for path in contents)
+        differing.update(
+            path.removeprefix(prefix) for path in contents if wanted.content(path, is_stored=False)
+        )
         return differing, strange
 
     def _stored(self, prefix: str) -> Iterator[KeyValue]:

@@ -1,4 +1,4 @@
-"""Runs resynchronisations: at start, at an interval, and when etcd has come back."""
+"""Runs resynchronisations: at start and at an interval."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import time
 
 from oslo_log import log
 
-from calico_openstack.datamodel.keys import prefix_of
-from calico_openstack.etcd import Batch, EtcdClient, SnapshotWatch
+from calico_openstack.etcd import EtcdClient
 from calico_openstack.neutron.options import Settings
 from calico_openstack.neutron.resync import Resync
 from calico_openstack.neutron.sync import Synchroniser
@@ -24,9 +23,8 @@ _SPREAD = 0.1
 class ResyncService:
     """A thread that resynchronises, from `start` to `stop`.
 
-    It watches a few keys in order to notice that etcd was away: requests that failed in the
-    meantime wrote nothing. Some may fail a little later than etcd comes back, hence another
-    resynchronisation follows after the time that a request may take.
+    What requests could not write is in the journal and needs no comparison. Its start makes one
+    where etcd was never provided for, or if the operator wants one each time.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -34,40 +32,27 @@ class ResyncService:
         client = EtcdClient(settings.etcd)
         self._client = client
         self._resync = Resync(Synchroniser(client, settings.namespace, settings.region_string))
-        self._watch = SnapshotWatch(client, [prefix_of("ClusterInformation")], self._noticed)
-        self._was_away = False
         self._stopping = threading.Event()
         self._condition = threading.Condition()
         now = time.monotonic()
-        self._due: list[float] = [now] if settings.resync_at_start else []
+        self._due: list[float] = [now]
+        self._complete = settings.startup_resync == "always"
         self._thread = threading.Thread(target=self._run, name="calico-resync", daemon=True)
 
     def start(self) -> None:
-        """Start the threads; call it in the process that they belong to."""
-        self._watch.start()
+        """Start the thread; call it in the process that it belongs to."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Ask the threads to end; the object that is being synchronised is finished."""
+        """Ask the thread to end; the object that is being synchronised is finished."""
         self._stopping.set()
-        self._watch.stop()
         with self._condition:
             self._condition.notify()
 
     def join(self) -> None:
-        """Wait for the end of the threads."""
+        """Wait for the end of the thread."""
         self._thread.join()
-        self._watch.join()
         self._client.close()
-
-    def _noticed(self, batch: Batch) -> None:
-        if not batch.connected:
-            self._was_away = True
-        elif self._was_away:
-            self._was_away = False
-            LOG.info("etcd is back: what was missed is written now")
-            self._schedule(0.0)
-            self._schedule(self._settings.etcd.timeout + 1.0)
 
     def _schedule(self, seconds: float) -> None:
         with self._condition:
@@ -79,12 +64,21 @@ class ResyncService:
             self._schedule(self._interval())
         while self._wait():
             try:
-                self._resync.run(self._stopping.is_set)
+                if self._complete or self._is_new():
+                    self._resync.run(self._stopping.is_set)
+                else:
+                    self._resync.provide_cluster()
+                self._complete = True
             except Exception:
                 # etcd or the database failed, or an object was too strange to be compared; the
                 # next run begins anew, and until then nothing was made worse.
                 LOG.exception("The resynchronisation failed, and is tried again")
                 self._schedule(_RETRY_SECONDS)
+
+    def _is_new(self) -> bool:
+        """Tell whether etcd was never provided for, as when it is empty."""
+        never = self._settings.startup_resync == "never"
+        return not never and not self._resync.is_cluster_provided()
 
     def _interval(self) -> float:
         return self._settings.resync_interval * random.uniform(1 - _SPREAD, 1 + _SPREAD)

@@ -26,7 +26,7 @@ _STATUSES = {"up": ACTIVE, "down": DOWN, "error": ERROR}
 
 @dataclass(frozen=True, slots=True)
 class PortState:
-    """A port's status in Neutron and where it is bound."""
+    """A port's status in Neutron, where it is bound, and the hosts that it may migrate to."""
 
     id: str
     status: str
@@ -34,6 +34,7 @@ class PortState:
     device_id: str
     host: str
     vif_type: str
+    targets: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -137,3 +138,25 @@ def port_status(port: PortState, book: ReportBook) -> str | None:
     if wanted == ACTIVE and not port.admin_state_up:
         return None
     return None if wanted == port.status else wanted
+
+
+def is_target_up(port: PortState, book: ReportBook) -> bool:
+    """Tell whether a host that a port may migrate to says that it is ready for it."""
+    return any(book.report(port.id, target, port.device_id) == "up" for target in port.targets)
+
+
+def floating_ip_status(status: str, port: PortState | None, book: ReportBook) -> str | None:
+    """Return the status that a floating IP of a port must be given, None where it has the right
+    one.
+
+    ``port`` is None where the port is bound to no host. A floating IP is a part of the endpoint:
+    a host that has programmed the one has programmed the other. What a dead Felix has programmed
+    stays in force.
+    """
+    wanted = DOWN
+    if port is not None and port.host:
+        reported = book.report(port.id, port.host, port.device_id)
+        if reported is None and port.host not in book.hosts:
+            return None
+        wanted = ACTIVE if reported == "up" else DOWN
+    return None if wanted == status else wanted

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ import sqlalchemy as sa
 from neutron.agent.common import utils as agent_utils
 from neutron.db import models_v2
 from neutron.db.models import agent as agent_models
+from neutron.db.models import l3 as l3_models
 from neutron.plugins.ml2 import models as ml2_models
 from neutron_lib import constants
 from neutron_lib import context as neutron_context
@@ -20,10 +22,13 @@ from oslo_config import cfg
 from oslo_utils import timeutils
 
 from calico_openstack.neutron.binding import AGENT_BINARY, AGENT_TYPE, VIF_TYPE
+from calico_openstack.neutron.queries import Ids, grouped, part_rows, portions, reader, rows, writer
+from calico_openstack.neutron.reading_ports import migrating_to
 from calico_openstack.neutron.status import PortState
+from calico_openstack.neutron.translate.facts import VIF_UNBOUND, Binding
+from calico_openstack.neutron.translate.places import migration_targets
 
 _Agent = agent_models.Agent
-_IDS_IN_A_STATEMENT = 500
 
 
 @db_api.retry_db_errors
@@ -38,23 +43,94 @@ def port_states(ids: Collection[str] | None) -> list[PortState]:
             port.device_id,
             binding.host,
             binding.vif_type,
+            binding.profile,
         )
         .join(binding, binding.port_id == port.id)
         .where(binding.status == constants.ACTIVE, binding.vif_type == VIF_TYPE)
     )
-    with db_api.CONTEXT_READER.using(neutron_context.get_admin_context()) as session:
-        if ids is None:
-            return [PortState(*row) for row in session.execute(statement)]
-        ordered = sorted(ids)
-        portions = (
-            ordered[start : start + _IDS_IN_A_STATEMENT]
-            for start in range(0, len(ordered), _IDS_IN_A_STATEMENT)
+    inactive = sa.select(binding.port_id, binding.host, binding.vif_type).where(
+        binding.status == constants.INACTIVE
+    )
+    with reader() as session:
+        others = grouped(
+            (row[0], Binding(row[1], row[2]))
+            for row in rows(session, inactive, binding.port_id, ids)
         )
         return [
-            PortState(*row)
-            for some in portions
-            for row in session.execute(statement.where(port.id.in_(some)))
+            PortState(
+                id=row[0],
+                status=row[1],
+                admin_state_up=row[2],
+                device_id=row[3],
+                host=row[4],
+                vif_type=row[5],
+                targets=_targets(row, others[row[0]]),
+            )
+            for row in rows(session, statement, port.id, ids)
         ]
+
+
+@dataclass(frozen=True, slots=True)
+class FloatingIpState:
+    """A floating IP's status, and the port that it leads to, empty for none."""
+
+    id: str
+    status: str
+    port_id: str
+
+
+_FLOATING_IP_COLUMNS = (
+    l3_models.FloatingIP.id,
+    l3_models.FloatingIP.status,
+    l3_models.FloatingIP.fixed_port_id,
+)
+
+
+@db_api.retry_db_errors
+def floating_ips(ids: Collection[str]) -> list[FloatingIpState]:
+    """Return floating IPs; those that do not exist are missing."""
+    statement = sa.select(*_FLOATING_IP_COLUMNS)
+    with reader() as session:
+        found = rows(session, statement, l3_models.FloatingIP.id, ids)
+        return [FloatingIpState(row[0], row[1], row[2] or "") for row in found]
+
+
+@db_api.retry_db_errors
+def floating_ips_of_ports(ids: Ids) -> list[FloatingIpState]:
+    """Return the floating IPs that lead to ports; for None to all of this driver's.
+
+    Those of ports that other drivers have bound are missing.
+    """
+    floating, binding = l3_models.FloatingIP, ml2_models.PortBinding
+    elsewhere = sa.exists().where(
+        binding.port_id == floating.fixed_port_id,
+        binding.status == constants.ACTIVE,
+        binding.vif_type.not_in((VIF_TYPE, VIF_UNBOUND, portbindings.VIF_TYPE_BINDING_FAILED)),
+    )
+    statement = sa.select(*_FLOATING_IP_COLUMNS).where(
+        floating.fixed_port_id.is_not(None), sa.not_(elsewhere)
+    )
+    with reader() as session:
+        found = part_rows(session, statement, floating.fixed_port_id, ids)
+        return [FloatingIpState(*row) for row in found]
+
+
+@db_api.retry_db_errors
+def set_floating_ip_status(floating_ip_id: str, status: str) -> None:
+    """Give a floating IP a status."""
+    floating = l3_models.FloatingIP
+    with writer() as session:
+        session.execute(
+            sa.update(floating)
+            .where(floating.id == floating_ip_id)
+            .values(status=status)
+            .execution_options(synchronize_session=False)
+        )
+
+
+def _targets(row: Any, inactive: list[Binding]) -> tuple[str, ...]:
+    active = Binding(row[4], row[5], migrating_to(row[6]))
+    return migration_targets(active, tuple(inactive))
 
 
 def set_port_status(port_id: str, status: str, host: str) -> None:
@@ -87,7 +163,7 @@ def ports_not_bound(host: str) -> list[str]:
         binding.status == constants.ACTIVE,
         binding.vif_type == portbindings.VIF_TYPE_BINDING_FAILED,
     )
-    with db_api.CONTEXT_READER.using(neutron_context.get_admin_context()) as session:
+    with reader() as session:
         return list(session.scalars(statement))
 
 
@@ -100,7 +176,7 @@ def bind_port(port_id: str) -> None:
 @db_api.retry_db_errors
 def dead_or_unknown(hosts: Collection[str]) -> set[str]:
     """Return those hosts whose agent Neutron takes for dead or does not know."""
-    with db_api.CONTEXT_READER.using(neutron_context.get_admin_context()) as session:
+    with reader() as session:
         statement = sa.select(_Agent.host, _Agent.heartbeat_timestamp).where(
             _Agent.agent_type == AGENT_TYPE
         )
@@ -123,15 +199,11 @@ def expire_agents(hosts: Collection[str]) -> None:
 
 
 def _set_heartbeat(hosts: Collection[str], time: Any) -> None:
-    ordered = sorted(hosts)
-    with db_api.CONTEXT_WRITER.using(neutron_context.get_admin_context()) as session:
-        for start in range(0, len(ordered), _IDS_IN_A_STATEMENT):
+    with writer() as session:
+        for some in portions(hosts):
             session.execute(
                 sa.update(_Agent)
-                .where(
-                    _Agent.agent_type == AGENT_TYPE,
-                    _Agent.host.in_(ordered[start : start + _IDS_IN_A_STATEMENT]),
-                )
+                .where(_Agent.agent_type == AGENT_TYPE, _Agent.host.in_(some))
                 .values(heartbeat_timestamp=time)
                 .execution_options(synchronize_session=False)
             )

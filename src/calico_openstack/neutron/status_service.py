@@ -22,8 +22,15 @@ from calico_openstack.datamodel.keys import felix_status_prefix
 from calico_openstack.etcd import Batch, EtcdClient, SnapshotWatch
 from calico_openstack.neutron import status_database as database
 from calico_openstack.neutron.options import Settings
-from calico_openstack.neutron.provisioning import provisioned
-from calico_openstack.neutron.status import ACTIVE, ReportBook, port_status
+from calico_openstack.neutron.provisioning import provisioned, target_plugged
+from calico_openstack.neutron.status import (
+    ACTIVE,
+    PortState,
+    ReportBook,
+    floating_ip_status,
+    is_target_up,
+    port_status,
+)
 
 LOG = log.getLogger(__name__)
 
@@ -144,9 +151,13 @@ class StatusService:
             return
 
         def review() -> None:
-            for port in database.port_states(None):
-                if port_status(port, self._book) is not None:
+            ports = {port.id: port for port in database.port_states(None)}
+            for port in ports.values():
+                if port_status(port, self._book) or is_target_up(port, self._book):
                     self._ports[port.id] = None
+            for floating in database.floating_ips_of_ports(None):
+                if floating_ip_status(floating.status, ports.get(floating.port_id), self._book):
+                    self._ports[floating.port_id] = None
 
         _guarded("ports", review)
 
@@ -170,22 +181,33 @@ class StatusService:
         failed: list[str] = []
 
         def write() -> None:
-            for port in database.port_states(ids):
+            ports = {port.id: port for port in database.port_states(ids)}
+            for port in ports.values():
                 status = port_status(port, self._book)
-                if status is None:
-                    continue
-                if not _guarded(f"port {port.id}", _write, port.id, port.host, status):
+                plugged = is_target_up(port, self._book)
+                if not _guarded(f"port {port.id}", _write, port, status, plugged):
                     failed.append(port.id)
+            for floating in database.floating_ips_of_ports(ids):
+                port_id = floating.port_id
+                status = floating_ip_status(floating.status, ports.get(port_id), self._book)
+                if status is not None:
+                    LOG.info("Floating IP %s of port %s is %s", floating.id, port_id, status)
+                    database.set_floating_ip_status(floating.id, status)
 
         return failed if _guarded("ports", write) else ids
 
 
-def _write(port_id: str, host: str, status: str) -> None:
-    LOG.info("Port %s is %s, says host %s", port_id, status, host)
+def _write(port: PortState, status: str | None, target_is_up: bool) -> None:
+    if target_is_up:
+        LOG.info("Port %s is ready where it migrates to: %s", port.id, ", ".join(port.targets))
+        target_plugged(port.id)
+    if status is None:
+        return
+    LOG.info("Port %s is %s, says host %s", port.id, status, port.host)
     if status == ACTIVE:
-        provisioned(port_id)
+        provisioned(port.id, migrating=bool(port.targets))
     else:
-        database.set_port_status(port_id, status, host)
+        database.set_port_status(port.id, status, port.host)
 
 
 def _register_agent(host: str, started: bool) -> None:

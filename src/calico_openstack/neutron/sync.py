@@ -6,7 +6,8 @@ changed since it was read. The order is what makes this safe with any number of 
 threads: whoever writes a key after our reading makes our write fail, and we read again; whoever
 commits to the database after our reading writes etcd after its commit, and finds our value.
 
-Policies come before the endpoints whose labels put them into effect.
+Policies come before the endpoints whose labels put them into effect, and the announcement of a
+migration before the endpoint that it is about.
 """
 
 from __future__ import annotations
@@ -24,17 +25,24 @@ from oslo_log import log
 from calico_openstack.datamodel.codec import decode
 from calico_openstack.datamodel.dhcp import DhcpSubnet
 from calico_openstack.datamodel.invalid import Invalid
-from calico_openstack.datamodel.keys import DhcpSubnetKey, ResourceKey
+from calico_openstack.datamodel.keys import (
+    DhcpSubnetKey,
+    ResourceKey,
+    parse_workload_endpoint_name,
+)
 from calico_openstack.datamodel.resource import Resource
 from calico_openstack.etcd import EtcdClient, Get, KeyValue
 from calico_openstack.neutron import reading
+from calico_openstack.neutron.reading_ports import read_ports
 from calico_openstack.neutron.translate.envelope import Birth, renewed
 from calico_openstack.neutron.translate.facts import Problem
 from calico_openstack.neutron.translate.labels import GROUP_LABEL
+from calico_openstack.neutron.translate.order import migration_path, writing_order
 from calico_openstack.neutron.translate.policy import policy_name
 from calico_openstack.neutron.translate.wanted import (
     Content,
     Wanted,
+    endpoint_paths,
     wanted_endpoints,
     wanted_policies,
     wanted_subnets,
@@ -113,10 +121,18 @@ class Synchroniser:
     def sync_ports(self, ids: Collection[str], left: Collection[str] = ()) -> dict[str, Outcome]:
         """Synchronise ports; ``left`` are names of endpoints that they may have had before."""
         result: dict[str, Outcome] = {}
-        paths = {ResourceKey("WorkloadEndpoint", name, self.namespace).path for name in left}
-        for some in _portions(sorted(ids), _PORTS_AT_ONCE):
+        names: dict[str, set[str]] = {port_id: set() for port_id in ids}
+        for name in left:
+            parsed = parse_workload_endpoint_name(name)
+            names.setdefault(parsed[3] if parsed else "", set()).add(name)
+        for some in _portions(sorted(names), _PORTS_AT_ONCE):
+            paths = {
+                path
+                for port_id in some
+                for name in names[port_id]
+                for path in endpoint_paths(name, self.namespace)
+            }
             result |= self._converge(paths, self._wanted_endpoints(some), self._policies_first)
-            paths = set()
         return result
 
     def sync_groups(self, ids: Collection[str]) -> dict[str, Outcome]:
@@ -139,7 +155,7 @@ class Synchroniser:
 
     def _wanted_endpoints(self, ids: Collection[str]) -> Callable[[], Wanted]:
         def wanted() -> Wanted:
-            return wanted_endpoints(reading.read_ports(ids).values(), self.namespace)
+            return wanted_endpoints(read_ports(ids).values(), self.namespace)
 
         return wanted
 
@@ -169,11 +185,15 @@ class Synchroniser:
             if attempt:
                 time.sleep(_FIRST_PAUSE * 2**attempt * random.uniform(0.5, 1.0))
             stored, now = self._view(paths, wanted)
-            contents = now.contents
+            contents = {path: now.content(path, kv is not None) for path, kv in stored.items()}
             if prepare is not None:
-                prepare([c for path, c in contents.items() if _differs(stored.get(path), c)])
-            for path in sorted(stored):
-                outcome = store(self.client, path, stored[path], contents.get(path))
+                prepare([c for path, c in contents.items() if c and _differs(stored[path], c)])
+            removed = {path for path, content in contents.items() if content is None}
+            for path in writing_order(stored, removed):
+                if result.get(migration_path(path) or "") is Outcome.CONTESTED:
+                    result[path] = Outcome.CONTESTED
+                    continue
+                outcome = store(self.client, path, stored[path], contents[path])
                 if outcome in (Outcome.CREATED, Outcome.UPDATED):
                     report(now.problems.get(path, ()))
                 if (

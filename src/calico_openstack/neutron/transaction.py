@@ -1,8 +1,8 @@
 """Runs something after a database transaction, whoever opened it.
 
-Neutron announces most changes after its commit, but some of its operations call others within
-their own transaction: creating a project's first port creates the default security group on
-the way. What is announced there cannot be read by anybody else yet.
+Some of Neutron's operations call others within their own transaction: creating a project's
+first port creates the default security group on the way. Only the outermost commit makes it
+all visible to others.
 """
 
 from __future__ import annotations
@@ -15,14 +15,18 @@ from sqlalchemy import event
 
 _PENDING = "calico_after_commit"
 
+Action = Callable[[], None]
 
-def after_commit(context: Any, action: Callable[[], None]) -> None:
-    """Call ``action`` now, or after the commit where ``context`` is in a transaction.
 
-    It is not called if that transaction is rolled back. It must not use the context's session,
-    and must not raise.
+def _nothing() -> None:
+    pass
+
+
+def after_commit(session: Any, action: Action, undone: Action = _nothing) -> None:
+    """Call ``action`` now, or after the commit where ``session`` is in a transaction.
+
+    Where that is rolled back ``undone`` is called instead. Neither may use that session or raise.
     """
-    session = context.session
     if not db_api.is_session_active(session):
         action()
         return
@@ -30,7 +34,7 @@ def after_commit(context: Any, action: Callable[[], None]) -> None:
         session.info[_PENDING] = []
         event.listen(session, "after_commit", _committed)
         event.listen(session, "after_rollback", _rolled_back)
-    session.info[_PENDING].append(action)
+    session.info[_PENDING].append((action, undone))
 
 
 # SQLAlchemy announces the ends of savepoints as well, which decide nothing.
@@ -39,12 +43,14 @@ def after_commit(context: Any, action: Callable[[], None]) -> None:
 def _committed(session: Any) -> None:
     if session.in_nested_transaction():
         return
-    actions, session.info[_PENDING] = session.info[_PENDING], []
-    for action in actions:
+    pending, session.info[_PENDING] = session.info[_PENDING], []
+    for action, _ in pending:
         action()
 
 
 def _rolled_back(session: Any) -> None:
     if session.in_nested_transaction():
         return
-    session.info[_PENDING] = []
+    pending, session.info[_PENDING] = session.info[_PENDING], []
+    for _, undone in pending:
+        undone()

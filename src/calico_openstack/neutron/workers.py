@@ -14,6 +14,7 @@ import neutron  # noqa: F401  (chooses oslo.service's backend of threads, before
 from neutron_lib import worker
 from oslo_config import cfg
 
+from calico_openstack.neutron.journal_service import JournalService
 from calico_openstack.neutron.options import Settings
 from calico_openstack.neutron.resync_service import ResyncService
 from calico_openstack.neutron.status_service import StatusService
@@ -81,3 +82,13 @@ class ResyncWorker(_CalicoWorker):
     def make_service(self) -> _Service:
         """Return the service, not yet started."""
         return ResyncService(self._settings)
+
+
+class JournalWorker(_CalicoWorker):
+    """Settles what requests have left undone."""
+
+    desc = "calico-journal"
+
+    def make_service(self) -> _Service:
+        """Return the service, not yet started."""
+        return JournalService(self._settings)

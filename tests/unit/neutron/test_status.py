@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 from calico_openstack.datamodel.keys import EndpointStatusKey, FelixStatusKey
 from calico_openstack.datamodel.status import AgentStatus, EndpointStatus
 from calico_openstack.etcd import Update
-from calico_openstack.neutron.status import PortState, ReportBook, port_status
+from calico_openstack.neutron.status import (
+    PortState,
+    ReportBook,
+    floating_ip_status,
+    is_target_up,
+    port_status,
+)
 
 PORT = PortState("p1", "DOWN", True, "vm", "h1", "tap")
 
@@ -139,3 +145,50 @@ def test_a_status_that_was_given_needs_no_other(history: list[Update]) -> None:
     book = book_of(*history)
     given_status = port_status(PORT, book) or PORT.status
     assert port_status(dataclasses.replace(PORT, status=given_status), book) is None
+
+
+@pytest.mark.parametrize(
+    ("reports", "ready"),
+    [
+        ([], False),
+        ([report("up")], False),
+        ([report("up"), report("down", "h2")], False),
+        ([report("up"), report("up", "h2")], True),
+        ([report("up", "h2", workload="openstack/other")], False),
+        ([report("up", "h3")], False),
+    ],
+)
+def test_the_target_of_a_migration_is_ready_when_it_says_so(
+    reports: list[Update], ready: bool
+) -> None:
+    migrating = dataclasses.replace(PORT, targets=("h2",))
+    assert is_target_up(migrating, book_of(*reports)) is ready
+    assert not is_target_up(PORT, book_of(*reports))
+
+
+def test_the_target_of_a_migration_decides_nothing_about_the_status() -> None:
+    migrating = dataclasses.replace(PORT, status="ACTIVE", targets=("h2",))
+    assert port_status(migrating, book_of(report("up"), report("down", "h2"))) is None
+
+
+@pytest.mark.parametrize(
+    ("updates", "now", "wanted"),
+    [
+        ([alive("h1"), report("up")], "DOWN", "ACTIVE"),
+        ([alive("h1"), report("up")], "ACTIVE", None),
+        ([alive("h1"), report("error")], "ACTIVE", "DOWN"),
+        ([alive("h1")], "ACTIVE", "DOWN"),
+        ([alive("h1"), report("up", "h2")], "ACTIVE", "DOWN"),
+        ([], "ACTIVE", None),
+        ([report("up")], "DOWN", "ACTIVE"),
+    ],
+)
+def test_a_floating_ip_follows_its_port(
+    updates: list[Update], now: str, wanted: str | None
+) -> None:
+    assert floating_ip_status(now, PORT, book_of(*updates)) == wanted
+
+
+def test_a_floating_ip_of_a_port_that_is_nowhere_is_down() -> None:
+    assert floating_ip_status("ACTIVE", None, book_of(report("up"))) == "DOWN"
+    assert floating_ip_status("DOWN", None, book_of(report("up"))) is None

@@ -31,15 +31,15 @@ def use(context: Context) -> None:
 
 def test_without_a_transaction_it_happens_now(context: Context) -> None:
     done: list[int] = []
-    after_commit(context, lambda: done.append(1))
+    after_commit(context.session, lambda: done.append(1))
     assert done == [1]
 
 
 def test_in_a_transaction_it_happens_after_the_commit_and_once(context: Context) -> None:
     done: list[int] = []
     use(context)
-    after_commit(context, lambda: done.append(1))
-    after_commit(context, lambda: done.append(2))
+    after_commit(context.session, lambda: done.append(1))
+    after_commit(context.session, lambda: done.append(2))
     assert done == []
     context.session.commit()
     assert done == [1, 2]
@@ -52,7 +52,7 @@ def test_a_savepoint_is_no_commit(context: Context) -> None:
     done: list[int] = []
     use(context)
     with context.session.begin_nested():
-        after_commit(context, lambda: done.append(1))
+        after_commit(context.session, lambda: done.append(1))
     assert done == []
     context.session.commit()
     assert done == [1]
@@ -61,9 +61,9 @@ def test_a_savepoint_is_no_commit(context: Context) -> None:
 def test_a_rollback_forgets_it(context: Context) -> None:
     done: list[int] = []
     use(context)
-    after_commit(context, lambda: done.append(1))
+    after_commit(context.session, lambda: done.append(1))
     context.session.rollback()
     use(context)
-    after_commit(context, lambda: done.append(2))
+    after_commit(context.session, lambda: done.append(2))
     context.session.commit()
     assert done == [2]

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from calico_openstack.datamodel.codec import decode, encode
 from calico_openstack.datamodel.endpoints import WorkloadEndpoint
 from calico_openstack.datamodel.keys import ResourceKey
-from calico_openstack.neutron.translate.endpoint import endpoint_hosts, translate_port
+from calico_openstack.neutron.translate.endpoint import translate_port
 from calico_openstack.neutron.translate.facts import (
     AddressPair,
     Binding,
     FixedIp,
+    FloatingIp,
     GroupName,
     PortFacts,
 )
@@ -141,7 +142,7 @@ def test_without_port_security_no_group_applies_and_everything_is_allowed() -> N
         ({"device_owner": "trunk:subport"}, ()),
         ({"device_owner": ""}, ()),
         ({"binding": Binding()}, ()),
-        ({"binding": Binding("compute-01", "unbound")}, ()),
+        ({"binding": Binding("compute-01", "unbound")}, ("compute-01",)),
         ({"binding": Binding("", "tap")}, ()),
         ({"binding": Binding("compute-01", "binding_failed")}, ("compute-01",)),
         ({"admin_state_up": False}, ()),
@@ -150,8 +151,8 @@ def test_without_port_security_no_group_applies_and_everything_is_allowed() -> N
 )
 def test_which_ports_have_an_endpoint(change: dict[str, object], hosts: tuple[str, ...]) -> None:
     port = dataclasses.replace(WEB_SERVER, **change)  # type: ignore[arg-type]
-    assert endpoint_hosts(port) == hosts
-    assert len(translate_port(port, "openstack").endpoints) == len(hosts)
+    endpoints = translate_port(port, "openstack").endpoints
+    assert tuple(endpoint.spec.node for endpoint in endpoints) == hosts
 
 
 @pytest.mark.parametrize("device", ["", "-vm", "vm-", "a/b", "50%", ":", "é", "a" * 129])
@@ -227,3 +228,20 @@ def test_the_order_in_the_database_is_irrelevant(port: PortFacts, random: object
         groups=shuffled(port.groups),
     )
     assert translate_port(other, "ns").endpoints == translate_port(port, "ns").endpoints
+
+
+def test_floating_ips_are_translations_of_own_addresses() -> None:
+    own = WEB_SERVER.fixed_ips[0].address
+    floating = (
+        FloatingIp(own, "198.51.100.9"),
+        FloatingIp(own, "198.51.100.10"),
+        FloatingIp("192.0.2.99", "198.51.100.11"),
+    )
+    translated = translate_port(dataclasses.replace(WEB_SERVER, floating_ips=floating), "openstack")
+    (endpoint,) = translated.endpoints
+    assert json.loads(encode(endpoint))["spec"]["ipNATs"] == [
+        {"internalIP": own, "externalIP": "198.51.100.10"},
+        {"internalIP": own, "externalIP": "198.51.100.9"},
+    ]
+    (problem,) = translated.problems
+    assert problem.field == "floating_ips"

@@ -1,4 +1,4 @@
-"""A port becomes a workload endpoint on the host to which it is bound."""
+"""A port becomes a workload endpoint on each host that it is at or may move to."""
 
 from __future__ import annotations
 
@@ -6,20 +6,19 @@ import re
 from dataclasses import dataclass
 
 from calico_openstack.datamodel.addresses import parse_address, parse_network
-from calico_openstack.datamodel.endpoints import WorkloadEndpoint, WorkloadEndpointSpec
+from calico_openstack.datamodel.endpoints import IpNat, WorkloadEndpoint, WorkloadEndpointSpec
 from calico_openstack.datamodel.keys import workload_endpoint_name
+from calico_openstack.datamodel.migration import LiveMigration
 from calico_openstack.datamodel.policies import DEFAULT_ALLOW_PROFILE_NAME
 from calico_openstack.datamodel.resource import Metadata
-from calico_openstack.neutron.translate.facts import VIF_UNBOUND, FixedIp, PortFacts, Problem
+from calico_openstack.neutron.translate.facts import FixedIp, PortFacts, Problem
 from calico_openstack.neutron.translate.labels import (
     ORCHESTRATOR,
     endpoint_annotations,
     endpoint_labels,
 )
-
-# Device owners of ports that a hypervisor or container host plugs as a TAP device. All other
-# ports (routers, DHCP, trunk subports, load balancers) exist in Neutron only.
-ENDPOINT_OWNERS = ("compute:", "kuryr:container")
+from calico_openstack.neutron.translate.migration import translate_migration
+from calico_openstack.neutron.translate.places import places
 
 INTERFACE_PREFIX = "tap"
 # A Linux interface name has at most 15 characters; Nova cuts the port's id like this.
@@ -30,34 +29,21 @@ _NAME_PART = re.compile(r"[A-Za-z0-9_.](?:[A-Za-z0-9_.-]{0,126}[A-Za-z0-9_.])?")
 
 @dataclass(frozen=True, slots=True)
 class TranslatedPort:
-    """The endpoints that a port must have, and what could not be honoured."""
+    """The endpoints that a port must have, and what could not be honoured.
+
+    ``rebinding`` tells that an endpoint at the port's host is not to be made, only kept; see
+    `Places`.
+    """
 
     endpoints: tuple[WorkloadEndpoint, ...] = ()
+    migrations: tuple[LiveMigration, ...] = ()
+    rebinding: bool = False
     problems: tuple[Problem, ...] = ()
-
-
-def is_endpoint(device_owner: str) -> bool:
-    """Tell whether ports of this device owner are plugged into a host."""
-    return device_owner.startswith(ENDPOINT_OWNERS)
 
 
 def interface_name(port_id: str) -> str:
     """Return the name of the TAP device of a port."""
     return INTERFACE_PREFIX + port_id[:_INTERFACE_ID_LENGTH]
-
-
-def endpoint_hosts(port: PortFacts) -> tuple[str, ...]:
-    """Return the hosts on which a port has an endpoint now.
-
-    None where the port or its network is administratively down. A port whose last binding
-    failed keeps its endpoint: a workload that runs there is cut off by nothing but an outage
-    of its host's agent while an attribute of the binding changed.
-    """
-    if not (is_endpoint(port.device_owner) and port.admin_state_up and port.network_admin_state_up):
-        return ()
-    if not port.binding.host or port.binding.vif_type == VIF_UNBOUND:
-        return ()
-    return (port.binding.host,)
 
 
 def endpoint_name(host: str, device_id: str, port_id: str) -> str | None:
@@ -73,32 +59,38 @@ def endpoint_name(host: str, device_id: str, port_id: str) -> str | None:
 
 def translate_port(port: PortFacts, namespace: str) -> TranslatedPort:
     """Translate a port."""
-    hosts = endpoint_hosts(port)
-    if not hosts:
+    where = places(port)
+    if not where.host:
         return TranslatedPort()
     problems: list[Problem] = []
     endpoints = []
     addresses = _addresses(port, problems)
-    for host in hosts:
+    for host in (where.host, *where.targets):
         name = endpoint_name(host, port.device_id, port.id)
         if name is None:
             reason = f"host {host!r} and device {port.device_id!r} cannot name an endpoint"
             problems.append(Problem(f"port {port.id}", "device_id", reason))
             continue
         endpoints.append(_endpoint(port, host, namespace, name, addresses))
-    return TranslatedPort(tuple(endpoints), tuple(problems))
+    migrations = (
+        translate_migration(where.host, endpoint)
+        for endpoint in endpoints
+        if endpoint.spec.node != where.host
+    )
+    return TranslatedPort(tuple(endpoints), tuple(migrations), where.rebinding, tuple(problems))
 
 
 @dataclass(frozen=True, slots=True)
 class _Addresses:
     """``own`` are the fixed IPs, ``paired`` further addresses, ``sources`` prefixes to send from.
 
-    Single addresses carry their full prefix length.
+    Single addresses carry their full prefix length. ``nats`` are the floating IPs.
     """
 
     own: tuple[str, ...]
     paired: tuple[str, ...]
     sources: tuple[str, ...]
+    nats: tuple[IpNat, ...]
 
 
 def _endpoint(
@@ -123,11 +115,25 @@ def _endpoint(
             ipv6_gateway=gateways.get(6, ""),
             ip_networks=addresses.own + addresses.paired,
             allowed_ips=addresses.paired,
+            ip_nats=addresses.nats,
             allow_spoofed_source_prefixes=addresses.sources,
             # Without port security no group may apply; without a profile everything is denied.
             profiles=() if port.port_security_enabled else (DEFAULT_ALLOW_PROFILE_NAME,),
         ),
     )
+
+
+def _nats(port: PortFacts, problems: list[Problem]) -> tuple[IpNat, ...]:
+    """Return the translations of a port's floating IPs, in the order of the floating IPs."""
+    own = {ip.address for ip in port.fixed_ips}
+    result = []
+    for ip in sorted(port.floating_ips, key=lambda ip: (ip.external, ip.internal)):
+        if ip.internal in own and parse_address(ip.external) is not None:
+            result.append(IpNat(internal_ip=ip.internal, external_ip=ip.external))
+        else:
+            reason = f"{ip.external} cannot lead to {ip.internal}, which is not the port's"
+            problems.append(Problem(f"port {port.id}", "floating_ips", reason))
+    return tuple(result)
 
 
 def _gateways(fixed_ips: tuple[FixedIp, ...]) -> dict[int, str]:
@@ -178,4 +184,9 @@ def _addresses(port: PortFacts, problems: list[Problem]) -> _Addresses:
             paired.add(_single(str(network.network_address)))
         else:
             sources.add(str(network))
-    return _Addresses(tuple(own), tuple(sorted(paired.difference(own))), tuple(sorted(sources)))
+    return _Addresses(
+        tuple(own),
+        tuple(sorted(paired.difference(own))),
+        tuple(sorted(sources)),
+        _nats(port, problems),
+    )

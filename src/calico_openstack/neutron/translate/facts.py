@@ -31,6 +31,14 @@ class AddressPair:
 
 
 @dataclass(frozen=True, slots=True)
+class FloatingIp:
+    """A floating IP that is associated: ``external`` leads to ``internal``, a fixed IP."""
+
+    internal: str
+    external: str
+
+
+@dataclass(frozen=True, slots=True)
 class GroupName:
     """A security group that a port belongs to."""
 
@@ -40,17 +48,23 @@ class GroupName:
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """Where a port is plugged: ``host`` is empty and ``vif_type`` ``unbound`` where nowhere."""
+    """Where a port is plugged: ``host`` is empty and ``vif_type`` ``unbound`` where nowhere.
+
+    ``migrating_to`` is the host that Nova has put into the binding's profile, empty for none.
+    """
 
     host: str = ""
     vif_type: str = VIF_UNBOUND
+    migrating_to: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortFacts:
     """A port with everything its workload endpoint depends on.
 
-    ``fqdn`` is the first name in Neutron's DNS assignment, None without the DNS extension.
+    ``binding`` is the active one; ``inactive_bindings`` are those that Nova has made on hosts that
+    the port may move to, or has left behind where it was. ``fqdn`` is the first name in Neutron's
+    DNS assignment, None without the DNS extension.
     """
 
     id: str
@@ -64,8 +78,10 @@ class PortFacts:
     network_admin_state_up: bool = True
     port_security_enabled: bool = True
     binding: Binding = Binding()
+    inactive_bindings: tuple[Binding, ...] = ()
     fixed_ips: tuple[FixedIp, ...] = ()
     address_pairs: tuple[AddressPair, ...] = ()
+    floating_ips: tuple[FloatingIp, ...] = ()
     groups: tuple[GroupName, ...] = ()
     fqdn: str | None = None
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from calico_openstack.datamodel.dhcp import DhcpSubnet
 from calico_openstack.datamodel.endpoints import WorkloadEndpoint
 from calico_openstack.datamodel.keys import DhcpSubnetKey, ResourceKey
+from calico_openstack.datamodel.migration import LiveMigration
 from calico_openstack.datamodel.resource import Resource
 from calico_openstack.neutron.translate.endpoint import endpoint_name, translate_port
 from calico_openstack.neutron.translate.facts import (
@@ -28,18 +29,24 @@ class Wanted:
     """What must be stored, by key, and what could not be honoured in it.
 
     ``elsewhere`` are problems of objects that have no key because of them. ``possible`` are keys
-    at which the objects may have been stored while their attributes were others.
+    at which the objects may have been stored while their attributes were others. ``kept`` are
+    keys whose content is only written where something is stored already.
     """
 
     contents: dict[str, Content] = field(default_factory=dict)
     problems: dict[str, tuple[Problem, ...]] = field(default_factory=dict)
     elsewhere: list[Problem] = field(default_factory=list)
     possible: set[str] = field(default_factory=set)
+    kept: set[str] = field(default_factory=set)
 
     @property
     def paths(self) -> set[str]:
         """The keys that must be looked at."""
         return self.possible.union(self.contents)
+
+    def content(self, path: str, is_stored: bool) -> Content | None:
+        """Return what must be stored under a key, None for nothing."""
+        return None if path in self.kept and not is_stored else self.contents.get(path)
 
 
 def path_of(resource: Resource) -> str:
@@ -48,8 +55,16 @@ def path_of(resource: Resource) -> str:
     return ResourceKey(resource.KIND, metadata.name, metadata.namespace).path
 
 
+def endpoint_paths(name: str, namespace: str) -> tuple[str, str]:
+    """Return the keys of the endpoint of a name and of a migration to it."""
+    return (
+        ResourceKey(WorkloadEndpoint.KIND, name, namespace).path,
+        ResourceKey(LiveMigration.KIND, name, namespace).path,
+    )
+
+
 def wanted_endpoints(ports: Iterable[PortFacts], namespace: str) -> Wanted:
-    """Return the endpoints that ports must have."""
+    """Return the endpoints that ports must have, and the migrations between them."""
     wanted = Wanted()
     for port in ports:
         translated = translate_port(port, namespace)
@@ -57,11 +72,15 @@ def wanted_endpoints(ports: Iterable[PortFacts], namespace: str) -> Wanted:
             path = path_of(endpoint)
             wanted.contents[path] = endpoint
             wanted.problems[path] = translated.problems
+            if translated.rebinding:
+                wanted.kept.add(path)
+        for migration in translated.migrations:
+            wanted.contents[path_of(migration)] = migration
         if not translated.endpoints:
             wanted.elsewhere.extend(translated.problems)
-            name = endpoint_name(port.binding.host, port.device_id, port.id)
-            if name is not None:
-                wanted.possible.add(ResourceKey(WorkloadEndpoint.KIND, name, namespace).path)
+        name = endpoint_name(port.binding.host, port.device_id, port.id)
+        if name is not None:
+            wanted.possible.update(endpoint_paths(name, namespace))
     return wanted
 
 

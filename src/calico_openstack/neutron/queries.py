@@ -1,0 +1,82 @@
+"""Short transactions for reading Neutron's database, and statements for many ids at once.
+
+Each is on a session of its own with an administrator's rights. Both matter:
+
+* The context of the request that caused the reading may not see everything: a port may be in a
+  group of another project, and a group that is not found would be taken for a deleted one.
+* The session of that request may be in a transaction that began before somebody else's commit;
+  what it reads may be older than what etcd holds already.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator
+from typing import Any
+
+import sqlalchemy as sa
+from neutron.db import models_v2
+from neutron_lib import context as neutron_context
+from neutron_lib.db import api as db_api
+
+from calico_openstack.neutron.translate.places import ENDPOINT_OWNERS
+
+Ids = Collection[str] | None
+"""Ids of the objects to read; None reads all of them."""
+
+# Databases limit the length of a statement; more ids are asked for in several.
+_IDS_IN_A_STATEMENT = 500
+
+
+def reader() -> Any:
+    """Open a transaction for reading."""
+    return db_api.CONTEXT_READER.using(neutron_context.get_admin_context())
+
+
+def writer() -> Any:
+    """Open a transaction for writing."""
+    return db_api.CONTEXT_WRITER.using(neutron_context.get_admin_context())
+
+
+def column(statement: Any) -> list[str]:
+    """Return the only column of a statement's rows."""
+    with reader() as session:
+        return list(session.scalars(statement))
+
+
+def may_be_endpoint() -> Any:
+    """Return the condition on ``Port`` that it can have endpoints."""
+    owner = models_v2.Port.device_owner
+    return sa.or_(*(owner.startswith(prefix) for prefix in ENDPOINT_OWNERS))
+
+
+def portions(ids: Iterable[str]) -> Iterator[list[str]]:
+    """Yield ids in as many as one statement may name."""
+    ordered = sorted(ids)
+    for start in range(0, len(ordered), _IDS_IN_A_STATEMENT):
+        yield ordered[start : start + _IDS_IN_A_STATEMENT]
+
+
+def rows(session: Any, statement: Any, key: Any, ids: Ids) -> Iterator[Any]:
+    """Yield the rows of a statement whose column ``key`` is one of ``ids``; of all for None."""
+    if ids is None:
+        yield from session.execute(statement)
+        return
+    for some in portions(ids):
+        yield from session.execute(statement.where(key.in_(some)))
+
+
+def part_rows(session: Any, statement: Any, port_id: Any, ids: Ids) -> Iterator[Any]:
+    """Yield the rows about parts of ports; of all possible endpoints for None."""
+    if ids is None:
+        port = models_v2.Port
+        statement = statement.join(port, port.id == port_id).where(may_be_endpoint())
+    return rows(session, statement, port_id, ids)
+
+
+def grouped(pairs: Iterable[Any]) -> dict[str, list[Any]]:
+    """Return the second members of pairs by the first."""
+    result: dict[str, list[Any]] = defaultdict(list)
+    for key, value in pairs:
+        result[key].append(value)
+    return result

@@ -1,0 +1,146 @@
+"""Reads ports with everything that their endpoints depend on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from neutron.db import models_v2
+from neutron.db.models import allowed_address_pair as pair_models
+from neutron.db.models import l3 as l3_models
+from neutron.db.models import securitygroup as group_models
+from neutron.db.port_security import models as port_security_models
+from neutron.plugins.ml2 import models as ml2_models
+from neutron_lib import constants
+from neutron_lib.db import api as db_api
+
+from calico_openstack.neutron.queries import Ids, grouped, may_be_endpoint, part_rows, reader, rows
+from calico_openstack.neutron.translate.facts import (
+    AddressPair,
+    Binding,
+    FixedIp,
+    FloatingIp,
+    GroupName,
+    PortFacts,
+)
+
+_Port = models_v2.Port
+_Subnet = models_v2.Subnet
+_Group = group_models.SecurityGroup
+_ACTIVE = constants.ACTIVE
+
+
+@db_api.retry_db_errors
+def read_ports(ids: Ids) -> dict[str, PortFacts]:
+    """Return ports by id; those that do not exist are missing, and so are no endpoints for None."""
+    with reader() as session:
+        return _ports(session, ids)
+
+
+def migrating_to(profile: str) -> str:
+    """Return the host that a binding's profile names as a migration's target, empty for none."""
+    try:
+        content = msgspec.json.decode(profile or "{}")
+    except msgspec.DecodeError:
+        return ""
+    host = content.get("migrating_to") if isinstance(content, Mapping) else None
+    return host if isinstance(host, str) else ""
+
+
+def _ports(session: Any, ids: Ids) -> dict[str, PortFacts]:
+    security = port_security_models.PortSecurityBinding
+    network = models_v2.Network
+    statement = (
+        sa.select(
+            _Port.id,
+            _Port.project_id,
+            _Port.network_id,
+            _Port.mac_address,
+            _Port.admin_state_up,
+            _Port.device_owner,
+            _Port.device_id,
+            network.name,
+            network.admin_state_up,
+            security.port_security_enabled,
+        )
+        .join(network, network.id == _Port.network_id)
+        .outerjoin(security, security.port_id == _Port.id)
+    )
+    if ids is None:
+        statement = statement.where(may_be_endpoint())
+    found = list(rows(session, statement, _Port.id, ids))
+    bindings = _bindings(session, ids)
+    fixed_ips = _fixed_ips(session, ids)
+    pairs = _address_pairs(session, ids)
+    floating = _floating_ips(session, ids)
+    groups = _group_names(session, ids)
+    return {
+        row[0]: PortFacts(
+            id=row[0],
+            project_id=row[1],
+            network_id=row[2],
+            mac=row[3],
+            admin_state_up=bool(row[4]),
+            device_owner=row[5],
+            device_id=row[6],
+            network_name=row[7] or "",
+            network_admin_state_up=bool(row[8]),
+            # Without the port security extension there is no row, and security is on.
+            port_security_enabled=row[9] is None or bool(row[9]),
+            binding=next((b for status, b in bindings[row[0]] if status == _ACTIVE), Binding()),
+            inactive_bindings=tuple(b for status, b in bindings[row[0]] if status != _ACTIVE),
+            fixed_ips=tuple(fixed_ips[row[0]]),
+            address_pairs=tuple(pairs[row[0]]),
+            floating_ips=tuple(floating[row[0]]),
+            groups=tuple(groups[row[0]]),
+        )
+        for row in found
+    }
+
+
+def _bindings(session: Any, ids: Ids) -> dict[str, list[tuple[str, Binding]]]:
+    """Return the status and content of ports' bindings."""
+    binding = ml2_models.PortBinding
+    statement = sa.select(
+        binding.port_id, binding.status, binding.host, binding.vif_type, binding.profile
+    )
+    found = part_rows(session, statement, binding.port_id, ids)
+    return grouped(
+        (row[0], (row[1], Binding(row[2], row[3], migrating_to(row[4])))) for row in found
+    )
+
+
+def _fixed_ips(session: Any, ids: Ids) -> dict[str, list[FixedIp]]:
+    allocation = models_v2.IPAllocation
+    statement = sa.select(
+        allocation.port_id, allocation.ip_address, allocation.subnet_id, _Subnet.gateway_ip
+    ).join(_Subnet, _Subnet.id == allocation.subnet_id)
+    found = part_rows(session, statement, allocation.port_id, ids)
+    return grouped((row[0], FixedIp(row[1], row[2], row[3])) for row in found)
+
+
+def _address_pairs(session: Any, ids: Ids) -> dict[str, list[AddressPair]]:
+    pair = pair_models.AllowedAddressPair
+    statement = sa.select(pair.port_id, pair.ip_address, pair.mac_address)
+    found = part_rows(session, statement, pair.port_id, ids)
+    return grouped((row[0], AddressPair(row[1], row[2])) for row in found)
+
+
+def _floating_ips(session: Any, ids: Ids) -> dict[str, list[FloatingIp]]:
+    floating = l3_models.FloatingIP
+    statement = sa.select(
+        floating.fixed_port_id, floating.fixed_ip_address, floating.floating_ip_address
+    ).where(floating.fixed_ip_address.is_not(None))
+    found = part_rows(session, statement, floating.fixed_port_id, ids)
+    return grouped((row[0], FloatingIp(row[1], row[2])) for row in found)
+
+
+def _group_names(session: Any, ids: Ids) -> dict[str, list[GroupName]]:
+    binding = group_models.SecurityGroupPortBinding
+    statement = sa.select(binding.port_id, _Group.id, _Group.name).join(
+        _Group, _Group.id == binding.security_group_id
+    )
+    found = part_rows(session, statement, binding.port_id, ids)
+    return grouped((row[0], GroupName(row[1], row[2] or "")) for row in found)

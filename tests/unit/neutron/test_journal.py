@@ -1,0 +1,135 @@
+"""A change is recorded if and only if it is committed, and its record lives until it is settled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import orm
+
+from calico_openstack.etcd import EtcdUnavailable
+from calico_openstack.neutron import journal as journal_module
+from calico_openstack.neutron.changes import Change, Kind
+from calico_openstack.neutron.journal import Journal, old_records
+from calico_openstack.neutron.models import DirtyObject
+
+PORT = Change(Kind.PORT, "p1")
+GROUP = Change(Kind.GROUP, "g1")
+
+
+@pytest.fixture
+def engine(tmp_path: Any) -> Iterator[Any]:
+    engine = sa.create_engine(f"sqlite:///{tmp_path}/db")
+    DirtyObject.__table__.create(engine)
+    yield engine
+    engine.dispose()
+
+
+class Etcd:
+    """What the consequences of changes do: keep them, or fail."""
+
+    def __init__(self) -> None:
+        self.applied: list[Change] = []
+        self.failure: Exception | None = None
+        self.certain = True
+
+    def apply(self, _synchroniser: object, changes: Any) -> bool:
+        if self.failure is not None:
+            raise self.failure
+        self.applied += changes
+        return self.certain
+
+
+@pytest.fixture
+def etcd(engine: Any, monkeypatch: pytest.MonkeyPatch) -> Etcd:
+    @contextmanager
+    def transaction() -> Iterator[Any]:
+        with orm.Session(engine) as session, session.begin():
+            yield session
+
+    etcd = Etcd()
+    monkeypatch.setattr(journal_module, "reader", transaction)
+    monkeypatch.setattr(journal_module, "writer", transaction)
+    monkeypatch.setattr(journal_module, "apply_changes", etcd.apply)
+    return etcd
+
+
+@pytest.fixture
+def journal() -> Journal:
+    return Journal(lambda: None)  # type: ignore[arg-type, return-value]
+
+
+def recorded() -> list[Change]:
+    return sorted(old_records(-1, 100).values())
+
+
+def commit(engine: Any, journal: Journal, *changes: Change, times: int = 1) -> None:
+    with orm.Session(engine) as session, session.begin():
+        session.execute(sa.text("SELECT 1"))
+        for _ in range(times):
+            journal.record(session, changes)
+
+
+def test_what_is_settled_leaves_no_record(engine: Any, etcd: Etcd, journal: Journal) -> None:
+    commit(engine, journal, PORT, GROUP, times=3)
+    assert sorted(etcd.applied) == sorted([GROUP, PORT])
+    assert recorded() == []
+
+
+@pytest.mark.parametrize("failure", [EtcdUnavailable("gone"), RuntimeError("anything")])
+def test_what_fails_is_made_up_for_later(
+    engine: Any, etcd: Etcd, journal: Journal, failure: Exception
+) -> None:
+    etcd.failure = failure
+    commit(engine, journal, PORT, GROUP)
+    assert recorded() == sorted([GROUP, PORT])
+    assert not journal.settle_all(-1, lambda: False)
+    etcd.failure = None
+    assert journal.settle_all(-1, lambda: False)
+    assert recorded() == []
+    assert sorted(etcd.applied) == sorted([GROUP, PORT])
+
+
+def test_what_is_contested_stays(engine: Any, etcd: Etcd, journal: Journal) -> None:
+    etcd.certain = False
+    commit(engine, journal, PORT)
+    assert recorded() == [PORT]
+
+
+def test_what_is_rolled_back_never_happened(engine: Any, etcd: Etcd, journal: Journal) -> None:
+    with orm.Session(engine) as session:
+        session.execute(sa.text("SELECT 1"))
+        journal.record(session, {PORT})
+        session.rollback()
+        assert etcd.applied == []
+        assert recorded() == []
+        # The session goes on, as when Neutron repeats a request after a deadlock.
+        session.execute(sa.text("SELECT 1"))
+        journal.record(session, {PORT})
+        session.commit()
+    assert etcd.applied == [PORT]
+
+
+def test_young_records_are_left_to_their_requests(
+    engine: Any, etcd: Etcd, journal: Journal
+) -> None:
+    etcd.failure = EtcdUnavailable("gone")
+    commit(engine, journal, PORT)
+    etcd.failure = None
+    assert journal.settle_all(60.0, lambda: False)
+    assert recorded() == [PORT]
+
+
+def test_somebody_else_settles_what_was_only_recorded(
+    engine: Any, etcd: Etcd, journal: Journal
+) -> None:
+    for _ in range(2):
+        with orm.Session(engine) as session, session.begin():
+            journal.record(session, {PORT}, settle=False)
+    commit(engine, journal, GROUP)
+    assert recorded() == [PORT, PORT]
+    assert journal.settle_recorded(PORT)
+    assert recorded() == []
