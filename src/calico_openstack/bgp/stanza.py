@@ -168,6 +168,8 @@ def _export_calls(
         yield f"bgp_community.add({_GRACEFUL_SHUTDOWN})"
     yield from _filter_calls(session, Direction.EXPORT, state)
     yield f"calico_prepare{family}()"
+    if not session.internal:
+        yield f"calico_moving{family}()"
     yield from _aggregate_calls(family, aggregates)
     yield f"calico_originate{family}()"
     if settings.cluster_id:

@@ -78,6 +78,7 @@ def test_a_router_of_the_rack() -> None:
         "receive limit 50000 action restart;",
         "export limit 2000 action block;",
         "if source != RTS_BGP then bgp_med = krt_metric;",
+        "calico_moving4();",
     ):
         assert line in text
     assert "multihop" not in text
@@ -91,6 +92,7 @@ def test_the_mesh() -> None:
     assert "multihop;" in text, "other hosts may be behind a router"
     assert "direct" not in text
     assert "bgp_med" not in text
+    assert "calico_moving" not in text
     assert "calico_aggregates" not in text
 
 
