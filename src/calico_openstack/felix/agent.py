@@ -18,7 +18,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from calico_openstack.agent.backoff import Backoff
 from calico_openstack.agent.health import Health
 from calico_openstack.agent.log import fields
 from calico_openstack.agent.mainloop import MainLoop, Timer
@@ -41,13 +40,14 @@ from calico_openstack.felix.parameters import ParameterWatch
 from calico_openstack.felix.render import Renderer
 from calico_openstack.felix.render.dataplane import DataplaneDelta
 from calico_openstack.felix.reporting import StatusReporter, status_key
+from calico_openstack.felix.schedule import ApplySchedule
 from calico_openstack.felix.status_files import StatusFiles
 
 _log = logging.getLogger(__name__)
 
 RESTART: Final = 129
-_FIRST_RETRY, _LONGEST_RETRY = 0.1, 10.0
 _PATIENCE: Final = 5.0
+_FLOW_RETRY: Final = 1.0
 _PARTS: Final = (RemoteEndpoint, DeferredPolicy)
 
 CALCULATION: Final = "CalculationGraph"
@@ -106,10 +106,7 @@ class FelixAgent:
         self._watch: SnapshotWatch | None = None
         self._in_sync = False
         self._complete = False  # the kernel was programmed once
-        self._apply_due = False
-        self._retry: Timer | None = None
-        self._deadline: Timer | None = None
-        self._backoff = Backoff(_FIRST_RETRY, _LONGEST_RETRY)
+        self._schedule = ApplySchedule(self.loop)
         self._flow_ending = FlowEnding()
         self._flow_timer: Timer | None = None
         # The endpoint that each interface belongs to, and the status key of each endpoint.
@@ -152,30 +149,31 @@ class FelixAgent:
     # --- what wakes the loop ------------------------------------------------------------------
 
     def _kernel_changed(self) -> None:
-        names = self._dataplane.read_notifications(time.monotonic())
+        now = time.monotonic()
+        names = self._dataplane.read_notifications(now)
         self._follow_interfaces(names)
         if names & self._endpoint_of.keys() or self._dataplane.needs_apply:
-            self._apply_due = True
+            self._schedule.now()
+        else:
+            # A strange route that came may stay for a while.
+            self._schedule.at(self._dataplane.next_deadline(), now)
 
     def _audit(self) -> None:
+        _log.debug("Audit the kernel")
         self._follow_interfaces(self._dataplane.audit(time.monotonic()))
-        self._apply_due = True
+        self._schedule.now()
 
     def _follow_interfaces(self, changed: set[str]) -> None:
         if self._host_endpoints.follow(changed, self._dataplane.interfaces):
             self._own_interfaces_changed = True
 
-    def _retry_now(self) -> None:
-        self._retry = None
-        self._apply_due = True
-
-    def _deadline_now(self) -> None:
-        self._deadline = None
-        self._apply_due = True
+    def _end_flows_in(self, seconds: float) -> None:
+        if self._flow_timer is None:
+            self._flow_timer = self.loop.after(seconds, self._end_flows_now)
 
     def _end_flows_now(self) -> None:
         self._flow_timer = None
-        self._apply_due = True
+        self._schedule.now()
 
     # --- the pass -----------------------------------------------------------------------------
 
@@ -194,7 +192,7 @@ class FelixAgent:
             changed = self._renderer.apply(delta)
             self._note_endpoints(delta)
             self._flow_ending.add(delta.withdrawals)
-            if changed or self._apply_due or not self._complete:
+            if changed or self._schedule.due or not self._complete:
                 self._program(changed, delta)
             if delta.host_endpoints or self._own_interfaces_changed:
                 self._report_host_endpoints()
@@ -258,13 +256,13 @@ class FelixAgent:
 
     def _program(self, changed: DataplaneDelta, delta: HostDelta) -> None:
         now = time.monotonic()
-        self._apply_due = False
+        self._schedule.due = False
         different = self._dataplane.apply(self._renderer.desired, changed, now)
         self._end_flows()
         self._metrics.apply_time.observe(time.monotonic() - now)
         self._metrics.kernel_writes.set(self._dataplane.writes)
         self._note_failures()
-        self._schedule(now)
+        self._arrange(now)
         if not self._complete:
             self._first_time()
         else:
@@ -303,23 +301,14 @@ class FelixAgent:
         for what in problems:
             _log.error("Cannot remove what another Felix has left", extra=fields(what=what))
 
-    def _schedule(self, now: float) -> None:
+    def _arrange(self, now: float) -> None:
         """Arrange the next apply where something is left to do."""
         if self._dataplane.needs_apply:
             self._metrics.apply_failures.inc()
-            if self._retry is None:
-                self._retry = self.loop.after(self._backoff.next_pause(), self._retry_now)
+            self._schedule.retry()
         else:
-            self._backoff.reset()
-            if self._retry is not None:
-                self._retry.cancel()
-                self._retry = None
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-        deadline = self._dataplane.next_deadline()
-        if deadline is not None:
-            self._deadline = self.loop.after(max(0.0, deadline - now), self._deadline_now)
+            self._schedule.succeeded()
+        self._schedule.at(self._dataplane.next_deadline(), now)
 
     def _note_failures(self) -> None:
         """Say once what cannot be programmed, and once when it can."""
@@ -336,8 +325,7 @@ class FelixAgent:
         if wait is None:
             return
         if wait:
-            if self._flow_timer is None:
-                self._flow_timer = self.loop.after(wait, self._end_flows_now)
+            self._end_flows_in(wait)
             return
         addresses = (a for i in self._dataplane.interfaces.values() for a in i.addresses)
         own = frozenset(address.packed for address in addresses)
@@ -345,9 +333,7 @@ class FelixAgent:
             ended = self._flow_ending.end(self._dataplane.conntrack, own, self._calculation.judge)
         except OSError as error:
             _log.error("Could not end flows that lost their permission: %s", error)
-            self._apply_due = True
-            if self._retry is None:
-                self._retry = self.loop.after(self._backoff.next_pause(), self._retry_now)
+            self._end_flows_in(_FLOW_RETRY)
         else:
             if ended:
                 self._metrics.flows_ended.inc(ended)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import sys
 from dataclasses import dataclass
 from enum import IntEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
@@ -37,6 +38,7 @@ class RtMessage(IntEnum):
     NEWNEIGH = 28
     DELNEIGH = 29
     GETNEIGH = 30
+    NEWNETCONF = 80
 
 
 class RtGroup(IntEnum):
@@ -49,6 +51,8 @@ class RtGroup(IntEnum):
     IPV4_ROUTE = 7
     IPV6_IFADDR = 9
     IPV6_ROUTE = 11
+    IPV4_NETCONF = 24
+    IPV6_NETCONF = 25
 
 
 # struct ifinfomsg, ifaddrmsg, rtmsg, ndmsg
@@ -267,3 +271,43 @@ def parse_neighbour(body: bytes) -> tuple[NeighbourEntry, bytes | None] | None:
         return None
     entry = NeighbourEntry(index, _unpack_address(found[_NDA_DST]))
     return entry, found.get(_NDA_LLADDR) if state & _NUD_PERMANENT else None
+
+
+# --- parameters of interfaces -------------------------------------------------------------------
+
+NETCONF_ALL = -1
+_NETCONFA_IFINDEX = 1
+
+
+class NetconfValue(IntEnum):
+    """Parameters whose changes the kernel tells (linux/netconf.h)."""
+
+    FORWARDING = 2
+    RP_FILTER = 3
+    PROXY_NEIGHBOUR = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Netconf:
+    """New values of parameters of one family and interface, by `NetconfValue`.
+
+    ``index`` is NETCONF_ALL for the host as a whole and -2 for new interfaces' defaults.
+    """
+
+    family: int
+    index: int
+    values: dict[int, int]
+
+
+def parse_netconf(body: bytes) -> Netconf | None:
+    """Return what a notification of changed parameters says, None for other families."""
+    if not body or body[0] not in (AF_INET, AF_INET6):
+        return None
+    found = attributes(body, 4)
+    values = {kind: _signed(payload) for kind, payload in found.items() if len(payload) == 4}
+    index = values.pop(_NETCONFA_IFINDEX, None)
+    return None if index is None else Netconf(body[0], index, values)
+
+
+def _signed(payload: bytes) -> int:
+    return int.from_bytes(payload, sys.byteorder, signed=True)

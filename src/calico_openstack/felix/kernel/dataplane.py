@@ -19,14 +19,13 @@ from calico_openstack.felix.kernel.departures import Departures
 from calico_openstack.felix.kernel.interfaces import Interface, InterfaceMonitor
 from calico_openstack.felix.kernel.neighbours import NeighbourDriver
 from calico_openstack.felix.kernel.nft_driver import NftDriver
+from calico_openstack.felix.kernel.parameters import ParameterDriver
 from calico_openstack.felix.kernel.qdiscs import QdiscDriver
 from calico_openstack.felix.kernel.routes import RouteDriver, RouteOwnership
-from calico_openstack.felix.kernel.sysctls import SettingFailure, SysctlDriver
 from calico_openstack.felix.render import names
 from calico_openstack.felix.render.dataplane import (
     DataplaneDelta,
     DesiredDataplane,
-    InterfaceSettings,
 )
 from calico_openstack.felix.render.nft import Table
 from calico_openstack.netlink.batch import BatchWriter
@@ -59,19 +58,13 @@ class Dataplane:
     def __init__(self, tables: Iterable[Table], ownership: RouteOwnership, now: float) -> None:
         self._writer = BatchWriter()
         self._monitor = InterfaceMonitor(self._writer.socket.port, now)
-        self._sysctls = SysctlDriver()
+        self._parameters = ParameterDriver(self._monitor)
         self._nft = NftDriver(tables)
         self._neighbours = NeighbourDriver(self._writer, self._monitor, ownership.is_workload)
         self._routes = RouteDriver(self._writer, self._monitor, ownership)
         self._qdiscs = QdiscDriver(self._writer, self._monitor, ownership.is_workload)
         self.conntrack = ConntrackTable()
         self._first = True
-        self._settings: dict[str, InterfaceSettings] = {}
-        self._unconfigured: set[str] = set()
-        self._setting_failures: dict[str, list[SettingFailure]] = {}
-        self._globals: dict[str, str] = {}
-        self._unset_globals: set[str] = set()
-        self._global_failures: dict[str, SettingFailure] = {}
         self._departures = Departures(self.conntrack)
         self._stage_failures: dict[str, str] = {}
         self._statuses: dict[str, InterfaceStatus] = {}
@@ -107,7 +100,7 @@ class Dataplane:
     def writes(self) -> int:
         """How many changes the kernel has carried out for us."""
         return (
-            self._sysctls.writes
+            self._parameters.writes
             + self._nft.writes
             + self._neighbours.writes
             + self._routes.writes
@@ -124,8 +117,7 @@ class Dataplane:
             or self._neighbours.needs_apply
             or self._routes.needs_apply
             or self._qdiscs.needs_apply
-            or self._unconfigured
-            or self._unset_globals
+            or self._parameters.needs_apply
             or self._departures
             or self._stage_failures
         )
@@ -141,8 +133,7 @@ class Dataplane:
                 f"neighbour {key.address} on {key.interface}: {reason}"
                 for key, reason in self._neighbours.failures.items()
             ),
-            *(str(one) for failed in self._setting_failures.values() for one in failed),
-            *map(str, self._global_failures.values()),
+            *map(str, self._parameters.failures),
             *(f"bandwidth of {name}: {reason}" for name, reason in self._qdiscs.failures.items()),
         )
 
@@ -166,6 +157,10 @@ class Dataplane:
             self._neighbours.notified(received)
         for received in changes.disciplines:
             self._qdiscs.notified(received)
+        for received in changes.parameters:
+            self._parameters.notified(received)
+        if changes.overrun:
+            self._parameters.mark_stale()
         if changes.overrun or changes.renamed:
             self._routes.mark_stale()
             self._neighbours.mark_stale()
@@ -187,17 +182,14 @@ class Dataplane:
         self._routes.mark_stale()
         self._neighbours.mark_stale()
         self._qdiscs.mark_stale()
-        self._unconfigured.update(self._settings)
-        self._unset_globals.update(self._globals)
+        self._parameters.mark_stale()
         return changes.names
 
     def _interfaces_changed(self, names: set[str], interrupted: set[int]) -> None:
         self._routes.interfaces_changed(names, interrupted)
         self._neighbours.interfaces_changed(names, interrupted)
         self._qdiscs.interfaces_changed(names)
-        known = names & self._settings.keys()
-        self._unconfigured |= known
-        self._unreported |= known
+        self._unreported |= self._parameters.interfaces_changed(names)
 
     # --- applying -------------------------------------------------------------------------------
 
@@ -214,7 +206,7 @@ class Dataplane:
         self._first = False
         self._attempt("routes", lambda: self._routes.remove(now))
         self._attempt("neighbours", self._neighbours.remove)
-        self._set_parameters()
+        self._unreported |= self._parameters.apply()
         self._qdiscs.apply()
         protected = self._attempt("nftables", lambda: self._apply_nft(desired, changed))
         self._attempt("conntrack", lambda: self._departures.end(desired.translations))
@@ -236,25 +228,14 @@ class Dataplane:
             self._neighbours.set_wanted(key, desired.neighbours.get(key))
         for name in desired.interfaces if first else changed.interfaces:
             self._unreported.add(name)
-            settings = desired.interfaces.get(name)
-            if settings is None:
-                self._settings.pop(name, None)
-                self._setting_failures.pop(name, None)
-                self._unconfigured.discard(name)
-            else:
-                self._settings[name] = settings
-                self._unconfigured.add(name)
+            self._parameters.set_wanted(name, desired.interfaces.get(name))
         for name in desired.shaping if first else changed.shaping:
             self._qdiscs.set_wanted(name, desired.shaping.get(name))
         for external in desired.translations if first else changed.translations:
             self._departures.moved(external)
-        for path in desired.globals if first else changed.globals:
-            if path in desired.globals:
-                self._globals[path] = desired.globals[path]
-                self._unset_globals.add(path)
-            else:
-                self._globals.pop(path, None)
-                self._unset_globals.discard(path)
+        self._parameters.set_wanted_globals(
+            desired.globals if first else changed.globals, desired.globals
+        )
 
     def _note_found_translations(self) -> None:
         """Count what a previous run has left in the kernel as changed too: it may be unwanted."""
@@ -276,36 +257,21 @@ class Dataplane:
         failed_before = bool(self._nft.failures)
         self._nft.apply(desired.ruleset, changed.tables)
         if failed_before or self._nft.failures:
-            self._unreported.update(self._settings)
-
-    def _set_parameters(self) -> None:
-        for path in list(self._unset_globals):
-            failure = self._sysctls.set_global(path, self._globals[path])
-            self._unset_globals.discard(path)
-            if failure:
-                self._global_failures[path] = failure
-            else:
-                self._global_failures.pop(path, None)
-        for name in list(self._unconfigured):
-            self._unconfigured.discard(name)
-            self._setting_failures.pop(name, None)
-            if name in self._monitor.interfaces:
-                failed = self._sysctls.set_interface(name, self._settings[name])
-                if failed:
-                    self._setting_failures[name] = failed
-                if any(failure.fatal for failure in failed):
-                    self._unconfigured.add(name)
-                self._unreported.add(name)
+            self._unreported.update(self._parameters.interfaces)
 
     # --- status ---------------------------------------------------------------------------------
 
     def _update_statuses(self, desired: DesiredDataplane) -> set[str]:
         refused = self._refusals(desired)
-        names = self._settings.keys() | self._statuses.keys() if refused else self._unreported
+        names = (
+            self._parameters.interfaces.keys() | self._statuses.keys()
+            if refused
+            else self._unreported
+        )
         different = set()
         for name in names:
             before = self._statuses.pop(name, None)
-            if name in self._settings:
+            if name in self._parameters.interfaces:
                 self._statuses[name] = self._current_status(name, refused)
             if self._statuses.get(name) != before:
                 different.add(name)
@@ -317,7 +283,7 @@ class Dataplane:
         interface = self._monitor.interfaces.get(name)
         if interface is None:
             return InterfaceStatus(present=False, up=False)
-        fatal = (str(one) for one in self._setting_failures.get(name, ()) if one.fatal)
+        fatal = (str(one) for one in self._parameters.interface_failures.get(name, ()) if one.fatal)
         problems = (*fatal, *refused.get("", ()), *refused.get(name, ()))
         return InterfaceStatus(present=True, up=interface.up, problems=problems)
 

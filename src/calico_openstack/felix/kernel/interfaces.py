@@ -1,7 +1,8 @@
 """The host's interfaces and their changes, from the kernel's own notifications.
 
-One socket hears links, addresses, routes, neighbour entries and queueing disciplines, in the order
-in which the kernel changed them; what does not concern interfaces is handed on undigested.
+One socket hears links, addresses, routes, neighbour entries, queueing disciplines and parameters,
+in the order in which the kernel changed them; what does not concern interfaces is handed on
+undigested.
 """
 
 from __future__ import annotations
@@ -67,6 +68,7 @@ class InterfaceChanges:
     routes: list[Message] = field(default_factory=list)
     neighbours: list[Message] = field(default_factory=list)
     disciplines: list[Message] = field(default_factory=list)
+    parameters: list[Message] = field(default_factory=list)
     renamed: bool = False
     overrun: bool = False
 
@@ -162,6 +164,8 @@ class InterfaceMonitor:
             changes.neighbours.append(received)
         elif kind in _DISCIPLINES:
             changes.disciplines.append(received)
+        elif kind == RtMessage.NEWNETCONF:
+            changes.parameters.append(received)
         elif kind in (RtMessage.NEWLINK, RtMessage.DELLINK):
             link = parse_link(received.body)
             if link is None:

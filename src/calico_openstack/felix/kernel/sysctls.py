@@ -47,9 +47,7 @@ class SettingFailure:
         return f"{self.path}: {self.reason}"
 
 
-def interface_settings(
-    name: str, wanted: InterfaceSettings, default_rp_filter: str
-) -> Iterator[Setting]:
+def interface_settings(name: str, wanted: InterfaceSettings, rp_filter: str) -> Iterator[Setting]:
     """Yield the parameters of the workload interface *name*, in the order of the specification."""
     yield Setting(f"net/ipv6/conf/{name}/accept_ra", "0", OnFailure.IGNORE_MISSING)
     if wanted.ipv4:
@@ -60,7 +58,6 @@ def interface_settings(
         yield Setting(f"net/ipv4/neigh/{name}/proxy_delay", "0", OnFailure.WARN)
         yield Setting(f"{ipv4}/proxy_arp", "1", OnFailure.FAIL)
         yield Setting(f"{ipv4}/forwarding", "1", OnFailure.FAIL)
-        rp_filter = "0" if wanted.spoofing else default_rp_filter
         yield Setting(f"{ipv4}/rp_filter", rp_filter, OnFailure.FAIL)
     if wanted.ipv6:
         ipv6 = f"net/ipv6/conf/{name}"
@@ -79,12 +76,16 @@ class SysctlDriver:
         """Set the parameters of the workload interface *name*; return what could not be set."""
         if "/" in name or name in ("", ".", ".."):
             return [SettingFailure(name, "not an interface name", fatal=True)]
-        settings = interface_settings(name, wanted, self._default_rp_filter())
+        settings = interface_settings(name, wanted, self.rp_filter(wanted))
         return [failure for setting in settings if (failure := self._set(setting))]
 
     def set_global(self, path: str, value: str) -> SettingFailure | None:
         """Set the parameter *path*, below /proc/sys, of the host; return why it could not be."""
         return self._set(Setting(path, value, OnFailure.FAIL))
+
+    def rp_filter(self, wanted: InterfaceSettings) -> str:
+        """Return the reverse path filter for an interface: the host's default, off if spoofing."""
+        return "0" if wanted.spoofing else self._default_rp_filter()
 
     def _default_rp_filter(self) -> str:
         # Asked for every endpoint, as are the files below: plain system calls.
