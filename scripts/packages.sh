@@ -6,9 +6,9 @@ set -euo pipefail
 PACKAGES=(
     python3-venv python3-dev gcc libc6-dev              # the Python environment; uWSGI is compiled
     iproute2 iputils-ping util-linux procps             # namespaces and links
-    nftables conntrack tcpdump                          # the kernel's tables
+    nftables conntrack tcpdump iptables ipset           # the kernel's tables, and leftovers in them
     etcd-server etcd-client mariadb-server mariadb-client bird2 dnsmasq-base
-    isc-dhcp-client busybox-static qemu-system-x86      # workloads and virtual machines
+    isc-dhcp-client ndisc6 busybox-static qemu-system-x86   # workloads and virtual machines
 )
 SERVICES=(etcd mariadb bird)
 
