@@ -79,15 +79,23 @@ def processes(lab: Lab, host: Host) -> tuple[ProcessSpec, ...]:
 
 def _process(lab: Lab, host: Host, agent: str) -> ProcessSpec:
     name = process_name(agent, host)
-    program = Path(sys.prefix) / "bin" / _PROGRAM[agent]
-    file = lab.host_folder(host.name) / _FILE[agent]
-    command = [str(program), "-c", str(file)]
+    command = _command(lab, host, agent)
     return ProcessSpec(
         name=name,
         host=host.name,
         argv=tuple(inside_host(lab.namespace(host.name), host.name, command)),
         log=str(lab.log_file(name)),
     )
+
+
+def bgp_command(lab: Lab, host: Host, *options: str) -> list[str]:
+    """The BGP agent's command line with further options."""
+    return [*_command(lab, host, "bgp"), *options]
+
+
+def _command(lab: Lab, host: Host, agent: str) -> list[str]:
+    program = Path(sys.prefix) / "bin" / _PROGRAM[agent]
+    return [str(program), "-c", str(lab.host_folder(host.name) / _FILE[agent])]
 
 
 def _ini(section: str, options: dict[str, str]) -> str:

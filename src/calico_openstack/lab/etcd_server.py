@@ -61,6 +61,16 @@ def put(lab: Lab, key: str, value: bytes) -> None:
     etcdctl(lab, "put", key, stdin=value.decode())
 
 
+def get(lab: Lab, key: str) -> bytes:
+    """Read one value, empty if there is none. Raises CommandError."""
+    return etcdctl(lab, "get", key, "--print-value-only").encode()
+
+
+def delete(lab: Lab, key: str) -> None:
+    """Remove one value. Raises CommandError."""
+    etcdctl(lab, "del", key)
+
+
 def keys(lab: Lab, prefix: str) -> list[str]:
     """All keys below a prefix. Raises CommandError."""
     return etcdctl(lab, "get", prefix, "--prefix", "--keys-only").split()

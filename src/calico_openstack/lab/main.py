@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from calico_openstack.lab import cli_cloud, cli_processes, cli_workloads
+from calico_openstack.lab import cli_cloud, cli_hosts, cli_processes, cli_workloads
 from calico_openstack.lab.cloud import CloudError
 from calico_openstack.lab.commands import CommandError
 from calico_openstack.lab.control import ControlError
@@ -62,6 +62,7 @@ def group(context: click.Context, lab: str, state: Path, cache: Path) -> None:
 
 
 cli_cloud.register(group)
+cli_hosts.register(group)
 cli_workloads.register(group)
 cli_processes.register(group)
 

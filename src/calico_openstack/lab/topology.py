@@ -115,6 +115,12 @@ def setups(topology: Topology, prefix: str) -> tuple[NamespaceSetup, ...]:
     )
 
 
+def additional(topology: Topology, host: Host, prefix: str) -> tuple[NamespaceSetup, ...]:
+    """How to connect one more host of `topology` to a lab that is there."""
+    router = NamespaceSetup(topology.tor.name, tuple(_port(host, prefix)))
+    return router, _leaf(topology, host)
+
+
 def _router(topology: Topology, prefix: str) -> NamespaceSetup:
     tor = topology.tor
     lines = [
@@ -125,17 +131,21 @@ def _router(topology: Topology, prefix: str) -> NamespaceSetup:
         f"address add {tor.ipv6}/64 dev {FABRIC_BRIDGE} nodad",
     ]
     for host in topology.hosts:
-        if host.role is Role.TOR:
-            continue
-        port = f"to-{host.name}"
-        lines.append(f"link add {port} type veth peer name {UPLINK} netns {prefix}{host.name}")
-        if host.role is Role.CLIENT:
-            lines.append(f"address add 192.0.2.1/24 dev {port}")
-            lines.append(f"address add 2001:db8:c::1/64 dev {port} nodad")
-        else:
-            lines.append(f"link set {port} master {FABRIC_BRIDGE}")
-        lines.append(f"link set {port} up")
+        if host.role is not Role.TOR:
+            lines += _port(host, prefix)
     return NamespaceSetup(tor.name, tuple(lines), dict(_FORWARDING))
+
+
+def _port(host: Host, prefix: str) -> list[str]:
+    """The router's link to a host, both of its ends."""
+    port = f"to-{host.name}"
+    lines = [f"link add {port} type veth peer name {UPLINK} netns {prefix}{host.name}"]
+    if host.role is Role.CLIENT:
+        lines.append(f"address add 192.0.2.1/24 dev {port}")
+        lines.append(f"address add 2001:db8:c::1/64 dev {port} nodad")
+    else:
+        lines.append(f"link set {port} master {FABRIC_BRIDGE}")
+    return [*lines, f"link set {port} up"]
 
 
 # The agents' host is a router. Felix repairs these, but an operator sets them at boot.
