@@ -41,6 +41,7 @@ from calico_openstack.felix.render.nft import (
     SetMark,
     Table,
     TableState,
+    Untrack,
     Verdict,
     VerdictKind,
     VerdictMap,
@@ -104,6 +105,11 @@ IPV4_RULES: list[tuple[tuple[Expression, ...], str]] = [
         ),
         "meta l4proto 47-47 ip saddr . meta l4proto . th dport @named-ports",
     ),
+    (
+        (InSet((Field.IP_SADDR, Field.L4PROTO, Field.TH_DPORT), "named-ports", prefix=22),),
+        "ip saddr & 255.255.252.0 . meta l4proto . th dport @named-ports",
+    ),
+    ((Untrack(),), "notrack"),
     ((InNetwork(Field.IP_SADDR, IPv4Network("10.0.0.0/8")),), "ip saddr 10.0.0.0/8"),
     ((InNetwork(Field.IP_SADDR, IPv4Network("10.64.0.0/10")),), "ip saddr 10.64.0.0/10"),
     (

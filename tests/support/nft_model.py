@@ -7,7 +7,7 @@ not have ends the rule, as in the kernel.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
 from calico_openstack.felix.render.nft import (
     ACCEPT,
@@ -237,19 +237,24 @@ class Machine:
                 return self.frame.above_number
             case CtStateIs(states, invert):
                 return bool(self.frame.state & states) != invert
-            case InSet(fields, name, invert):
+            case InSet(fields, name, invert, prefix):
                 missing = any(self.frame.value(field) is None for field in fields)
                 kind = self._table.sets[name]
                 assert not kind.verdicts
-                return not missing and (self._look_up(kind, name, fields) is not False) != invert
+                found = not missing and self._look_up(kind, name, fields, prefix) is not False
+                return not missing and found != invert
             case Compare() | InNetwork() | InRange():
                 actual = self.frame.value(expression.field)
                 return actual is not None and _holds(expression, actual) != expression.invert
         raise AssertionError(f"the model does not know {expression}")
 
-    def _look_up(self, kind: Set, name: str, fields: tuple[Field, ...]) -> ElementValue | bool:
+    def _look_up(
+        self, kind: Set, name: str, fields: tuple[Field, ...], prefix: int | None = None
+    ) -> ElementValue | bool:
         """Return what an element leads to, None for a plain element, False for none."""
         parts = [self.frame.value(field) or b"" for field in fields]
+        if prefix is not None:
+            parts[0] = ip_network((parts[0], prefix), strict=False).network_address.packed
         lengths = {KeyType.IPV4: 4, KeyType.IPV6: 16, KeyType.PROTOCOL: 1, KeyType.PORT: 2}
         for part, key in zip(parts, kind.key, strict=True):
             assert len(part) == lengths.get(key, 16), (name, fields)

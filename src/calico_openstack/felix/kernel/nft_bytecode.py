@@ -53,11 +53,13 @@ def load(field: Field, register: int = nft.REGISTER_FIRST, length: int | None = 
     )
 
 
-def load_all(fields: tuple[Field, ...]) -> bytes:
-    """Load the concatenation of *fields*, each at the next whole register."""
+def load_all(fields: tuple[Field, ...], mask: bytes = b"") -> bytes:
+    """Load the concatenation of *fields*, each at the next whole register; mask the first one."""
     parts, register = [], nft.REGISTER_FIRST
     for field in fields:
         parts.append(load(field, register))
+        if mask and register == nft.REGISTER_FIRST:
+            parts.append(bitwise(mask, bytes(len(mask))))
         register += -(-SOURCES[field].length // nft.REGISTER_BYTES)
     return b"".join(parts)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import struct
 from collections.abc import Callable
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, ip_network
 from typing import Any
 
 from calico_openstack.felix.kernel import nft_constants as nft
@@ -187,7 +187,11 @@ def _encode_in_range(match: InRange, _: Family) -> bytes:
 
 def _encode_in_set(match: InSet, _: Family) -> bytes:
     flags = attribute_be32(5, _LOOKUP_INVERT) if match.invert else b""
-    return load_all(match.fields) + expression(
+    mask = b""
+    if match.prefix is not None:
+        length = SOURCES[match.fields[0]].length
+        mask = ip_network((bytes(length), match.prefix)).netmask.packed
+    return load_all(match.fields, mask) + expression(
         "lookup",
         attribute_string(1, match.set_name),
         attribute_be32(2, nft.REGISTER_FIRST),

@@ -9,13 +9,14 @@ networks and of ports move into sets of their own, named by their content.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from math import prod
 
 from calico_openstack.datamodel.ports import PortRange
 from calico_openstack.felix.calc.ipsets import merged
 from calico_openstack.felix.render import names
+from calico_openstack.felix.render.lookups import MAX_LISTED_RANGE, PairLookup
 from calico_openstack.felix.render.nft import (
     Compare,
     Element,
@@ -36,8 +37,6 @@ Matches = tuple[Expression, ...]
 
 # More kernel rules than this for one policy rule, and lists move into sets.
 _MAX_RULES = 8
-# A range of ports up to this size is listed in a set port by port.
-_MAX_LISTED_RANGE = 1024
 
 ICMP_PROTOCOL = {4: 1, 6: 58}
 ADDRESS_KEY = {4: KeyType.IPV4, 6: KeyType.IPV6}
@@ -45,10 +44,16 @@ ADDRESS_KEY = {4: KeyType.IPV4, 6: KeyType.IPV6}
 
 @dataclass(frozen=True, slots=True)
 class _End:
-    """The fields of one end of a packet."""
+    """The fields of one end of a packet, and who owns the sets for lists of it, if anybody."""
 
     address: Field
     port: Field
+    owner: str = ""
+
+    def set_suffix(self, content: object) -> str:
+        """Return what sets a set's name apart: its owner, or its content."""
+        text = f"{self.owner} {self.address.value}" if self.owner else repr(content)
+        return names.content_hash(text)
 
 
 _SOURCE = {
@@ -64,7 +69,10 @@ _ICMP_FIELDS = {4: (Field.ICMP_TYPE, Field.ICMP_CODE), 6: (Field.ICMPV6_TYPE, Fi
 
 @dataclass(frozen=True, slots=True)
 class OwnSet:
-    """A set that exists for the sake of a rule's list; its name stands for its content."""
+    """A set that exists for the sake of a rule's list.
+
+    Its name stands for its content, or for an owner that has other lists at other times.
+    """
 
     name: str
     kind: Set
@@ -92,23 +100,28 @@ class _Choice:
 
 
 def render_matches(
-    rule: PolicyRule, version: int, has_ranges: Callable[[str], bool]
+    rule: PolicyRule, version: int, has_ranges: Callable[[str], bool], owner: str = ""
 ) -> RenderedRule | None:
     """Return the matches of *rule* for one IP version; None: it can match no such packet.
 
-    *has_ranges* tells whether a selector's set, by identifier, has networks in this version.
+    *has_ranges* tells whether a selector's set, by identifier, has networks in this version. With
+    an *owner* all lists move into sets, whose names stand for it: so a longer list changes the set.
     """
     if rule.ip_version not in (None, version):
         return None
     choices: list[_Choice] = [_Choice([_protocol_matches(rule)])]
     choices += _icmp_choices(rule, version)
-    for entity, end in ((rule.source, _SOURCE[version]), (rule.destination, _DESTINATION[version])):
+    for entity, fields in (
+        (rule.source, _SOURCE[version]),
+        (rule.destination, _DESTINATION[version]),
+    ):
+        end = replace(fields, owner=owner)
         found = _entity_choices(entity, end, version, rule.protocol, has_ranges)
         if found is None:
             return None
         choices += found
     rendered = RenderedRule()
-    while prod(len(choice.ways) for choice in choices) > _MAX_RULES:
+    while prod(len(choice.ways) for choice in choices) > (1 if owner else _MAX_RULES):
         large = [choice for choice in choices if choice.compact and len(choice.ways) > 1]
         if not large:
             break
@@ -120,6 +133,30 @@ def render_matches(
             rendered.sets.append(own)
     for combination in product(*(choice.ways for choice in choices)):
         rendered.alternatives.append(tuple(match for way in combination for match in way))
+    return rendered
+
+
+def render_pairs(
+    lookup: PairLookup, version: int, has_ranges: Callable[[str], bool], owner: str
+) -> RenderedRule | None:
+    """Return the matches of rules whose networks have ports of their own."""
+    rendered = render_matches(lookup.rule, version, has_ranges, owner)
+    if rendered is None:
+        return None
+    ends = {"source": _SOURCE[version], "destination": _DESTINATION[version]}
+    address = ends[lookup.side].address
+    elements = tuple(
+        network + bytes((protocol, 0, 0, 0)) + port.to_bytes(2, "big") + b"\0\0"
+        for network, protocol, port in lookup.elements
+    )
+    length = lookup.length
+    name = f"pairs{length}-{names.content_hash(f'{owner} {address.value}')}"
+    kind = Set((ADDRESS_KEY[version], KeyType.PROTOCOL, KeyType.PORT))
+    rendered.sets.append(OwnSet(name, kind, elements))
+    whole = length == {4: 32, 6: 128}[version]
+    fields = (address, Field.L4PROTO, Field.TH_DPORT)
+    found = InSet(fields, name, prefix=None if whole else length)
+    rendered.alternatives = [(*way, found) for way in rendered.alternatives]
     return rendered
 
 
@@ -233,7 +270,7 @@ def _net_choice(nets: list[Prefix], end: _End, version: int) -> _Choice:
 
     def compact() -> tuple[list[Matches], OwnSet | None]:
         ranges = tuple(Range(first, last) for first, last in merged(nets))
-        name = f"nets{version}-{names.content_hash(repr(ranges))}"
+        name = f"nets{version}-{end.set_suffix(ranges)}"
         own = OwnSet(name, Set((ADDRESS_KEY[version],), interval=True), ranges)
         return [(InSet((end.address,), name),)], own
 
@@ -249,12 +286,12 @@ def _port_choice(entity: EntityCriteria, end: _End, version: int, protocol: int 
 
     def compact() -> tuple[list[Matches], OwnSet | None]:
         assert protocol is not None  # validation: numeric ports come with a protocol
-        small = [each for each in entity.ports if each.last - each.first < _MAX_LISTED_RANGE]
+        small = [each for each in entity.ports if each.last - each.first < MAX_LISTED_RANGE]
         wide = [each for each in entity.ports if each not in small]
         listed = sorted({port for low, high in small for port in range(low, high + 1)})
         head = bytes((protocol, 0, 0, 0))
         elements = tuple(head + port.to_bytes(2, "big") + b"\0\0" for port in listed)
-        name = f"ports-{names.content_hash(repr(elements))}"
+        name = f"ports-{end.set_suffix(elements)}"
         own = OwnSet(name, Set((KeyType.PROTOCOL, KeyType.PORT)), elements)
         remaining: list[Matches] = [(_port_match(end, each),) for each in wide]
         listed_way: Matches = (InSet((Field.L4PROTO, end.port), name),)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 
 from calico_openstack.datamodel.keys import ResourceKey
 from calico_openstack.policy.packet import Direction
@@ -140,6 +141,18 @@ def content_hash(text: str) -> str:
 def rule_comment(key: ResourceKey, direction: Direction, index: int, note: str = "") -> str:
     """Return the provenance of a rule: the policy, the direction and the index in its list."""
     return comment(f"{block_id(key)} {direction.value}[{index}] {note}".rstrip())
+
+
+def merged_comment(key: ResourceKey, direction: Direction, indexes: Sequence[int]) -> str:
+    """Return the provenance of what stands for several rules of a policy, by ascending index."""
+    spans: list[list[int]] = []
+    for index in indexes:
+        if spans and index == spans[-1][1] + 1:
+            spans[-1][1] = index
+        else:
+            spans.append([index, index])
+    parts = (f"{first}" if first == last else f"{first}-{last}" for first, last in spans)
+    return comment(f"{block_id(key)} {direction.value}[{','.join(parts)}]")
 
 
 def comment(text: str) -> str:

@@ -102,11 +102,15 @@ class InRange:
 
 @dataclass(frozen=True, slots=True)
 class InSet:
-    """The concatenation of *fields* is, or inverted is not, an element of the named set."""
+    """The concatenation of *fields* is, or inverted is not, an element of the named set.
+
+    With *prefix* only so many bits of the first field, an address, count; the others are zero.
+    """
 
     fields: tuple[Field, ...]
     set_name: str
     invert: bool = False
+    prefix: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,15 @@ They are shared by all endpoints, whatever else applies to these.
 
 from __future__ import annotations
 
+from collections import Counter as Tally
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from calico_openstack.datamodel.keys import ResourceKey
 from calico_openstack.felix.render import names
-from calico_openstack.felix.render.matches import OwnSet, render_matches
+from calico_openstack.felix.render.lookups import Merged, PairLookup, collapsed
+from calico_openstack.felix.render.matches import OwnSet, render_matches, render_pairs
 from calico_openstack.felix.render.nft import (
     DROP,
     RETURN,
@@ -129,6 +131,9 @@ class PolicyChains:
         written.shape = Shape(bool(rules), passes)
 
     def _render(self, block: RuleBlock, form: Form) -> tuple[tuple[Rule, ...], list[OwnSet]]:
+        found = None if form.counts else collapsed(block.rules(form.direction), self._version)
+        if found is not None:
+            return self._render_lookups(block, form, *found)
         rules: list[Rule] = []
         own: list[OwnSet] = []
         for rule in block.rules(form.direction):
@@ -143,6 +148,33 @@ class PolicyChains:
             rules.append(
                 Rule((Counter(),), names.comment(f"{names.block_id(block.key)} undecided"))
             )
+        return tuple(rules), own
+
+    def _render_lookups(
+        self, block: RuleBlock, form: Form, merged: list[Merged], pairs: list[PairLookup]
+    ) -> tuple[tuple[Rule, ...], list[OwnSet]]:
+        """Render rules whose order does not matter. Sets keep their names when rules change."""
+        rules: list[Rule] = []
+        own: list[OwnSet] = []
+        owners: Tally[str] = Tally()
+        lookups: list[Merged | PairLookup] = [*merged, *pairs]
+        for each in lookups:
+            owner = ""
+            if isinstance(each, PairLookup) or len(each.indexes) > 1:
+                owner = f"{names.block_id(block.key)} {form.direction.value} {each.frame!r}"
+                owners[owner] += 1
+                owner += f" {owners[owner]}"
+            if isinstance(each, PairLookup):
+                rendered = render_pairs(each, self._version, self._has_ranges, owner)
+            else:
+                rendered = render_matches(each.rule, self._version, self._has_ranges, owner)
+            if rendered is None:
+                continue
+            own += rendered.sets
+            comment = names.rule_comment(block.key, form.direction, each.indexes[0], each.rule.note)
+            if owner:
+                comment = names.merged_comment(block.key, form.direction, each.indexes)
+            rules += [Rule((*way, form.allowed), comment) for way in rendered.alternatives]
         return tuple(rules), own
 
     def _statements(self, rule: PolicyRule, block: RuleBlock, form: Form) -> tuple[Expression, ...]:
@@ -170,10 +202,13 @@ class PolicyChains:
         after = {each.name: each for each in own}
         for name, each in after.items():
             if name in before:
+                self._change_own_set(each)
                 continue
             users = self._own_set_users.get(name, 0)
             self._own_set_users[name] = users + 1
-            if not users:
+            if users:
+                self._change_own_set(each)
+            else:
                 self._writer.add_set(name, each.kind, each.contents())
         for name in before - after.keys():
             self._own_set_users[name] -= 1
@@ -181,6 +216,13 @@ class PolicyChains:
                 del self._own_set_users[name]
                 self._writer.remove_set(name)
         written.sets = set(after)
+
+    def _change_own_set(self, own: OwnSet) -> None:
+        wanted = own.contents()
+        for element in self._writer.state.elements[own.name].keys() - wanted.keys():
+            self._writer.remove_element(own.name, element)
+        for element in wanted:
+            self._writer.put_element(own.name, element)
 
 
 def denial(settings: RenderSettings, form: Form) -> tuple[Expression, ...]:
