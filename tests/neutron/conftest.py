@@ -16,11 +16,13 @@ from calico_openstack.neutron.translate.endpoint import endpoint_name
 from tests.support.etcd import EtcdServer
 from tests.support.neutron import Api, Json, NeutronServer, missing_programs
 from tests.support.nova import NovaEvents
-from tests.support.processes import eventually
+from tests.support.processes import eventually, free_port
 
 NAMESPACE = "openstack"
 REGION = "no-region"
 AGENT_TYPE = "Calico per-host agent (felix)"
+
+METRICS_PORT = free_port()
 
 _numbers = itertools.count(1)
 
@@ -52,7 +54,11 @@ def neutron(
     server = NeutronServer(
         tmp_path_factory.mktemp("neutron"),
         neutron_etcd.endpoint,
-        options=(("resync_interval_secs", "0"), ("etcd_timeout", "5")),
+        options=(
+            ("resync_interval_secs", "0"),
+            ("etcd_timeout", "5"),
+            ("metrics_port", str(METRICS_PORT)),
+        ),
         nova_endpoint=nova_events.endpoint,
     )
     server.start()

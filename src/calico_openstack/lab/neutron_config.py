@@ -57,8 +57,8 @@ class NeutronSettings:
     host: str = "controller"
     region: str | None = None
     mechanism_drivers: tuple[str, ...] = ("calico",)
-    extension_drivers: tuple[str, ...] = ("port_security",)
-    service_plugins: tuple[str, ...] = ("revisions", "calico_router")
+    extension_drivers: tuple[str, ...] = ("port_security", "qos", "dns")
+    service_plugins: tuple[str, ...] = ("revisions", "qos", "calico_router")
     agent_down_time: int = 75
     nova_notifications: bool = False
     nova_endpoint: str | None = None

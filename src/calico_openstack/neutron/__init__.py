@@ -1,34 +1,45 @@
-"""The Neutron side: the ML2 mechanism driver ``calico`` and its workers.
+"""The Neutron side: the ML2 mechanism driver ``calico``, its service plugin and workers.
 
 Data flow::
 
-    API request ─ commit ─ driver, groups ─▶ sync: read etcd, read database, translate, compare
-                                             and swap ─▶ etcd
+    API request ─ in its transaction ─▶ journal: what has changed
+        ─ after the commit ─▶ changes, sync: read etcd, read the database, translate, compare and
+                              swap ─▶ etcd
     etcd: Felix's status ─ watch ─▶ status_service: compare with the database ─▶ agents, ports
+    journal_service: what requests have left ─▶ sync
     resync: compare everything, hand what differs to sync
 
-=====================  =====================================================================
-``driver``             ML2's hooks: which objects to synchronise
-``groups``             callbacks for security groups and address groups
-``transaction``        acts after the commit, whoever opened the transaction
-``binding``            whether and how a port is plugged into a host (pure)
-``translate``          Neutron's objects as resources of the data model (pure)
-``reading``            the facts for it, from the database
-``sync``               makes keys in etcd equal to the translation
-``failures``           what happens while etcd does not work
-``resync``             compares everything; ``resync_service`` decides when
-``status``             what reports mean for ports (pure)
-``status_service``     the threads; ``status_database`` reads and writes Neutron's tables
-``provisioning``       how a port becomes ACTIVE
-``workers``            the processes of ``neutron-periodic-workers``
-``options``            the ``[calico]`` section
-=====================  =====================================================================
+======================  ====================================================================
+``driver``              ML2's hooks: which objects have changed
+``groups``              callbacks for security groups and address groups
+``floating_ips``        callbacks for floating IPs; ``router_plugin`` offers them
+``qos_driver``          callbacks for QoS policies, and which rules are supported
+``inactive_bindings``   bindings on hosts that a port may migrate to
+``journal``             what has changed, in a table of ``models`` (created by ``migration``)
+``changes``             what follows from a change
+``transaction``         acts after the commit, whoever opened the transaction
+``binding``             whether and how a port is plugged into a host (pure)
+``translate``           Neutron's objects as resources of the data model (pure)
+``reading``             the facts for it, from the database (and ``reading_ports``,
+                        ``reading_qos``, ``queries``)
+``sync``                makes keys in etcd equal to the translation
+``failures``            what happens while etcd does not work
+``resync``              compares everything or a part (``resync_report``); ``resync_service`` and
+                        ``resync_command`` decide when
+``status``              what reports mean for ports (pure)
+``status_service``      the threads; ``status_database`` reads and writes Neutron's tables;
+                        ``status_metrics`` tells how it goes
+``provisioning``        how a port becomes ACTIVE, and what Nova hears
+``workers``             the processes of ``neutron-periodic-workers``
+``options``             the ``[calico]`` section; ``upgrade_checks`` looks at it
+======================  ====================================================================
 
 What holds everywhere:
 
 * An event only says which object to look at. What is written follows from the database as it
   is after the event, so that events may come twice, late, out of order, or not at all until the
   next resynchronisation.
+* That an object must be looked at is committed together with its change.
 * A key is only written if it has not changed since it was read, and it was read before the
   database: of two writers, the one that has read older data does not win.
 * The database is read with an administrator's rights in a session of its own.

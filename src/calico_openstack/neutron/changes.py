@@ -33,6 +33,8 @@ class Kind(enum.StrEnum):
     """A subnet: the endpoints of its ports."""
     NETWORK_PORTS = "network-ports"
     """A network: the endpoints of its ports."""
+    QOS_POLICY = "qos-policy"
+    """A QoS policy: the endpoints of the ports for which it is in force."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -93,3 +95,5 @@ def _add(concerned: _Concerned, change: Change) -> None:
             concerned.ports.update(reading.ports_of_subnet(change.id))
         case Kind.NETWORK_PORTS:
             concerned.ports.update(reading.ports_of_network(change.id))
+        case Kind.QOS_POLICY:
+            concerned.ports.update(reading.ports_of_qos_policy(change.id))

@@ -27,10 +27,13 @@ from calico_openstack.neutron.groups import GroupNotifications
 from calico_openstack.neutron.inactive_bindings import InactiveBindings
 from calico_openstack.neutron.journal import Journal
 from calico_openstack.neutron.provisioning import confirm_provisioned, confirm_targets
-from calico_openstack.neutron.sync import Synchroniser
+from calico_openstack.neutron.qos_driver import CalicoQosDriver
+from calico_openstack.neutron.reading_qos import read_policy
+from calico_openstack.neutron.sync import Synchroniser, make_synchroniser
 from calico_openstack.neutron.translate.endpoint import endpoint_name
 from calico_openstack.neutron.translate.facts import VIF_UNBOUND
 from calico_openstack.neutron.translate.places import is_endpoint
+from calico_openstack.neutron.translate.qos import unsupported
 from calico_openstack.neutron.workers import JournalWorker, ResyncWorker, StatusWorker
 
 LOG = log.getLogger(__name__)
@@ -65,10 +68,11 @@ class CalicoMechanismDriver(mech_agent.SimpleAgentMechanismDriverBase):
         self._settings = settings
         # Connects when first used, and anew in every process that a fork makes.
         client = EtcdClient(settings.etcd)
-        self._synchroniser = Synchroniser(client, settings.namespace, settings.region_string)
+        self._synchroniser = make_synchroniser(client, settings)
         GroupNotifications(self.journal).subscribe()
         FloatingIpNotifications(self.journal, self.synchroniser).subscribe()
         InactiveBindings(self.journal, self.synchroniser).listen()
+        CalicoQosDriver(self.journal)
         registry.subscribe(_finish_models, resources.PROCESS, events.AFTER_INIT)
 
     def synchroniser(self) -> Synchroniser:
@@ -113,6 +117,9 @@ class CalicoMechanismDriver(mech_agent.SimpleAgentMechanismDriverBase):
             network_types=[segment["network_type"] for segment in context.segments_to_bind],
             agents=context.host_agents(self.agent_type),
         )
+        policy_id = port.get("qos_policy_id") or port.get("qos_network_policy_id")
+        if reason is None and policy_id:
+            reason = next(filter(None, map(unsupported, read_policy(policy_id).rules)), None)
         if reason is not None:
             LOG.warning("Port %s is not bound to host %s: %s", port["id"], context.host, reason)
             return

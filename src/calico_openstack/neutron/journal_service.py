@@ -9,7 +9,7 @@ from oslo_log import log
 from calico_openstack.etcd import EtcdClient
 from calico_openstack.neutron.journal import Journal
 from calico_openstack.neutron.options import Settings
-from calico_openstack.neutron.sync import Synchroniser
+from calico_openstack.neutron.sync import make_synchroniser
 
 LOG = log.getLogger(__name__)
 
@@ -30,7 +30,7 @@ class JournalService:
     def __init__(self, settings: Settings) -> None:
         self._grace = settings.etcd.timeout + _GRACE_SECONDS
         self._client = EtcdClient(settings.etcd)
-        synchroniser = Synchroniser(self._client, settings.namespace, settings.region_string)
+        synchroniser = make_synchroniser(self._client, settings)
         self._journal = Journal(lambda: synchroniser)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="calico-journal", daemon=True)

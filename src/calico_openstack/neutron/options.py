@@ -13,6 +13,13 @@ from oslo_config import cfg
 
 from calico_openstack.datamodel.keys import is_region, openstack_namespace, region_string
 from calico_openstack.etcd import EtcdConfig
+from calico_openstack.neutron.translate.qos import (
+    DEFAULT_BURST_BITS,
+    DEFAULT_BURST_PACKETS,
+    NO_LIMITS,
+    DirectionLimits,
+    Limits,
+)
 
 GROUP = "calico"
 
@@ -43,6 +50,37 @@ OPTIONS: tuple[cfg.Opt, ...] = (
         help="Name of the region, when several regions share one etcd: a lower-case DNS label "
         "of at most 46 characters, the same as OpenstackRegion in Felix's configuration.",
     ),
+    *(
+        option
+        for direction, towards in (("ingress", "to"), ("egress", "from"))
+        for option in (
+            cfg.IntOpt(
+                f"max_{direction}_connections_per_port",
+                default=0,
+                min=0,
+                help=f"Connections {towards} a port that may exist at a time; 0 is no limit.",
+            ),
+            cfg.IntOpt(
+                f"{direction}_burst_bits",
+                default=DEFAULT_BURST_BITS,
+                min=0,
+                help=f"Size in bits of a burst {towards} a port whose bandwidth is limited.",
+            ),
+            cfg.IntOpt(
+                f"{direction}_minburst_bytes",
+                default=0,
+                min=0,
+                help=f"Size in bytes of a burst {towards} a port at its peak rate; 0 leaves it "
+                "to Felix.",
+            ),
+            cfg.IntOpt(
+                f"{direction}_burst_packets",
+                default=DEFAULT_BURST_PACKETS,
+                min=0,
+                help=f"Packets in a burst {towards} a port whose packet rate is limited.",
+            ),
+        )
+    ),
     cfg.IntOpt(
         "num_port_status_threads",
         default=4,
@@ -50,6 +88,13 @@ OPTIONS: tuple[cfg.Opt, ...] = (
         max=64,
         help="Threads that write the status of ports into Neutron's database.",
     ),
+    cfg.PortOpt(
+        "metrics_port",
+        default=0,
+        help="TCP port on which the status worker serves Prometheus metrics: the lag of status, "
+        "and what is not yet in etcd; 0 serves none.",
+    ),
+    cfg.StrOpt("metrics_host", default="127.0.0.1", help="Address on which metrics are served."),
     cfg.StrOpt(
         "startup_resync",
         default="auto",
@@ -78,6 +123,9 @@ class Settings:
     status_threads: int
     startup_resync: str
     resync_interval: int
+    limits: Limits = NO_LIMITS
+    metrics_port: int = 0
+    metrics_host: str = "127.0.0.1"
 
     @property
     def namespace(self) -> str:
@@ -115,6 +163,18 @@ def read(conf: cfg.ConfigOpts) -> Settings:
         status_threads=section.num_port_status_threads,
         startup_resync=section.startup_resync,
         resync_interval=section.resync_interval_secs,
+        metrics_port=section.metrics_port,
+        metrics_host=section.metrics_host,
+        limits=Limits(_limits(section, "ingress"), _limits(section, "egress")),
+    )
+
+
+def _limits(section: cfg.ConfigOpts.GroupAttr, direction: str) -> DirectionLimits:
+    return DirectionLimits(
+        connections=section[f"max_{direction}_connections_per_port"],
+        burst=section[f"{direction}_burst_bits"],
+        minburst=section[f"{direction}_minburst_bytes"],
+        packet_burst=section[f"{direction}_burst_packets"],
     )
 
 

@@ -14,6 +14,7 @@ from neutron.db import models_v2
 from neutron.db.models import address_group as address_group_models
 from neutron.db.models import l3 as l3_models
 from neutron.db.models import securitygroup as group_models
+from neutron.db.qos import models as qos_models
 from neutron.plugins.ml2 import models as ml2_models
 from neutron_lib import constants
 from neutron_lib.db import api as db_api
@@ -54,6 +55,12 @@ def read_subnets(ids: Ids) -> dict[str, SubnetFacts]:
 
 
 @db_api.retry_db_errors
+def subnets_of_network(network_id: str) -> list[str]:
+    """Return the ids of the subnets of a network."""
+    return column(sa.select(_Subnet.id).where(_Subnet.network_id == network_id))
+
+
+@db_api.retry_db_errors
 def ports_of_network(network_id: str) -> list[str]:
     """Return the ids of the ports of a network that may have endpoints."""
     return column(sa.select(_Port.id).where(_Port.network_id == network_id, may_be_endpoint()))
@@ -73,6 +80,19 @@ def ports_of_group(group_id: str) -> list[str]:
     binding = group_models.SecurityGroupPortBinding
     statement = sa.select(binding.port_id).join(_Port, _Port.id == binding.port_id)
     return column(statement.where(binding.security_group_id == group_id, may_be_endpoint()))
+
+
+@db_api.retry_db_errors
+def ports_of_qos_policy(policy_id: str) -> list[str]:
+    """Return the ids of the ports with a QoS policy, and of those on networks with it."""
+    of_port, of_network = qos_models.QosPortPolicyBinding, qos_models.QosNetworkPolicyBinding
+    ports = sa.select(of_port.port_id).where(of_port.policy_id == policy_id)
+    networks = sa.select(of_network.network_id).where(of_network.policy_id == policy_id)
+    return column(
+        sa.select(_Port.id).where(
+            may_be_endpoint(), sa.or_(_Port.id.in_(ports), _Port.network_id.in_(networks))
+        )
+    )
 
 
 @db_api.retry_db_errors

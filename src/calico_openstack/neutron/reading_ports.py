@@ -8,28 +8,40 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 from neutron.db import models_v2
+from neutron.db.extra_dhcp_opt import models as option_models
 from neutron.db.models import allowed_address_pair as pair_models
+from neutron.db.models import dns as dns_models
 from neutron.db.models import l3 as l3_models
 from neutron.db.models import securitygroup as group_models
 from neutron.db.port_security import models as port_security_models
+from neutron.db.qos import models as qos_models
 from neutron.plugins.ml2 import models as ml2_models
 from neutron_lib import constants
 from neutron_lib.db import api as db_api
+from oslo_config import cfg
 
 from calico_openstack.neutron.queries import Ids, grouped, may_be_endpoint, part_rows, reader, rows
+from calico_openstack.neutron.reading_qos import policies
+from calico_openstack.neutron.translate.dns import port_fqdn
 from calico_openstack.neutron.translate.facts import (
     AddressPair,
     Binding,
+    DhcpOption,
     FixedIp,
     FloatingIp,
     GroupName,
     PortFacts,
+    QosFacts,
 )
 
 _Port = models_v2.Port
 _Subnet = models_v2.Subnet
 _Group = group_models.SecurityGroup
 _ACTIVE = constants.ACTIVE
+# ML2's extension drivers with which ports have names.
+_DNS_DRIVERS = frozenset(
+    {"dns", "dns_domain_ports", "subnet_dns_publish_fixed_ip", "dns_domain_keywords"}
+)
 
 
 @db_api.retry_db_errors
@@ -52,6 +64,8 @@ def migrating_to(profile: str) -> str:
 def _ports(session: Any, ids: Ids) -> dict[str, PortFacts]:
     security = port_security_models.PortSecurityBinding
     network = models_v2.Network
+    own_policy, network_policy = qos_models.QosPortPolicyBinding, qos_models.QosNetworkPolicyBinding
+    dns = dns_models.PortDNS
     statement = (
         sa.select(
             _Port.id,
@@ -64,9 +78,15 @@ def _ports(session: Any, ids: Ids) -> dict[str, PortFacts]:
             network.name,
             network.admin_state_up,
             security.port_security_enabled,
+            sa.func.coalesce(own_policy.policy_id, network_policy.policy_id),
+            dns.dns_name,
+            dns.current_dns_domain,
         )
         .join(network, network.id == _Port.network_id)
         .outerjoin(security, security.port_id == _Port.id)
+        .outerjoin(own_policy, own_policy.port_id == _Port.id)
+        .outerjoin(network_policy, network_policy.network_id == _Port.network_id)
+        .outerjoin(dns, dns.port_id == _Port.id)
     )
     if ids is None:
         statement = statement.where(may_be_endpoint())
@@ -76,6 +96,8 @@ def _ports(session: Any, ids: Ids) -> dict[str, PortFacts]:
     pairs = _address_pairs(session, ids)
     floating = _floating_ips(session, ids)
     groups = _group_names(session, ids)
+    options = _dhcp_options(session, ids)
+    qos = policies(session, {row[10] for row in found if row[10] is not None})
     return {
         row[0]: PortFacts(
             id=row[0],
@@ -95,6 +117,9 @@ def _ports(session: Any, ids: Ids) -> dict[str, PortFacts]:
             address_pairs=tuple(pairs[row[0]]),
             floating_ips=tuple(floating[row[0]]),
             groups=tuple(groups[row[0]]),
+            qos=qos.get(row[10], QosFacts()),
+            dhcp_options=tuple(options[row[0]]),
+            fqdn=_fqdn(row[11] or "", row[12] or "", fixed_ips[row[0]]),
         )
         for row in found
     }
@@ -135,6 +160,21 @@ def _floating_ips(session: Any, ids: Ids) -> dict[str, list[FloatingIp]]:
     ).where(floating.fixed_ip_address.is_not(None))
     found = part_rows(session, statement, floating.fixed_port_id, ids)
     return grouped((row[0], FloatingIp(row[1], row[2])) for row in found)
+
+
+def _dhcp_options(session: Any, ids: Ids) -> dict[str, list[DhcpOption]]:
+    option = option_models.ExtraDhcpOpt
+    statement = sa.select(option.port_id, option.opt_name, option.opt_value, option.ip_version)
+    found = part_rows(session, statement, option.port_id, ids)
+    return grouped((row[0], DhcpOption(row[1], row[2], row[3])) for row in found)
+
+
+def _fqdn(name: str, domain: str, fixed_ips: list[FixedIp]) -> str | None:
+    """Return a port's name, None where Neutron does not give names."""
+    if not fixed_ips or not _DNS_DRIVERS.intersection(cfg.CONF.ml2.extension_drivers):
+        return None
+    first = min(fixed_ips, key=lambda ip: (ip.address, ip.subnet_id))
+    return port_fqdn(name, domain, first.address, cfg.CONF.dns_domain)
 
 
 def _group_names(session: Any, ids: Ids) -> dict[str, list[GroupName]]:

@@ -1,4 +1,4 @@
-"""Compares all of etcd with all of Neutron's database, and repairs what differs.
+"""Compares etcd with Neutron's database, all of it or a part, and repairs what differs.
 
 The comparison only says which objects to look at. Each of them is then synchronised like one
 that just changed (:mod:`calico_openstack.neutron.sync`), with etcd and the database read again:
@@ -11,8 +11,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from contextlib import contextmanager
 from typing import Any
 
 from oslo_log import log
@@ -28,13 +27,13 @@ from calico_openstack.datamodel.migration import LiveMigration
 from calico_openstack.etcd import EtcdClient, KeyValue
 from calico_openstack.neutron import reading
 from calico_openstack.neutron.reading_ports import read_ports
+from calico_openstack.neutron.resync_report import ALL, Phase, Report, Scope, merged
 from calico_openstack.neutron.sync import (
     ATTEMPTS,
     Outcome,
     Synchroniser,
     new_birth,
     new_value,
-    tally,
 )
 from calico_openstack.neutron.translate import cluster
 from calico_openstack.neutron.translate.envelope import renewed_document, stored_spec
@@ -51,79 +50,47 @@ LOG = log.getLogger(__name__)
 
 _AT_ONCE = 100
 
+Progress = Callable[[str, int, int], None]
+"""Told of a phase's name, how many objects are done, and how many differ."""
 
-@dataclass(slots=True)
-class Phase:
-    """One kind of object: how many there were on both sides, what was done, in how many seconds.
-
-    ``outcomes`` counts keys by `Outcome`; those that were right are not in it. ``problems`` are
-    what cannot be honoured.
-    """
-
-    name: str
-    stored: int = 0
-    wanted: int = 0
-    outcomes: dict[str, int] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
-    seconds: float = 0.0
-
-    @property
-    def writes(self) -> int:
-        """The number of keys that were written or removed."""
-        return sum(self.outcomes.get(o.value, 0) for o in _WRITES)
-
-
-_WRITES = (Outcome.CREATED, Outcome.UPDATED, Outcome.DELETED)
-
-
-@dataclass(slots=True)
-class Report:
-    """What a resynchronisation found and did; times are UTC in ISO 8601."""
-
-    started_at: str
-    phases: list[Phase] = field(default_factory=list)
-    seconds: float = 0.0
-
-    @property
-    def writes(self) -> int:
-        """The number of keys that were written or removed."""
-        return sum(phase.writes for phase in self.phases)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the report as data for JSON."""
-        return asdict(self) | {"writes": self.writes}
+Ids = frozenset[str] | None
+"""Ids in scope; None for all."""
 
 
 class Resync:
-    """A resynchronisation of everything in one region."""
+    """Resynchronisations of one region; an ``audit`` only says what one would do."""
 
-    def __init__(self, synchroniser: Synchroniser) -> None:
+    def __init__(
+        self,
+        synchroniser: Synchroniser,
+        *,
+        audit: bool = False,
+        progress: Progress = lambda phase, done, total: None,
+    ) -> None:
         self._synchroniser = synchroniser
         self._client: EtcdClient = synchroniser.client
         self._namespace = synchroniser.namespace
         self._region = synchroniser.region
+        self._audit = audit
+        self._progress = progress
 
-    def run(self, stopping: Callable[[], bool] = lambda: False) -> Report:
-        """Compare and repair; raise `EtcdError` where etcd fails.
+    def run(self, scope: Scope = ALL, stopping: Callable[[], bool] = lambda: False) -> Report:
+        """Compare and repair; the report tells the error that ended it, if any.
 
         Ends early, with what was done by then, when ``stopping`` says so. That Felix may start
         is said last, when there is something for it to start with.
         """
         began = time.monotonic()
-        report = Report(datetime.now(UTC).isoformat(timespec="seconds"))
-        for phase, run in (
-            (Phase("subnets"), self._subnets),
-            (Phase("policies"), self._policies),
-            (Phase("endpoints"), self._endpoints),
-            (Phase("cluster"), self._cluster),
-        ):
-            if stopping():
-                break
-            phase_began = time.monotonic()
-            phase.outcomes = tally(run(phase))
-            phase.seconds = time.monotonic() - phase_began
-            report.phases.append(phase)
-        report.seconds = time.monotonic() - began
+        report = Report(scope, self._audit)
+        error = None
+        try:
+            self._run(scope, report, stopping)
+        except Exception as failure:
+            # etcd or the database failed, or an object was too strange to be compared. What was
+            # done is reported all the same, and nothing was made worse.
+            LOG.exception("The resynchronisation failed")
+            error = f"{type(failure).__name__}: {failure}"
+        report.finish(time.monotonic() - began, error)
         level = log.INFO if report.writes else log.DEBUG
         LOG.log(level, "Resynchronised: %s", report.as_dict())
         return report
@@ -137,37 +104,84 @@ class Resync:
         for _ in self._cluster(Phase("cluster")):
             pass
 
-    def _subnets(self, phase: Phase) -> Iterator[Outcome]:
-        prefix = dhcp_subnet_prefix(self._region)
-        wanted = wanted_subnets(reading.read_subnets(None).values(), self._region)
-        differing, strange = self._compare(phase, prefix, wanted, lambda name: True)
-        yield from self._synchronised(self._synchroniser.sync_subnets, differing | strange)
-
-    def _policies(self, phase: Phase) -> Iterator[Outcome]:
-        prefix = prefix_of("NetworkPolicy", self._namespace)
-        wanted = wanted_policies(reading.read_groups(None).values(), self._namespace)
-        differing, strange = self._compare(
-            phase, prefix, wanted, lambda name: name.startswith(POLICY_PREFIX)
+    def _run(self, scope: Scope, report: Report, stopping: Callable[[], bool]) -> None:
+        with _phase(report, "expand") as phase:
+            subnets, ports, groups = self._expand(scope, phase)
+        runs: tuple[tuple[str, Callable[[Phase], Iterator[tuple[str, Outcome]]]], ...] = (
+            ("subnets", lambda phase: self._subnets(phase, subnets)),
+            ("policy", lambda phase: self._policies(phase, groups)),
+            ("endpoints", lambda phase: self._endpoints(phase, ports)),
+            ("cluster", lambda phase: self._cluster(phase) if scope.is_all else iter(())),
         )
-        ids = {name.removeprefix(POLICY_PREFIX) for name in differing | strange}
-        yield from self._synchronised(self._synchroniser.sync_groups, ids)
+        for name, run in runs:
+            if stopping():
+                return
+            with _phase(report, name) as phase:
+                phase.outcomes = merged(run(phase))
 
-    def _endpoints(self, phase: Phase) -> Iterator[Outcome]:
+    def _expand(self, scope: Scope, phase: Phase) -> tuple[Ids, Ids, Ids]:
+        """Return the subnets, ports and security groups in scope."""
+        if scope.is_all:
+            return None, None, None
+        subnets, ports, groups = set(scope.subnets), set(scope.ports), set(scope.groups)
+        for network in scope.networks:
+            subnets.update(reading.subnets_of_network(network))
+            ports.update(reading.ports_of_network(network))
+        for subnet in subnets:
+            ports.update(reading.ports_of_subnet(subnet))
+        if scope.include_groups:
+            found = read_ports(ports).values()
+            groups.update(group.id for port in found for group in port.groups)
+        phase.wanted = len(subnets) + len(ports) + len(groups)
+        return frozenset(subnets), frozenset(ports), frozenset(groups)
+
+    def _subnets(self, phase: Phase, ids: Ids) -> Iterator[tuple[str, Outcome]]:
+        prefix = dhcp_subnet_prefix(self._region)
+        with _timed(phase):
+            wanted = wanted_subnets(reading.read_subnets(ids).values(), self._region)
+        expected = self._compare(phase, prefix, wanted, lambda name: ids is None or name in ids)
+        yield from self._repair(phase, prefix, expected, self._synchroniser.sync_subnets)
+
+    def _policies(self, phase: Phase, ids: Ids) -> Iterator[tuple[str, Outcome]]:
+        prefix = prefix_of("NetworkPolicy", self._namespace)
+        with _timed(phase):
+            wanted = wanted_policies(reading.read_groups(ids).values(), self._namespace)
+
+        def is_own(name: str) -> bool:
+            group_id = name.removeprefix(POLICY_PREFIX)
+            return group_id != name and (ids is None or group_id in ids)
+
+        def repair(names: Collection[str]) -> dict[str, Outcome]:
+            group_ids = [name.removeprefix(POLICY_PREFIX) for name in names]
+            return self._synchroniser.sync_groups(group_ids)
+
+        yield from self._repair(phase, prefix, self._compare(phase, prefix, wanted, is_own), repair)
+
+    def _endpoints(self, phase: Phase, ids: Ids) -> Iterator[tuple[str, Outcome]]:
         """Compare endpoints together with the migrations between them, which share their names."""
-        wanted = wanted_endpoints(read_ports(None).values(), self._namespace)
-        names: set[str] = set()
+        with _timed(phase):
+            ports = read_ports(ids).values()
+        wanted = wanted_endpoints(ports, self._namespace, self._synchroniser.limits)
+        expected: dict[str, Outcome] = {}
         for kind in (LiveMigration.KIND, WorkloadEndpoint.KIND):
             prefix = prefix_of(kind, self._namespace)
-            for differing in self._compare(phase, prefix, wanted, _is_own_endpoint):
-                names |= differing
-        yield from self._synchronised(
-            lambda some: self._synchroniser.sync_ports([], left=some), names
-        )
+            found = self._compare(phase, prefix, wanted, lambda name: _is_own_endpoint(name, ids))
+            expected |= {prefix + name: outcome for name, outcome in found.items()}
+
+        def repair(paths: Collection[str]) -> dict[str, Outcome]:
+            names = {path.rpartition("/")[2] for path in paths}
+            return self._synchroniser.sync_ports([], left=names)
+
+        yield from self._repair(phase, "", expected, repair)
 
     def _compare(
         self, phase: Phase, prefix: str, wanted: Wanted, is_own: Callable[[str], bool]
-    ) -> tuple[set[str], set[str]]:
-        """Return names (keys without ``prefix``) that differ, and own ones that nobody wants."""
+    ) -> dict[str, Outcome]:
+        """Return the names (keys without ``prefix``) of keys that differ, and what they need.
+
+        Keys that are stored and own, and that nobody wants, need to be deleted.
+        """
+        began = time.monotonic()
         contents = {path: c for path, c in wanted.contents.items() if path.startswith(prefix)}
         phase.wanted += len(contents)
         phase.problems = [
@@ -175,7 +189,7 @@ class Resync:
             for problems in (*wanted.problems.values(), wanted.elsewhere)
             for problem in problems
         ]
-        differing, strange = set(), set()
+        expected: dict[str, Outcome] = {}
         for kv in self._stored(prefix):
             name = kv.key.removeprefix(prefix)
             if not is_own(name):
@@ -183,32 +197,41 @@ class Resync:
             phase.stored += 1
             content = contents.pop(kv.key, None)
             if content is None:
-                strange.add(name)
+                expected[name] = Outcome.DELETED
             elif new_value(kv.value, content) is not None:
-                differing.add(name)
-        differing.update(
-            path.removeprefix(prefix) for path in contents if wanted.content(path, is_stored=False)
-        )
-        return differing, strange
+                expected[name] = Outcome.UPDATED
+        for path in contents:
+            if wanted.content(path, is_stored=False):
+                expected[path.removeprefix(prefix)] = Outcome.CREATED
+        phase.comparing += time.monotonic() - began
+        return expected
 
     def _stored(self, prefix: str) -> Iterator[KeyValue]:
         for page in self._client.iterate_prefix(prefix):
             yield from page.kvs
 
-    def _synchronised(
-        self, sync: Callable[[Collection[str]], dict[str, Outcome]], items: Collection[str]
-    ) -> Iterator[Outcome]:
-        ordered = sorted(items)
+    def _repair(
+        self,
+        phase: Phase,
+        prefix: str,
+        expected: dict[str, Outcome],
+        sync: Callable[[Collection[str]], dict[str, Outcome]],
+    ) -> Iterator[tuple[str, Outcome]]:
+        if self._audit:
+            yield from ((prefix + name, outcome) for name, outcome in expected.items())
+            return
+        ordered = sorted(expected)
         for start in range(0, len(ordered), _AT_ONCE):
             outcomes = sync(ordered[start : start + _AT_ONCE])
             for path, outcome in outcomes.items():
                 if outcome is not Outcome.UNCHANGED:
                     LOG.info("Resynchronisation: %s %s", path, outcome.value)
-            yield from outcomes.values()
+            yield from outcomes.items()
+            self._progress(phase.name, min(start + _AT_ONCE, len(ordered)), len(ordered))
 
     # --- what exists once for the cluster -----------------------------------------------------
 
-    def _cluster(self, phase: Phase) -> Iterator[Outcome]:
+    def _cluster(self, phase: Phase) -> Iterator[tuple[str, Outcome]]:
         guid = uuid.uuid4().hex
         for kind, name, complete in (
             ("Tier", cluster.TIER_NAME, cluster.default_tier),
@@ -222,7 +245,7 @@ class Resync:
             phase.wanted += 1
             outcome = self._provide(kind, name, complete)
             phase.stored += outcome is not Outcome.CREATED
-            yield outcome
+            yield ResourceKey(kind, name).path, outcome
 
     def _provide(
         self, kind: str, name: str, complete: Callable[[dict[str, Any] | None], dict[str, Any]]
@@ -239,14 +262,32 @@ class Resync:
             document = renewed_document(value, identity, spec=spec, birth=new_birth())
             assert document is not None
             revision = stored.mod_revision if stored else 0
-            if self._client.put_if_unchanged(path, document, revision) is not None:
+            if self._audit or self._client.put_if_unchanged(path, document, revision) is not None:
                 return Outcome.UPDATED if stored else Outcome.CREATED
         return Outcome.CONTESTED
 
 
-def _is_own_endpoint(name: str) -> bool:
+@contextmanager
+def _phase(report: Report, name: str) -> Iterator[Phase]:
+    phase = Phase(name)
+    report.phases.append(phase)
+    began = time.monotonic()
+    try:
+        yield phase
+    finally:
+        phase.total = time.monotonic() - began
+
+
+@contextmanager
+def _timed(phase: Phase) -> Iterator[None]:
+    began = time.monotonic()
+    yield
+    phase.reading_neutron += time.monotonic() - began
+
+
+def _is_own_endpoint(name: str, ids: Ids) -> bool:
     """Tell whether a name is one of ours; one that cannot be taken apart is if it looks so."""
     parsed = parse_workload_endpoint_name(name)
     if parsed is None:
-        return f"-{ORCHESTRATOR}-" in name
-    return parsed[1] == ORCHESTRATOR
+        return ids is None and f"-{ORCHESTRATOR}-" in name
+    return parsed[1] == ORCHESTRATOR and (ids is None or parsed[3] in ids)

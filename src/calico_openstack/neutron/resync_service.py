@@ -11,7 +11,7 @@ from oslo_log import log
 from calico_openstack.etcd import EtcdClient
 from calico_openstack.neutron.options import Settings
 from calico_openstack.neutron.resync import Resync
-from calico_openstack.neutron.sync import Synchroniser
+from calico_openstack.neutron.sync import make_synchroniser
 
 LOG = log.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class ResyncService:
         self._settings = settings
         client = EtcdClient(settings.etcd)
         self._client = client
-        self._resync = Resync(Synchroniser(client, settings.namespace, settings.region_string))
+        self._resync = Resync(make_synchroniser(client, settings))
         self._stopping = threading.Event()
         self._condition = threading.Condition()
         now = time.monotonic()
@@ -65,13 +65,15 @@ class ResyncService:
         while self._wait():
             try:
                 if self._complete or self._is_new():
-                    self._resync.run(self._stopping.is_set)
+                    report = self._resync.run(stopping=self._stopping.is_set)
+                    if report.error is not None:
+                        self._schedule(_RETRY_SECONDS)
+                        continue
                 else:
                     self._resync.provide_cluster()
                 self._complete = True
             except Exception:
-                # etcd or the database failed, or an object was too strange to be compared; the
-                # next run begins anew, and until then nothing was made worse.
+                # etcd failed; the next run begins anew, and until then nothing was made worse.
                 LOG.exception("The resynchronisation failed, and is tried again")
                 self._schedule(_RETRY_SECONDS)
 

@@ -14,11 +14,19 @@ from neutron.db import dns_db, l3_db, l3_fip_pools_db, l3_fip_port_details
 from neutron.db.models import l3 as l3_models
 from neutron.quota import resource_registry
 from neutron_lib import constants
-from neutron_lib.api.definitions import fip_port_details, floatingip_pools, l3
+from neutron_lib.api.definitions import (
+    fip_port_details,
+    floatingip_pools,
+    l2_adjacency,
+    l3,
+    network,
+)
+from neutron_lib.db import resource_extend
 from neutron_lib.plugins import constants as plugin_constants
 from neutron_lib.services import base as service_base
 
 
+@resource_extend.has_resource_extenders
 class CalicoRouterPlugin(
     service_base.ServicePluginBase,
     l3_db.L3_NAT_dbonly_mixin,
@@ -35,6 +43,7 @@ class CalicoRouterPlugin(
         l3.ALIAS,
         fip_port_details.ALIAS,
         floatingip_pools.ALIAS,
+        l2_adjacency.ALIAS,
     ]
 
     @resource_registry.tracked_resources(router=l3_models.Router, floatingip=l3_models.FloatingIP)
@@ -58,3 +67,9 @@ class CalicoRouterPlugin(
     ) -> Any:
         """Create a floating IP; it is ACTIVE when a host has it in its kernel."""
         return super().create_floatingip(context, floatingip, initial_status)
+
+    @staticmethod
+    @resource_extend.extends([network.COLLECTION_NAME])
+    def _extend_network(result: dict[str, Any], _network: object) -> None:
+        """Ports of a network reach each other by routing, wherever they are."""
+        result[l2_adjacency.L2_ADJACENCY] = False

@@ -13,7 +13,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from oslo_log import log
@@ -31,6 +31,7 @@ from calico_openstack.neutron.status import (
     is_target_up,
     port_status,
 )
+from calico_openstack.neutron.status_metrics import StatusMetrics
 
 LOG = log.getLogger(__name__)
 
@@ -52,8 +53,10 @@ class StatusService:
         self._book = ReportBook(settings.namespace)
         self._connected = False
         self._in_sync = False
-        self._ports: dict[str, None] = {}
+        # Ports to look at, and when they were first put here.
+        self._ports: dict[str, float] = {}
         self._retry: set[str] = set()
+        self._metrics = StatusMetrics()
         self._client = EtcdClient(settings.etcd)
         prefix = felix_status_prefix(settings.region_string)
         self._watch = SnapshotWatch(self._client, [prefix], self._batches.put)
@@ -61,6 +64,10 @@ class StatusService:
 
     def start(self) -> None:
         """Start the threads; call it in the process that they belong to."""
+        try:
+            self._metrics.serve(self._settings.metrics_host, self._settings.metrics_port)
+        except OSError as error:
+            LOG.error("No metrics are served: %s", error)
         self._watch.start()
         self._thread.start()
 
@@ -115,7 +122,7 @@ class StatusService:
             self._refresh_agents()
             self._review()
             return
-        self._ports.update(dict.fromkeys(changes.ports))
+        self._look_at(changes.ports)
         self._register(changes.started)
         self._expire(changes.gone)
 
@@ -135,6 +142,7 @@ class StatusService:
         if not (self._connected and self._in_sync):
             return
         hosts = self._book.hosts
+        self._metrics.hosts.set(len(hosts))
 
         def refresh() -> None:
             strangers = database.dead_or_unknown(hosts)
@@ -154,27 +162,36 @@ class StatusService:
             ports = {port.id: port for port in database.port_states(None)}
             for port in ports.values():
                 if port_status(port, self._book) or is_target_up(port, self._book):
-                    self._ports[port.id] = None
+                    self._look_at({port.id})
             for floating in database.floating_ips_of_ports(None):
                 if floating_ip_status(floating.status, ports.get(floating.port_id), self._book):
-                    self._ports[floating.port_id] = None
+                    self._look_at({floating.port_id})
 
         _guarded("ports", review)
 
     def _retry_failed(self) -> None:
-        self._ports.update(dict.fromkeys(self._retry))
+        self._look_at(self._retry)
         self._retry.clear()
+
+    def _look_at(self, ports: Iterable[str]) -> None:
+        now = time.monotonic()
+        for port_id in ports:
+            self._ports.setdefault(port_id, now)
 
     def _write_ports(self, writers: ThreadPoolExecutor) -> None:
         """Write the status of the ports that came first, and wait for that."""
         ids = list(self._ports)[:_PORTS_IN_A_ROUND]
-        for port_id in ids:
-            del self._ports[port_id]
+        arrived = {port_id: self._ports.pop(port_id) for port_id in ids}
+        self._metrics.waiting.set(len(self._ports))
         if not ids:
             return
         portions = [ids[start :: self._settings.status_threads] for start in range(len(ids))]
         for failed in writers.map(self._write_some, filter(None, portions)):
             self._retry.update(failed)
+        now = time.monotonic()
+        for port_id in arrived.keys() - self._retry:
+            self._metrics.lag.observe(now - arrived[port_id])
+        self._metrics.failures.set(len(self._retry))
 
     def _write_some(self, ids: list[str]) -> list[str]:
         """Write the status of some ports; return those that must be tried again."""

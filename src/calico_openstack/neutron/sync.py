@@ -16,7 +16,6 @@ import enum
 import random
 import time
 import uuid
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import UTC, datetime
 
@@ -33,12 +32,14 @@ from calico_openstack.datamodel.keys import (
 from calico_openstack.datamodel.resource import Resource
 from calico_openstack.etcd import EtcdClient, Get, KeyValue
 from calico_openstack.neutron import reading
+from calico_openstack.neutron.options import Settings
 from calico_openstack.neutron.reading_ports import read_ports
 from calico_openstack.neutron.translate.envelope import Birth, renewed
 from calico_openstack.neutron.translate.facts import Problem
 from calico_openstack.neutron.translate.labels import GROUP_LABEL
 from calico_openstack.neutron.translate.order import migration_path, writing_order
 from calico_openstack.neutron.translate.policy import policy_name
+from calico_openstack.neutron.translate.qos import NO_LIMITS, Limits
 from calico_openstack.neutron.translate.wanted import (
     Content,
     Wanted,
@@ -113,10 +114,13 @@ class Synchroniser:
     next resynchronisation. Safe to share between threads.
     """
 
-    def __init__(self, client: EtcdClient, namespace: str, region: str) -> None:
+    def __init__(
+        self, client: EtcdClient, namespace: str, region: str, limits: Limits = NO_LIMITS
+    ) -> None:
         self.client = client
         self.namespace = namespace
         self.region = region
+        self.limits = limits
 
     def sync_ports(self, ids: Collection[str], left: Collection[str] = ()) -> dict[str, Outcome]:
         """Synchronise ports; ``left`` are names of endpoints that they may have had before."""
@@ -155,7 +159,7 @@ class Synchroniser:
 
     def _wanted_endpoints(self, ids: Collection[str]) -> Callable[[], Wanted]:
         def wanted() -> Wanted:
-            return wanted_endpoints(read_ports(ids).values(), self.namespace)
+            return wanted_endpoints(read_ports(ids).values(), self.namespace, self.limits)
 
         return wanted
 
@@ -226,6 +230,11 @@ class Synchroniser:
         return stored, now
 
 
+def make_synchroniser(client: EtcdClient, settings: Settings) -> Synchroniser:
+    """Return the synchroniser of a cloud with these settings."""
+    return Synchroniser(client, settings.namespace, settings.region_string, settings.limits)
+
+
 def get_many(client: EtcdClient, paths: Iterable[str]) -> dict[str, KeyValue | None]:
     """Read keys, in few round trips; each transaction's keys are of one revision."""
     result: dict[str, KeyValue | None] = {}
@@ -246,12 +255,6 @@ def report(problems: Iterable[Problem]) -> None:
     """Log what cannot be honoured."""
     for problem in problems:
         LOG.warning("Cannot be honoured, and stays closed: %s", problem)
-
-
-def tally(outcomes: Iterable[Outcome]) -> dict[str, int]:
-    """Count outcomes by name."""
-    counts = Counter(outcomes)
-    return {outcome.value: counts[outcome] for outcome in Outcome}
 
 
 def _differs(stored: KeyValue | None, content: Content) -> bool:

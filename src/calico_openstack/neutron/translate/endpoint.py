@@ -6,7 +6,12 @@ import re
 from dataclasses import dataclass
 
 from calico_openstack.datamodel.addresses import parse_address, parse_network
-from calico_openstack.datamodel.endpoints import IpNat, WorkloadEndpoint, WorkloadEndpointSpec
+from calico_openstack.datamodel.endpoints import (
+    IpNat,
+    QosControls,
+    WorkloadEndpoint,
+    WorkloadEndpointSpec,
+)
 from calico_openstack.datamodel.keys import workload_endpoint_name
 from calico_openstack.datamodel.migration import LiveMigration
 from calico_openstack.datamodel.policies import DEFAULT_ALLOW_PROFILE_NAME
@@ -19,6 +24,7 @@ from calico_openstack.neutron.translate.labels import (
 )
 from calico_openstack.neutron.translate.migration import translate_migration
 from calico_openstack.neutron.translate.places import places
+from calico_openstack.neutron.translate.qos import NO_LIMITS, Limits, qos_controls, qos_problems
 
 INTERFACE_PREFIX = "tap"
 # A Linux interface name has at most 15 characters; Nova cuts the port's id like this.
@@ -57,21 +63,21 @@ def endpoint_name(host: str, device_id: str, port_id: str) -> str | None:
     return workload_endpoint_name(host, ORCHESTRATOR, device_id, port_id)
 
 
-def translate_port(port: PortFacts, namespace: str) -> TranslatedPort:
+def translate_port(port: PortFacts, namespace: str, limits: Limits = NO_LIMITS) -> TranslatedPort:
     """Translate a port."""
     where = places(port)
     if not where.host:
         return TranslatedPort()
-    problems: list[Problem] = []
+    problems = qos_problems(port.id, port.qos)
     endpoints = []
-    addresses = _addresses(port, problems)
+    parts = _parts(port, limits, problems)
     for host in (where.host, *where.targets):
         name = endpoint_name(host, port.device_id, port.id)
         if name is None:
             reason = f"host {host!r} and device {port.device_id!r} cannot name an endpoint"
             problems.append(Problem(f"port {port.id}", "device_id", reason))
             continue
-        endpoints.append(_endpoint(port, host, namespace, name, addresses))
+        endpoints.append(_endpoint(port, host, namespace, name, parts))
     migrations = (
         translate_migration(where.host, endpoint)
         for endpoint in endpoints
@@ -81,20 +87,22 @@ def translate_port(port: PortFacts, namespace: str) -> TranslatedPort:
 
 
 @dataclass(frozen=True, slots=True)
-class _Addresses:
+class _Parts:
     """``own`` are the fixed IPs, ``paired`` further addresses, ``sources`` prefixes to send from.
 
-    Single addresses carry their full prefix length. ``nats`` are the floating IPs.
+    Single addresses carry their full prefix length. ``nats`` are the floating IPs. All of it is
+    the same on every host.
     """
 
     own: tuple[str, ...]
     paired: tuple[str, ...]
     sources: tuple[str, ...]
     nats: tuple[IpNat, ...]
+    qos: QosControls | None
 
 
 def _endpoint(
-    port: PortFacts, host: str, namespace: str, name: str, addresses: _Addresses
+    port: PortFacts, host: str, namespace: str, name: str, parts: _Parts
 ) -> WorkloadEndpoint:
     gateways = _gateways(port.fixed_ips)
     return WorkloadEndpoint(
@@ -113,10 +121,11 @@ def _endpoint(
             mac=port.mac,
             ipv4_gateway=gateways.get(4, ""),
             ipv6_gateway=gateways.get(6, ""),
-            ip_networks=addresses.own + addresses.paired,
-            allowed_ips=addresses.paired,
-            ip_nats=addresses.nats,
-            allow_spoofed_source_prefixes=addresses.sources,
+            ip_networks=parts.own + parts.paired,
+            allowed_ips=parts.paired,
+            ip_nats=parts.nats,
+            qos_controls=parts.qos,
+            allow_spoofed_source_prefixes=parts.sources,
             # Without port security no group may apply; without a profile everything is denied.
             profiles=() if port.port_security_enabled else (DEFAULT_ALLOW_PROFILE_NAME,),
         ),
@@ -155,7 +164,7 @@ def _single(address: str) -> str:
     return f"{address}/{128 if ':' in address else 32}"
 
 
-def _addresses(port: PortFacts, problems: list[Problem]) -> _Addresses:
+def _parts(port: PortFacts, limits: Limits, problems: list[Problem]) -> _Parts:
     """Sort out a port's addresses.
 
     A pair that repeats a fixed IP (with another MAC address) adds nothing on a routed network,
@@ -184,9 +193,10 @@ def _addresses(port: PortFacts, problems: list[Problem]) -> _Addresses:
             paired.add(_single(str(network.network_address)))
         else:
             sources.add(str(network))
-    return _Addresses(
+    return _Parts(
         tuple(own),
         tuple(sorted(paired.difference(own))),
         tuple(sorted(sources)),
         _nats(port, problems),
+        qos_controls(port.qos, limits),
     )

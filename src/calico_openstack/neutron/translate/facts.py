@@ -39,6 +39,36 @@ class FloatingIp:
 
 
 @dataclass(frozen=True, slots=True)
+class QosRuleFacts:
+    """A rule of a QoS policy; ``kind`` is its type in Neutron's API.
+
+    ``maximum`` and ``burst`` are in kbit/s or thousands of packets/s, 0 for none.
+    """
+
+    kind: str
+    direction: str = ""
+    maximum: int = 0
+    burst: int = 0
+    dscp_mark: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QosFacts:
+    """The rules of the QoS policy that is in force for a port: its own, else its network's."""
+
+    rules: tuple[QosRuleFacts, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DhcpOption:
+    """An extra DHCP option of a port; ``name`` is a name or number, ``version`` 4 or 6."""
+
+    name: str
+    value: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
 class GroupName:
     """A security group that a port belongs to."""
 
@@ -83,6 +113,8 @@ class PortFacts:
     address_pairs: tuple[AddressPair, ...] = ()
     floating_ips: tuple[FloatingIp, ...] = ()
     groups: tuple[GroupName, ...] = ()
+    qos: QosFacts = QosFacts()
+    dhcp_options: tuple[DhcpOption, ...] = ()
     fqdn: str | None = None
 
 

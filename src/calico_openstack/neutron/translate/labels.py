@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 from calico_openstack.neutron.translate.facts import PortFacts
@@ -10,6 +11,9 @@ GROUP_LABEL = "sg.projectcalico.org/openstack-"
 GROUP_NAME_LABEL = "sg-name.projectcalico.org/openstack-"
 NETWORK_ANNOTATION = "openstack.projectcalico.org/network-id"
 FQDN_ANNOTATION = "openstack.projectcalico.org/fqdn"
+# Not known to upstream: a JSON list of objects with the members name, value and ipVersion (4 or
+# 6), only where the port has extra DHCP options.
+DHCP_OPTIONS_ANNOTATION = "openstack.projectcalico.org/extra-dhcp-opts"
 
 ORCHESTRATOR = "openstack"
 
@@ -58,4 +62,9 @@ def endpoint_annotations(port: PortFacts) -> dict[str, str]:
     result = {NETWORK_ANNOTATION: port.network_id}
     if port.fqdn:
         result[FQDN_ANNOTATION] = port.fqdn
+    if port.dhcp_options:
+        options = sorted(port.dhcp_options, key=lambda o: (o.version, o.name, o.value))
+        result[DHCP_OPTIONS_ANNOTATION] = json.dumps(
+            [{"name": o.name, "value": o.value, "ipVersion": o.version} for o in options]
+        )
     return result

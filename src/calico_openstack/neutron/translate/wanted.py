@@ -18,6 +18,7 @@ from calico_openstack.neutron.translate.facts import (
     SubnetFacts,
 )
 from calico_openstack.neutron.translate.policy import translate_group
+from calico_openstack.neutron.translate.qos import NO_LIMITS, Limits
 from calico_openstack.neutron.translate.subnet import translate_subnet
 
 Content = Resource | DhcpSubnet
@@ -63,11 +64,13 @@ def endpoint_paths(name: str, namespace: str) -> tuple[str, str]:
     )
 
 
-def wanted_endpoints(ports: Iterable[PortFacts], namespace: str) -> Wanted:
+def wanted_endpoints(
+    ports: Iterable[PortFacts], namespace: str, limits: Limits = NO_LIMITS
+) -> Wanted:
     """Return the endpoints that ports must have, and the migrations between them."""
     wanted = Wanted()
     for port in ports:
-        translated = translate_port(port, namespace)
+        translated = translate_port(port, namespace, limits)
         for endpoint in translated.endpoints:
             path = path_of(endpoint)
             wanted.contents[path] = endpoint
