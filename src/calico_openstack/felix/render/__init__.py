@@ -8,7 +8,11 @@ How the parts fit:
 - `layout`: the chains that every host has. Its docstring draws the way of a packet.
 - `family`: one IP version's table: the sets of addresses, and the endpoints as elements of maps.
   `class_chains`: one chain for all endpoints with the same tiers and profiles. `policy_chains`: one
-  chain for each policy and direction, shared by all classes. `matches`: from criteria to matches.
+  chain for each policy and form of its answer, shared by all classes. `ways`: where policy is asked
+  and what its answers become there. `matches`: from criteria to matches; `lookups`: rules that only
+  allow as few look-ups.
+- `host_layout`: the chains for host endpoints, with the way of a packet; `host_endpoints`: which of
+  them exist, and where they lead.
 - `nat`: metadata, floating addresses (`floating`), what leaves the cluster (`pools`).
 - `network`: routes, neighbours, ARP, interface settings, shaping.
 - `qos`: what limits mean. `limits`: those of packets and connections as rules; `marking`: code

@@ -143,8 +143,7 @@ def render_pairs(
     rendered = render_matches(lookup.rule, version, has_ranges, owner)
     if rendered is None:
         return None
-    ends = {"source": _SOURCE[version], "destination": _DESTINATION[version]}
-    address = ends[lookup.side].address
+    address = (_DESTINATION if lookup.outward else _SOURCE)[version].address
     elements = tuple(
         network + bytes((protocol, 0, 0, 0)) + port.to_bytes(2, "big") + b"\0\0"
         for network, protocol, port in lookup.elements

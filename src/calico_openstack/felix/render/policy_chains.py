@@ -161,7 +161,7 @@ class PolicyChains:
         for each in lookups:
             owner = ""
             if isinstance(each, PairLookup) or len(each.indexes) > 1:
-                owner = f"{names.block_id(block.key)} {form.direction.value} {each.frame!r}"
+                owner = f"{names.block_id(block.key)} {form.direction.value} {each.frame}"
                 owners[owner] += 1
                 owner += f" {owners[owner]}"
             if isinstance(each, PairLookup):
