@@ -8,6 +8,7 @@
 ``health``         liveness and readiness from progress, and their HTTP server
 ``metrics``        the Prometheus server, summaries with quantiles
 ``log``            the format of log lines and their sinks
+``notify``         readiness and the watchdog, told to systemd
 ``supervision``    a child process that outlives the agent
 =================  =================================================================
 """

@@ -19,6 +19,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final, Generic, TypeVar
 
+from calico_openstack.agent.notify import ServiceManager
+
 E = TypeVar("E")
 
 IDLE_INTERVAL: Final = 10.0
@@ -44,8 +46,10 @@ class MainLoop(Generic[E]):
 
     *work* is also called, with no events, after a timer or a descriptor called back, and every
     *idle_interval* seconds when nothing happens: its return is the proof of progress that health
-    is built on. Other threads may call `post`, `post_when_taken` and `stop` only, signal handlers
-    `post` and `stop` only.
+    is built on, and what feeds the watchdog of the service *manager* (None: whoever started this
+    process). That one is told that the agent is ready after the first pass, unless somebody else
+    does because it is *ready_when_running* only in part. Other threads may call `post`,
+    `post_when_taken` and `stop` only, signal handlers `post` and `stop` only.
     """
 
     def __init__(
@@ -54,7 +58,11 @@ class MainLoop(Generic[E]):
         *,
         idle_interval: float = IDLE_INTERVAL,
         clock: Callable[[], float] = time.monotonic,
+        manager: ServiceManager | None = None,
+        ready_when_running: bool = True,
     ) -> None:
+        self.manager = manager if manager is not None else ServiceManager()
+        self._ready_when_running = ready_when_running
         self._work = work
         self._idle_interval = idle_interval
         self._clock = clock
@@ -128,6 +136,10 @@ class MainLoop(Generic[E]):
         """Loop until `stop`; return its exit code. An exception of a callback ends the loop."""
         while self._exit_code is None:
             self.run_once(self._idle_interval)
+            self.manager.progress()
+            if self._ready_when_running:
+                self.manager.ready()
+        self.manager.stopping()
         return self._exit_code
 
     def run_once(self, timeout: float) -> None:

@@ -1,0 +1,137 @@
+"""Holds deletions that look like a mistake: most of the cluster's endpoints at once. Pure.
+
+Neutron's driver deletes what it deletes one by one. When more than a share of all endpoints, or of
+all network policies, vanishes in one revision of etcd, somebody has deleted a whole prefix, or an
+old backup was restored; then everything that this revision deletes is held, and the kernel stays as
+it is. What is stored again, by the driver's resynchronisation, is held no longer. The rest is let
+go when so much has come back that it no longer looks like a mistake, and nothing more comes; or
+after a time; or when the brake is switched off.
+
+While something is held, an address that Neutron meanwhile gives to another port still counts as a
+member of the old one's groups. That is why nothing is held for ever unless asked for.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from calico_openstack.datamodel.endpoints import WorkloadEndpoint
+from calico_openstack.datamodel.keys import prefix_of
+from calico_openstack.datamodel.policies import NetworkPolicy
+from calico_openstack.etcd import Update
+
+# Fewer than this are never held: small clouds are emptied in earnest.
+FEWEST: Final = 20
+# For so long, in seconds, nothing more must have come back before the rest is let go.
+QUIET: Final = 120.0
+
+_COUNTED: Final = {
+    WorkloadEndpoint.KIND: prefix_of(WorkloadEndpoint.KIND),
+    NetworkPolicy.KIND: prefix_of(NetworkPolicy.KIND),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class BrakeSettings:
+    """*percent* of a kind's objects that may vanish at once, 0: any number, nothing is held.
+
+    What is held is let go after *longest* seconds, 0: never.
+    """
+
+    percent: int = 50
+    longest: float = 3600.0
+
+
+class MassDeletionBrake:
+    """Stands between what etcd tells and what is done about it."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, Update] = {}
+        self._since = 0.0
+        self._last_return = 0.0
+
+    @property
+    def held(self) -> int:
+        """How many deletions are held now."""
+        return len(self._held)
+
+    def take(
+        self,
+        updates: Sequence[Update],
+        known: Mapping[str, int],
+        settings: BrakeSettings,
+        now: float,
+    ) -> Sequence[Update]:
+        """Return those of *updates* that may be acted upon.
+
+        *known* is the number of objects of each kind before them.
+        """
+        if self._held:
+            for update in updates:
+                if update.value is not None and self._held.pop(update.key, None) is not None:
+                    self._last_return = now
+        suspicious = self._suspicious(updates, known, settings)
+        if not suspicious:
+            return updates
+        stored = {update.key for update in updates if update.value is not None}
+        passed = []
+        for update in updates:
+            doomed = update.value is None and update.mod_revision in suspicious
+            # What is stored again behind its deletion is none.
+            if doomed and update.key not in stored:
+                self._held[update.key] = update
+            elif not doomed:
+                passed.append(update)
+        self._since = self._last_return = now
+        return passed
+
+    def release(
+        self, known: Mapping[str, int], settings: BrakeSettings, now: float
+    ) -> Sequence[Update]:
+        """Return the held deletions if they are to be carried out now."""
+        if not self._held:
+            return ()
+        expired = settings.longest > 0 and now - self._since >= settings.longest
+        quiet = now - self._last_return >= QUIET
+        restored = quiet and not self._many(_counts(self._held.values()), known, settings)
+        if not (settings.percent == 0 or expired or restored):
+            return ()
+        released = list(self._held.values())
+        self._held.clear()
+        return released
+
+    def _suspicious(
+        self, updates: Sequence[Update], known: Mapping[str, int], settings: BrakeSettings
+    ) -> set[int]:
+        """Return the revisions that delete too much."""
+        if settings.percent == 0 or len(updates) < FEWEST:
+            return set()
+        revisions: dict[int, list[Update]] = {}
+        for update in updates:
+            if update.value is None:
+                revisions.setdefault(update.mod_revision, []).append(update)
+        return {
+            revision
+            for revision, deletions in revisions.items()
+            if len(deletions) >= FEWEST and self._many(_counts(deletions), known, settings)
+        }
+
+    def _many(
+        self, deleted: Counter[str], known: Mapping[str, int], settings: BrakeSettings
+    ) -> bool:
+        return any(
+            number >= FEWEST and number * 100 > settings.percent * known.get(kind, 0)
+            for kind, number in deleted.items()
+        )
+
+
+def _counts(deletions: Iterable[Update]) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for update in deletions:
+        for kind, prefix in _COUNTED.items():
+            if update.key.startswith(prefix):
+                counts[kind] += 1
+    return counts

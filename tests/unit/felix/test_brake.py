@@ -1,0 +1,93 @@
+"""The brake on mass deletions: what it holds, what it lets pass, and when it lets go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from calico_openstack.datamodel.keys import ResourceKey
+from calico_openstack.etcd import Update
+from calico_openstack.felix.brake import QUIET, BrakeSettings, MassDeletionBrake
+
+SETTINGS = BrakeSettings(percent=50, longest=1000.0)
+KNOWN = {"WorkloadEndpoint": 100, "NetworkPolicy": 100}
+
+
+def path(number: int, kind: str = "WorkloadEndpoint") -> str:
+    return ResourceKey(kind, f"object-{number}", "openstack").path
+
+
+def deletions(
+    numbers: Iterable[int], revision: int = 7, kind: str = "WorkloadEndpoint"
+) -> list[Update]:
+    return [Update(path(number, kind), None, revision) for number in numbers]
+
+
+def puts(numbers: Iterable[int], revision: int = 8) -> list[Update]:
+    return [Update(path(number), b"{}", revision) for number in numbers]
+
+
+def test_most_endpoints_at_once_are_held_with_all_of_their_revision() -> None:
+    brake = MassDeletionBrake()
+    other = Update(ResourceKey("ClusterInformation", "default").path, None, 7)
+    late = Update(path(99), None, 8)
+    passed = brake.take([*deletions(range(60)), other, late], KNOWN, SETTINGS, 0.0)
+    assert list(passed) == [late]
+    assert brake.held == 61
+    assert not brake.release(KNOWN, SETTINGS, QUIET + 1)
+
+
+def test_policies_count_too() -> None:
+    brake = MassDeletionBrake()
+    assert not brake.take(deletions(range(60), kind="NetworkPolicy"), KNOWN, SETTINGS, 0.0)
+
+
+def test_ordinary_deletions_pass() -> None:
+    brake = MassDeletionBrake()
+    ordinary = deletions(range(50))
+    assert brake.take(ordinary, KNOWN, SETTINGS, 0.0) == ordinary
+    # One by one, however many.
+    singly = [Update(path(number), None, number) for number in range(100)]
+    assert brake.take(singly, KNOWN, SETTINGS, 0.0) == singly
+    assert brake.held == 0
+
+
+def test_small_clouds_are_emptied() -> None:
+    brake = MassDeletionBrake()
+    all_of_it = deletions(range(19))
+    assert brake.take(all_of_it, {"WorkloadEndpoint": 19}, SETTINGS, 0.0) == all_of_it
+
+
+def test_switched_off_nothing_is_held() -> None:
+    brake = MassDeletionBrake()
+    everything = deletions(range(100))
+    assert brake.take(everything, KNOWN, BrakeSettings(percent=0), 0.0) == everything
+
+
+def test_what_is_stored_again_is_held_no_longer_and_the_rest_goes() -> None:
+    brake = MassDeletionBrake()
+    brake.take(deletions(range(100)), KNOWN, SETTINGS, 0.0)
+    again = puts(range(95))
+    assert brake.take(again, KNOWN, SETTINGS, 50.0) == again
+    assert brake.held == 5
+    # The driver may be on its way still.
+    assert not brake.release(KNOWN, SETTINGS, 50.0 + QUIET - 1)
+    rest = brake.release(KNOWN, SETTINGS, 50.0 + QUIET)
+    assert [update.key for update in rest] == [path(number) for number in range(95, 100)]
+    assert brake.held == 0
+
+
+def test_replaced_in_the_same_batch_is_not_held() -> None:
+    brake = MassDeletionBrake()
+    again = puts(range(60))
+    assert list(brake.take([*deletions(range(60)), *again], KNOWN, SETTINGS, 0.0)) == again
+    assert brake.held == 0
+
+
+def test_it_lets_go_in_the_end_or_when_switched_off() -> None:
+    brake = MassDeletionBrake()
+    brake.take(deletions(range(100)), KNOWN, SETTINGS, 0.0)
+    assert not brake.release(KNOWN, SETTINGS, 999.0)
+    assert len(brake.release(KNOWN, SETTINGS, 1000.0)) == 100
+    brake.take(deletions(range(100)), KNOWN, SETTINGS, 2000.0)
+    assert not brake.release(KNOWN, BrakeSettings(longest=0.0), 1e9)
+    assert len(brake.release(KNOWN, BrakeSettings(percent=0), 2001.0)) == 100
