@@ -1,8 +1,8 @@
 """Felix's core loop: everything that came up becomes one pass from etcd to the kernel.
 
-A pass decodes what etcd delivered, calculates, renders, programs the kernel, ends flows that lost
-their permission, and tells the status reporter what changed. All of it happens in the main thread;
-other threads only bring events or carry statuses away.
+A pass decodes what etcd delivered, calculates, renders, programs the kernel, and tells others what
+changed: the status reporter, and who ends flows that lost their permission. All of it happens in
+the main thread; other threads only bring events, carry statuses away, or search.
 
 Nothing is written to the kernel before the snapshot of etcd is complete; the interfaces were listed
 when the dataplane was made. Until then, and whenever Felix does not run, the kernel keeps working
@@ -20,7 +20,7 @@ from typing import Final
 
 from calico_openstack.agent.health import Health
 from calico_openstack.agent.log import fields
-from calico_openstack.agent.mainloop import MainLoop, Timer
+from calico_openstack.agent.mainloop import MainLoop
 from calico_openstack.datamodel.deferred import DeferredPolicy
 from calico_openstack.datamodel.keys import ResourceKey
 from calico_openstack.datamodel.migration import LiveMigration
@@ -28,7 +28,7 @@ from calico_openstack.datamodel.remote import RemoteEndpoint
 from calico_openstack.etcd import Batch, EtcdClient, SnapshotWatch
 from calico_openstack.felix import metrics as felix_metrics
 from calico_openstack.felix.calc import HostCalculation, HostDelta
-from calico_openstack.felix.flows import FlowEnding
+from calico_openstack.felix.flow_ending import FlowEnding
 from calico_openstack.felix.host_endpoints import HostEndpointFollower
 from calico_openstack.felix.inputs import Inputs
 from calico_openstack.felix.kernel.dataplane import Dataplane
@@ -47,7 +47,6 @@ _log = logging.getLogger(__name__)
 
 RESTART: Final = 129
 _PATIENCE: Final = 5.0
-_FLOW_RETRY: Final = 1.0
 _PARTS: Final = (RemoteEndpoint, DeferredPolicy)
 
 CALCULATION: Final = "CalculationGraph"
@@ -107,8 +106,9 @@ class FelixAgent:
         self._in_sync = False
         self._complete = False  # the kernel was programmed once
         self._schedule = ApplySchedule(self.loop)
-        self._flow_ending = FlowEnding()
-        self._flow_timer: Timer | None = None
+        self._flow_ending = FlowEnding(
+            self.loop, dataplane, calculation.judge, metrics.flows_ended.inc
+        )
         # The endpoint that each interface belongs to, and the status key of each endpoint.
         self._endpoint_of: dict[str, ResourceKey] = {}
         self._interface_of: dict[ResourceKey, str] = {}
@@ -127,6 +127,7 @@ class FelixAgent:
         if self._watch is not None:
             self._watch.stop()
         self._migrations.close()
+        self._flow_ending.close()
         self._reporter.stop()
 
     def run(self) -> int:
@@ -166,14 +167,6 @@ class FelixAgent:
     def _follow_interfaces(self, changed: set[str]) -> None:
         if self._host_endpoints.follow(changed, self._dataplane.interfaces):
             self._own_interfaces_changed = True
-
-    def _end_flows_in(self, seconds: float) -> None:
-        if self._flow_timer is None:
-            self._flow_timer = self.loop.after(seconds, self._end_flows_now)
-
-    def _end_flows_now(self) -> None:
-        self._flow_timer = None
-        self._schedule.now()
 
     # --- the pass -----------------------------------------------------------------------------
 
@@ -258,7 +251,7 @@ class FelixAgent:
         now = time.monotonic()
         self._schedule.due = False
         different = self._dataplane.apply(self._renderer.desired, changed, now)
-        self._end_flows()
+        self._flow_ending.go_on()
         self._metrics.apply_time.observe(time.monotonic() - now)
         self._metrics.kernel_writes.set(self._dataplane.writes)
         self._note_failures()
@@ -319,27 +312,6 @@ class FelixAgent:
             _log.info("No longer a problem", extra=fields(reason=failure))
         self._failures = failures
         self._metrics.problems.set(len(failures))
-
-    def _end_flows(self) -> None:
-        wait = self._flow_ending.wait()
-        if wait is None:
-            return
-        if wait:
-            self._end_flows_in(wait)
-            return
-        addresses = (a for i in self._dataplane.interfaces.values() for a in i.addresses)
-        own = frozenset(address.packed for address in addresses)
-        try:
-            ended = self._flow_ending.end(self._dataplane.conntrack, own, self._calculation.judge)
-        except OSError as error:
-            _log.error("Could not end flows that lost their permission: %s", error)
-            self._end_flows_in(_FLOW_RETRY)
-        else:
-            if ended:
-                self._metrics.flows_ended.inc(ended)
-                _log.info("Ended flows that lost their permission", extra=fields(count=ended))
-            if not self._dataplane.needs_apply:
-                self._flow_ending.settle()
 
     # --- status -------------------------------------------------------------------------------
 

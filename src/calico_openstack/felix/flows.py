@@ -2,18 +2,18 @@
 
 Established traffic is accepted before any policy is looked at, so a permission that is withdrawn
 must also end the flows that it alone had allowed. Which ones is decided by the same evaluation that
-explains verdicts.
+explains verdicts. The parts are pure; `flow_ending` puts them to work.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
 from calico_openstack.felix.calc import Withdrawal
-from calico_openstack.felix.kernel.conntrack import ConntrackTable, Flow
+from calico_openstack.felix.kernel.conntrack import Flow
 from calico_openstack.policy.evaluation import Judgement
 from calico_openstack.policy.packet import Packet
 
@@ -41,13 +41,25 @@ def packet_of(flow: Flow) -> Packet:
     )
 
 
+def named_addresses(withdrawals: Iterable[Withdrawal]) -> set[IPv4Address | IPv6Address]:
+    """Return addresses of which every flow that is meant names one; the fewer, the faster."""
+    return {ip_address(address) for each in withdrawals for address in _fewest(each)}
+
+
+def concerned(flows: Iterable[Flow], withdrawals: Sequence[Withdrawal]) -> Iterator[Flow]:
+    """Yield those *flows* that a withdrawal concerns."""
+    for flow in flows:
+        source, destination = flow.original.source.packed, flow.reply.source.packed
+        if any(each.concerns(source, destination) for each in withdrawals):
+            yield flow
+
+
 def no_longer_allowed(
     flows: Iterable[Flow],
-    withdrawals: Sequence[Withdrawal],
     host_addresses: frozenset[bytes],
     judge: Callable[[Packet], Judgement],
 ) -> Iterator[Flow]:
-    """Yield those *flows* that a withdrawal concerns and that are not allowed now.
+    """Yield those *flows* that are not allowed now.
 
     Flows with this host itself are left out: they are not forwarded, and other rules apply.
     """
@@ -55,31 +67,16 @@ def no_longer_allowed(
         packet = packet_of(flow)
         if packet.source in host_addresses or packet.destination in host_addresses:
             continue
-        if not any(each.concerns(packet.source, packet.destination) for each in withdrawals):
-            continue
         if not judge(packet).allowed:
             yield flow
 
 
-def end_flows(
-    table: ConntrackTable,
-    withdrawals: Sequence[Withdrawal],
-    host_addresses: frozenset[bytes],
-    judge: Callable[[Packet], Judgement],
-) -> int:
-    """Delete the flows that lost their permission; return how many. Raises OSError."""
-    # Every flow that is meant names one of these; the fewer, the faster is the search.
-    named = {ip_address(address) for each in withdrawals for address in _fewest(each)}
-    flows = list(table.flows(named))
-    return table.delete(no_longer_allowed(flows, withdrawals, host_addresses, judge))
+class PendingWithdrawals:
+    """What was withdrawn, until the flows that it concerns were searched for.
 
-
-class FlowEnding:
-    """Remembers what was withdrawn until the flows that it concerns were judged.
-
-    Looking for flows takes time in proportion to the size of the kernel's table. The first search
-    comes at once; those that would follow too soon wait and become one, so that a burst of changes
-    costs a fifth of the time at most.
+    A search takes time in proportion to the size of the kernel's table. The first comes at once;
+    those that would follow too soon wait and become one, so that a burst of changes costs a fifth
+    of the time at most.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -88,36 +85,25 @@ class FlowEnding:
         self._not_before = 0.0
 
     def add(self, withdrawals: Iterable[Withdrawal]) -> None:
-        """Take up what was withdrawn."""
+        """Take up what was withdrawn, or searched for in vain."""
         self._pending.extend(withdrawals)
         if len(self._pending) > _MAX_WITHDRAWALS:
             local = frozenset[bytes]().union(*(each.local for each in self._pending))
             self._pending = [Withdrawal(local)]
 
     def wait(self) -> float | None:
-        """Return in how many seconds `end` should be called, None for not at all."""
+        """Return in how many seconds to search, None for not at all."""
         return max(0.0, self._not_before - self._clock()) if self._pending else None
 
-    def end(
-        self,
-        table: ConntrackTable,
-        host_addresses: frozenset[bytes],
-        judge: Callable[[Packet], Judgement],
-    ) -> int:
-        """Delete the flows that lost their permission; return how many. Raises OSError.
-
-        What is pending stays so until `settle`.
-        """
-        began = self._clock()
-        try:
-            return end_flows(table, self._pending, host_addresses, judge)
-        finally:
-            now = self._clock()
-            self._not_before = now + _PAUSE * (now - began)
-
-    def settle(self) -> None:
-        """Forget what is pending: the rules that withdrew it are in force, the flows ended."""
+    def take(self) -> tuple[Withdrawal, ...]:
+        """Return everything, and forget it."""
+        taken = tuple(self._pending)
         self._pending.clear()
+        return taken
+
+    def searched(self, seconds: float, least: float = 0.0) -> None:
+        """Note how long a search took that has just ended; the next is *least* seconds away."""
+        self._not_before = self._clock() + max(least, _PAUSE * seconds)
 
 
 def _fewest(withdrawal: Withdrawal) -> frozenset[bytes]:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from ipaddress import ip_address
 
 from calico_openstack.datamodel.keys import ResourceKey
 from calico_openstack.felix.calc import Withdrawal
-from calico_openstack.felix.flows import FlowEnding, no_longer_allowed, packet_of
+from calico_openstack.felix.flows import (
+    PendingWithdrawals,
+    concerned,
+    named_addresses,
+    no_longer_allowed,
+    packet_of,
+)
 from calico_openstack.felix.kernel.conntrack import Flow, FlowTuple
 from calico_openstack.policy.evaluation import EndpointVerdict, Judgement, Verdict
 from calico_openstack.policy.packet import Direction, Packet
@@ -37,18 +42,25 @@ LOCAL = Withdrawal(frozenset({packed("10.0.0.1"), packed("10.0.0.2")}))
 
 def test_only_flows_that_are_refused_now_end() -> None:
     flows = [flow("10.9.0.1", "10.0.0.1"), flow("10.9.0.1", "10.0.0.2")]
-    assert list(no_longer_allowed(flows, [LOCAL], frozenset(), judge)) == flows[:1]
+    assert list(no_longer_allowed(flows, frozenset(), judge)) == flows[:1]
 
 
-def test_flows_that_no_withdrawal_concerns_are_not_even_judged() -> None:
+def test_only_flows_that_a_withdrawal_concerns_are_judged() -> None:
     only = Withdrawal(LOCAL.local, frozenset({packed("10.9.0.2")}))
     flows = [flow("10.9.0.1", "10.0.0.1"), flow("10.9.0.2", "10.0.0.1")]
-    assert list(no_longer_allowed(flows, [only], frozenset(), judge)) == flows[1:]
+    assert list(concerned(flows, [only])) == flows[1:]
+    assert list(concerned(flows, [LOCAL])) == flows
+
+
+def test_a_search_names_as_few_addresses_as_possible() -> None:
+    other = Withdrawal(LOCAL.local, frozenset({packed("10.9.0.2")}))
+    assert named_addresses([other]) == {ip_address("10.9.0.2")}
+    assert named_addresses([LOCAL]) == {ip_address("10.0.0.1"), ip_address("10.0.0.2")}
 
 
 def test_flows_with_the_host_itself_are_left_alone() -> None:
     flows = [flow("10.9.0.1", "10.0.0.1")]
-    assert not list(no_longer_allowed(flows, [LOCAL], frozenset({packed("10.9.0.1")}), judge))
+    assert not list(no_longer_allowed(flows, frozenset({packed("10.9.0.1")}), judge))
 
 
 def test_policy_sees_the_translated_destination() -> None:
@@ -56,7 +68,7 @@ def test_policy_sees_the_translated_destination() -> None:
     packet = packet_of(floating)
     assert packet.destination == packed("10.0.0.1")
     assert packet.destination_port == 81
-    assert list(no_longer_allowed([floating], [LOCAL], frozenset(), judge)) == [floating]
+    assert list(no_longer_allowed([floating], frozenset(), judge)) == [floating]
 
 
 def test_protocols_without_ports_have_none() -> None:
@@ -68,36 +80,27 @@ def test_protocols_without_ports_have_none() -> None:
 
 def test_searches_that_take_long_are_made_together() -> None:
     now = 100.0
-
-    def clock() -> float:
-        return now
-
-    class SlowTable:
-        asked = 0
-
-        def flows(self, of: object) -> list[Flow]:
-            nonlocal now
-            self.asked += 1
-            now += 0.5
-            return []
-
-        def delete(self, flows: Iterable[Flow]) -> int:
-            return len(list(flows))
-
-    table = SlowTable()
-    ending = FlowEnding(clock)
-    assert ending.wait() is None
-    ending.add([Withdrawal(frozenset({b"\1\1\1\1"}))])
+    pending = PendingWithdrawals(lambda: now)
+    assert pending.wait() is None
+    pending.add([LOCAL])
     # The first one is not held up.
-    assert ending.wait() == 0
-    assert ending.end(table, frozenset(), lambda _: Judgement(())) == 0  # type: ignore[arg-type]
-    # It stays until the rules are known to be in force.
-    assert ending.wait() == 2.0
-    ending.settle()
-    assert ending.wait() is None
-    ending.add([Withdrawal(frozenset({bytes((1, 1, 1, n))})) for n in range(150)])
-    assert ending.wait() == 2.0
+    assert pending.wait() == 0
+    assert pending.take() == (LOCAL,)
+    assert pending.wait() is None
+    now += 0.5
+    pending.searched(0.5)
+    many = [Withdrawal(frozenset({bytes((1, 1, 1, n))})) for n in range(150)]
+    pending.add(many)
+    assert pending.wait() == 2.0
     now += 2.0
-    assert ending.wait() == 0
-    ending.end(table, frozenset(), lambda _: Judgement(()))  # type: ignore[arg-type]
-    assert table.asked == 2
+    assert pending.wait() == 0
+    # Many are one search for everything that they concern.
+    (whole,) = pending.take()
+    assert whole == Withdrawal(frozenset[bytes]().union(*(each.local for each in many)))
+
+
+def test_a_search_that_failed_is_not_repeated_at_once() -> None:
+    pending = PendingWithdrawals(lambda: 7.0)
+    pending.searched(0.0, 1.0)
+    pending.add([LOCAL])
+    assert pending.wait() == 1.0
