@@ -110,6 +110,11 @@ class SnapshotWatch:
             threading.Thread(target=self._supervise, name="etcd-watch-probe", daemon=True),
         ]
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """How many keys each prefix has, as far as they were read."""
+        return {replica.prefix: len(replica) for replica in self._replicas}
+
     def start(self) -> None:
         """Start the threads; call it in the process that wants the updates, not before a fork."""
         for thread in self._threads:

@@ -7,6 +7,10 @@ it is. What is stored again, by the driver's resynchronisation, is held no longe
 go when so much has come back that it no longer looks like a mistake, and nothing more comes; or
 after a time; or when the brake is switched off.
 
+etcd tells of one revision prefix by prefix. What the whole host hangs on (the cluster's
+declaration, configuration, tiers, pools) is therefore not deleted at once, but after a moment in
+which the rest of its revision may show itself.
+
 While something is held, an address that Neutron meanwhile gives to another port still counts as a
 member of the old one's groups. That is why nothing is held for ever unless asked for.
 """
@@ -18,20 +22,26 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from calico_openstack.datamodel.configuration import ClusterInformation, FelixConfiguration
 from calico_openstack.datamodel.endpoints import WorkloadEndpoint
 from calico_openstack.datamodel.keys import prefix_of
-from calico_openstack.datamodel.policies import NetworkPolicy
+from calico_openstack.datamodel.policies import NetworkPolicy, Tier
+from calico_openstack.datamodel.pools import IPPool
 from calico_openstack.etcd import Update
 
 # Fewer than this are never held: small clouds are emptied in earnest.
 FEWEST: Final = 20
 # For so long, in seconds, nothing more must have come back before the rest is let go.
 QUIET: Final = 120.0
+MOMENT: Final = 1.0
 
 _COUNTED: Final = {
     WorkloadEndpoint.KIND: prefix_of(WorkloadEndpoint.KIND),
     NetworkPolicy.KIND: prefix_of(NetworkPolicy.KIND),
 }
+_GRAVE: Final = tuple(
+    map(prefix_of, (ClusterInformation.KIND, FelixConfiguration.KIND, Tier.KIND, IPPool.KIND))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +62,14 @@ class MassDeletionBrake:
         self._held: dict[str, Update] = {}
         self._since = 0.0
         self._last_return = 0.0
+        # Revisions that deleted too much, and deletions whose revision may yet turn out to.
+        self._revisions: set[int] = set()
+        self._waiting: dict[str, tuple[float, Update]] = {}
+
+    @property
+    def waiting(self) -> bool:
+        """Whether `release` may have something soon, in a moment or much later."""
+        return bool(self._held or self._waiting)
 
     @property
     def held(self) -> int:
@@ -69,39 +87,60 @@ class MassDeletionBrake:
 
         *known* is the number of objects of each kind before them.
         """
-        if self._held:
+        if self.waiting:
             for update in updates:
-                if update.value is not None and self._held.pop(update.key, None) is not None:
-                    self._last_return = now
+                if update.value is not None:
+                    self._waiting.pop(update.key, None)
+                    if self._held.pop(update.key, None) is not None:
+                        self._last_return = now
         suspicious = self._suspicious(updates, known, settings)
-        if not suspicious:
-            return updates
+        if suspicious:
+            self._revisions |= suspicious
+            self._since = self._last_return = now
+        # What is stored again behind its deletion is none.
         stored = {update.key for update in updates if update.value is not None}
         passed = []
         for update in updates:
-            doomed = update.value is None and update.mod_revision in suspicious
-            # What is stored again behind its deletion is none.
-            if doomed and update.key not in stored:
-                self._held[update.key] = update
-            elif not doomed:
+            if update.value is not None:
                 passed.append(update)
-        self._since = self._last_return = now
+            elif update.key in stored:
+                continue
+            elif update.mod_revision in self._revisions:
+                self._held[update.key] = update
+            elif settings.percent and update.key.startswith(_GRAVE):
+                self._waiting[update.key] = now + MOMENT, update
+            else:
+                passed.append(update)
         return passed
 
     def release(
         self, known: Mapping[str, int], settings: BrakeSettings, now: float
     ) -> Sequence[Update]:
-        """Return the held deletions if they are to be carried out now."""
+        """Return the deletions that are to be carried out now."""
+        due = [
+            update
+            for at, update in list(self._waiting.values())
+            if now >= at or update.mod_revision in self._revisions
+        ]
+        released: list[Update] = []
+        for update in due:
+            del self._waiting[update.key]
+            if update.mod_revision in self._revisions:
+                self._held[update.key] = update
+            else:
+                released.append(update)
+        if self._held and self._lets_go(known, settings, now):
+            released += self._held.values()
+            self._held.clear()
         if not self._held:
-            return ()
+            self._revisions.clear()
+        return released
+
+    def _lets_go(self, known: Mapping[str, int], settings: BrakeSettings, now: float) -> bool:
         expired = settings.longest > 0 and now - self._since >= settings.longest
         quiet = now - self._last_return >= QUIET
         restored = quiet and not self._many(_counts(self._held.values()), known, settings)
-        if not (settings.percent == 0 or expired or restored):
-            return ()
-        released = list(self._held.values())
-        self._held.clear()
-        return released
+        return settings.percent == 0 or expired or restored
 
     def _suspicious(
         self, updates: Sequence[Update], known: Mapping[str, int], settings: BrakeSettings

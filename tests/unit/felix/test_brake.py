@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from calico_openstack.datamodel.keys import ResourceKey
 from calico_openstack.etcd import Update
-from calico_openstack.felix.brake import QUIET, BrakeSettings, MassDeletionBrake
+from calico_openstack.felix.brake import MOMENT, QUIET, BrakeSettings, MassDeletionBrake
 
 SETTINGS = BrakeSettings(percent=50, longest=1000.0)
 KNOWN = {"WorkloadEndpoint": 100, "NetworkPolicy": 100}
@@ -91,3 +91,32 @@ def test_it_lets_go_in_the_end_or_when_switched_off() -> None:
     brake.take(deletions(range(100)), KNOWN, SETTINGS, 2000.0)
     assert not brake.release(KNOWN, BrakeSettings(longest=0.0), 1e9)
     assert len(brake.release(KNOWN, BrakeSettings(percent=0), 2001.0)) == 100
+
+
+CLUSTER = ResourceKey("ClusterInformation", "default").path
+
+
+def test_what_the_host_hangs_on_goes_a_moment_later() -> None:
+    brake = MassDeletionBrake()
+    gone = Update(CLUSTER, None, 7)
+    assert not brake.take([gone], KNOWN, SETTINGS, 0.0)
+    assert not brake.release(KNOWN, SETTINGS, MOMENT / 2)
+    assert list(brake.release(KNOWN, SETTINGS, MOMENT)) == [gone]
+    assert not brake.waiting
+
+
+def test_what_comes_back_in_that_moment_was_never_gone() -> None:
+    brake = MassDeletionBrake()
+    brake.take([Update(CLUSTER, None, 7)], KNOWN, SETTINGS, 0.0)
+    again = [Update(CLUSTER, b"{}", 8)]
+    assert brake.take(again, KNOWN, SETTINGS, 0.1) == again
+    assert not brake.waiting
+
+
+def test_a_revision_is_held_as_a_whole_though_it_is_told_in_parts() -> None:
+    brake = MassDeletionBrake()
+    brake.take([Update(CLUSTER, None, 7)], KNOWN, SETTINGS, 0.0)
+    brake.take(deletions(range(100)), KNOWN, SETTINGS, 0.1)
+    assert not brake.take([Update(path(200, "Profile"), None, 7)], KNOWN, SETTINGS, 0.2)
+    assert not brake.release(KNOWN, SETTINGS, MOMENT)
+    assert brake.held == 102

@@ -128,6 +128,12 @@ class FelixSettings:
     nat_port_range: PortRange | None = parameter("NATPortRange", "natPortRange", PORT_RANGE, None)
     nat_outgoing_interface_filter: str = parameter("IptablesNATOutgoingInterfaceFilter", "iptablesNATOutgoingInterfaceFilter", TEXT, "")
 
+    policy_change_ends_flows: bool = parameter("PolicyChangeEndsFlows", "policyChangeEndsFlows", BOOLEAN, True)
+
+    # Mistakes in the datastore
+    mass_deletion_hold_percent: int = parameter("MassDeletionHoldPercent", "massDeletionHoldPercent", integer(0, 100), 50, absorbed=True)
+    mass_deletion_hold: float = parameter("MassDeletionHoldSecs", "massDeletionHold", SECONDS, 3600.0, absorbed=True)
+
     # Interfaces
     interface_prefixes: tuple[str, ...] = parameter("InterfacePrefix", "interfacePrefix", INTERFACE_PREFIXES, ("cali",), fatal=True, nonzero=True)
     interface_exclude: tuple[str, ...] = parameter("InterfaceExclude", "interfaceExclude", INTERFACE_PATTERNS, ("kube-ipvs0",))
@@ -135,6 +141,7 @@ class FelixSettings:
     ipv6_support: bool = parameter("Ipv6Support", "ipv6Support", BOOLEAN, True)
     ip_forwarding: str = parameter("IPForwarding", "ipForwarding", SWITCH, "Enabled")
     mtu_iface_pattern: str = parameter("MTUIfacePattern", "mtuIfacePattern", PATTERN, _HOST_INTERFACES)
+    mtu_file_path: str = parameter("MTUFilePath", "mtuFilePath", TEXT, "/var/lib/calico/mtu")
     require_mtu_file: bool = parameter("RequireMTUFile", "requireMTUFile", BOOLEAN, False)
     local_subnet_l2_reachability: str = parameter("LocalSubnetL2Reachability", "localSubnetL2Reachability", one_of("Disabled", "PodsAndLoadBalancers"), "Disabled")
     local_subnet_l2_reachability_refresh_interval: float = parameter("LocalSubnetL2ReachabilityRefreshInterval", "localSubnetL2ReachabilityRefreshInterval", SECONDS, 120.0)

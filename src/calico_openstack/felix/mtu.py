@@ -1,0 +1,50 @@
+"""The host's MTU, in a file for whoever makes interfaces for workloads."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from calico_openstack.agent.log import fields
+from calico_openstack.felix.kernel.interfaces import Interface
+
+_log = logging.getLogger(__name__)
+
+
+def smallest_mtu(interfaces: Mapping[str, Interface], pattern: str) -> int | None:
+    """Return the smallest MTU of the *interfaces* whose name matches *pattern*, None: none does."""
+    matches = re.compile(pattern).search
+    return min((each.mtu for name, each in interfaces.items() if matches(name)), default=None)
+
+
+class MtuFile:
+    """Keeps the file at *path* (None: there is none) at the smallest MTU of the host's uplinks."""
+
+    def __init__(self, path: Path | None, pattern: str) -> None:
+        self._path = path
+        self._pattern = pattern
+        self._written: int | None = None
+
+    def update(self, interfaces: Mapping[str, Interface]) -> bool:
+        """Write the file if the MTU changed; return whether it says the present MTU."""
+        mtu = smallest_mtu(interfaces, self._pattern)
+        if mtu is None or self._path is None:
+            return False
+        if mtu == self._written:
+            return True
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+            temporary.write_text(f"{mtu}\n")
+            temporary.replace(self._path)
+        except OSError as error:
+            _log.warning("Cannot write the file of the MTU: %s", error)
+            return False
+        if self._written is not None:
+            extra = fields(before=self._written, now=mtu)
+            _log.warning("The MTU of the host changed", extra=extra)
+        self._written = mtu
+        return True
