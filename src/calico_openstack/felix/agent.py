@@ -41,7 +41,7 @@ from calico_openstack.felix.render import Renderer
 from calico_openstack.felix.render.dataplane import DataplaneDelta
 from calico_openstack.felix.reporting import StatusReporter, status_key
 from calico_openstack.felix.schedule import ApplySchedule
-from calico_openstack.felix.status_files import StatusFiles
+from calico_openstack.felix.status_files import StatusFileWriter
 
 _log = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ class FelixAgent:
         dataplane: Dataplane,
         parameters: ParameterWatch,
         reporter: StatusReporter,
-        status_files: StatusFiles,
+        status_files: StatusFileWriter,
         health: Health,
         metrics: FelixMetrics,
         started_at: float,
@@ -128,6 +128,7 @@ class FelixAgent:
             self._watch.stop()
         self._migrations.close()
         self._flow_ending.close()
+        self._status_files.close()
         self._reporter.stop()
 
     def run(self) -> int:

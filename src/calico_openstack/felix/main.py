@@ -69,7 +69,7 @@ from calico_openstack.felix.parameters import ParameterSources, ParameterWatch
 from calico_openstack.felix.render import TABLES, Renderer
 from calico_openstack.felix.reporting import StatusReporter
 from calico_openstack.felix.startup import UnusableConfiguration, wait_for_settings
-from calico_openstack.felix.status_files import StatusFiles, directory_of
+from calico_openstack.felix.status_files import StatusFiles, StatusFileWriter, directory_of
 
 _log = logging.getLogger(__name__)
 
@@ -220,7 +220,9 @@ def _agent(
         dataplane=Dataplane(TABLES, route_ownership(settings), time.monotonic()),
         parameters=ParameterWatch(sources, settings),
         reporter=reporter,
-        status_files=StatusFiles(directory_of(settings.endpoint_status_path_prefix)),
+        status_files=StatusFileWriter(
+            StatusFiles(directory_of(settings.endpoint_status_path_prefix))
+        ),
         health=health,
         metrics=metrics,
         started_at=started_at,

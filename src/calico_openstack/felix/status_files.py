@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import queue
+import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
@@ -24,8 +27,12 @@ _log = logging.getLogger(__name__)
 _DIRECTORY: Final = "endpoint-status"
 # A name that no endpoint's file can have: theirs contain blanks.
 _TEMPORARY: Final = ".new"
+_RETRY: Final = 10.0
 # What Go's PathEscape leaves alone beside letters, digits and ``-_.~``.
 _PLAIN: Final = "$&+=:@"
+
+_Changes = dict[ResourceKey, LocalEndpoint | None]
+"""The present endpoints of keys, None for none."""
 
 
 def file_name(key: ResourceKey, endpoint: LocalEndpoint) -> str:
@@ -59,7 +66,7 @@ def directory_of(prefix: str) -> Path | None:
 class StatusFiles:
     """Keeps the files in *directory*, None for no files, in step with what is programmed.
 
-    What cannot be written is complained about once and tried again with the next change; nothing
+    What cannot be written is complained about once and tried again with the next `apply`; nothing
     else depends on it.
     """
 
@@ -97,6 +104,11 @@ class StatusFiles:
         else:
             self._complain("")
 
+    @property
+    def in_step(self) -> bool:
+        """Whether nothing is left to write."""
+        return not self._problem
+
     def _write(self, directory: Path) -> None:
         if not self._listed:
             directory.mkdir(parents=True, exist_ok=True)
@@ -108,11 +120,16 @@ class StatusFiles:
         for name in list(self._files.pending_deletions):
             (directory / name).unlink(missing_ok=True)
             self._files.delete_actual(name)
+        temporary = directory / _TEMPORARY
         for name, said in list(self._files.pending_updates.items()):
-            temporary = directory / _TEMPORARY
-            temporary.write_bytes(said)
+            # As many as there are endpoints: plain system calls.
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC)
             try:
-                temporary.replace(directory / name)
+                os.write(descriptor, said)
+            finally:
+                os.close(descriptor)
+            try:
+                temporary.replace(f"{directory}/{name}")
             except OSError as error:
                 # A name that no file can have must not keep the others from being written.
                 problem = error
@@ -127,3 +144,47 @@ class StatusFiles:
         elif self._problem and not problem:
             _log.info("The endpoints' status files are up to date again")
         self._problem = problem
+
+
+class StatusFileWriter:
+    """Lets a thread of its own, started by the first `apply`, keep *files*.
+
+    Several changes of an endpoint that wait are written as the last of them.
+    """
+
+    def __init__(self, files: StatusFiles) -> None:
+        self._files = files
+        self._changes: queue.SimpleQueue[_Changes | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="status-files", daemon=True)
+
+    def apply(
+        self, changed: Iterable[ResourceKey], endpoints: Mapping[ResourceKey, LocalEndpoint]
+    ) -> None:
+        """See `StatusFiles.apply`; returns before it is done."""
+        changes = {key: endpoints.get(key) for key in changed}
+        if not self._thread.ident:
+            self._thread.start()
+        elif not changes:
+            return
+        self._changes.put(changes)
+
+    def close(self, timeout: float = 2.0) -> None:
+        """End the thread when it has written what there is to write."""
+        if self._thread.ident:
+            self._changes.put(None)
+            self._thread.join(timeout)
+
+    def _run(self) -> None:
+        ended = False
+        while not ended:
+            latest: _Changes = {}
+            try:
+                changes = self._changes.get(timeout=None if self._files.in_step else _RETRY)
+                while changes is not None:
+                    latest |= changes
+                    changes = self._changes.get_nowait()
+                ended = True
+            except queue.Empty:
+                pass
+            present = {key: value for key, value in latest.items() if value is not None}
+            self._files.apply(latest, present)

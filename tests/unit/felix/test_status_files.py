@@ -10,7 +10,7 @@ import pytest
 from calico_openstack.datamodel.endpoints import WorkloadEndpointSpec
 from calico_openstack.datamodel.keys import ResourceKey
 from calico_openstack.felix.calc import LocalEndpoint
-from calico_openstack.felix.status_files import StatusFiles, directory_of
+from calico_openstack.felix.status_files import StatusFiles, StatusFileWriter, directory_of
 from calico_openstack.policy.rules import EndpointPolicy
 
 
@@ -69,3 +69,25 @@ def test_no_files_are_wanted(prefix: str) -> None:
     assert directory_of(prefix) is None
     key, value = endpoint(1)
     StatusFiles(None).apply([key], {key: value})
+
+
+def test_a_thread_writes_all_that_was_said_before_it_is_closed(tmp_path: Path) -> None:
+    writer = StatusFileWriter(StatusFiles(tmp_path))
+    (tmp_path / "left by an earlier run").write_text("{}")
+    endpoints = dict(map(endpoint, range(1, 30)))
+    for key in endpoints:
+        writer.apply([key], endpoints)
+    gone, _ = endpoint(7)
+    del endpoints[gone]
+    writer.apply([gone], endpoints)
+    writer.close()
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {f"openstack openstack%2Fvm%201 p{i}" for i in range(1, 30) if i != 7}
+
+
+def test_the_first_call_removes_what_an_earlier_run_has_left(tmp_path: Path) -> None:
+    (tmp_path / "left by an earlier run").write_text("{}")
+    writer = StatusFileWriter(StatusFiles(tmp_path))
+    writer.apply([], {})
+    writer.close()
+    assert not [*tmp_path.iterdir()]
