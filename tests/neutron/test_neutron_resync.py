@@ -227,6 +227,7 @@ def test_the_api_is_killed_in_the_middle(cloud: Cloud) -> None:
     cloud.subnet(network)
     process = cloud.neutron.api_process
     assert process is not None
+    created: list[Json] = []
 
     def create(_number: int) -> None:
         try:

@@ -30,6 +30,8 @@ Data flow::
 ``status_service``      the threads; ``status_database`` reads and writes Neutron's tables;
                         ``status_metrics`` tells how it goes
 ``provisioning``        how a port becomes ACTIVE, and what Nova hears
+``projects``            names of projects, from Keystone
+``compaction``          lets etcd forget old revisions
 ``workers``             the processes of ``neutron-periodic-workers``
 ``options``             the ``[calico]`` section; ``upgrade_checks`` looks at it
 ======================  ====================================================================

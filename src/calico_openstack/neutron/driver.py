@@ -146,7 +146,9 @@ class CalicoMechanismDriver(mech_agent.SimpleAgentMechanismDriverBase):
             return
         with without_etcd(f"the status of port {port['id']}"):
             if _is_bound(port) and not _is_bound(original):
-                confirm_provisioned(self.synchroniser(), port["id"])
+                confirm_provisioned(
+                    self.synchroniser(), port["id"], port["device_id"], port[portbindings.HOST_ID]
+                )
             if _target(port):
                 confirm_targets(self.synchroniser(), port["id"])
 

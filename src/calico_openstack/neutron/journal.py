@@ -96,8 +96,20 @@ class Journal:
                 return True
             LOG.info("Writing %d changes to etcd that requests have left", len(records))
             if not self.settle(records):
+                self._settle_singly(records, stopping)
                 return False
         return False
+
+    def _settle_singly(self, records: Records, stopping: Callable[[], bool]) -> None:
+        """Settle records one by one: a single object must not stand in the others' way."""
+        try:
+            self._synchroniser().client.status()
+        except EtcdError:
+            return
+        for row_id, change in records.items():
+            if stopping():
+                return
+            self.settle({row_id: change})
 
     def _committed(self, session: Any) -> None:
         records: Records = session.info.pop(_RECORDED, {})
@@ -116,11 +128,16 @@ def records_of(change: Change) -> Records:
 
 @db_api.retry_db_errors
 def old_records(min_age: float, limit: int) -> Records:
-    """Return the oldest records, of those that are older than ``min_age`` seconds."""
+    """Return the oldest records, of those that are older than ``min_age`` seconds.
+
+    Kinds that are unknown here are left to servers of a newer release.
+    """
     before = timeutils.utcnow() - timedelta(seconds=min_age)
     statement = (
         sa.select(DirtyObject.id, DirtyObject.kind, DirtyObject.object_id)
-        .where(DirtyObject.created_at <= before)
+        .where(
+            DirtyObject.created_at <= before, DirtyObject.kind.in_([kind.value for kind in Kind])
+        )
         .order_by(DirtyObject.created_at)
         .limit(limit)
     )

@@ -88,6 +88,24 @@ OPTIONS: tuple[cfg.Opt, ...] = (
         max=64,
         help="Threads that write the status of ports into Neutron's database.",
     ),
+    cfg.IntOpt(
+        "etcd_compaction_period_mins",
+        default=60,
+        min=0,
+        help="Minutes between compactions of etcd's history; 0 leaves it to etcd itself.",
+    ),
+    cfg.IntOpt(
+        "etcd_compaction_min_revisions",
+        default=1000,
+        min=0,
+        help="Revisions that a compaction keeps at least.",
+    ),
+    cfg.BoolOpt(
+        "project_names",
+        default=True,
+        help="Whether endpoints are labelled with their projects' names, which Keystone is asked "
+        "for with the credentials in [keystone_authtoken], where there are any.",
+    ),
     cfg.PortOpt(
         "metrics_port",
         default=0,
@@ -124,6 +142,9 @@ class Settings:
     startup_resync: str
     resync_interval: int
     limits: Limits = NO_LIMITS
+    project_names: bool = True
+    compaction_period: int = 0
+    compaction_min_revisions: int = 1000
     metrics_port: int = 0
     metrics_host: str = "127.0.0.1"
 
@@ -163,6 +184,9 @@ def read(conf: cfg.ConfigOpts) -> Settings:
         status_threads=section.num_port_status_threads,
         startup_resync=section.startup_resync,
         resync_interval=section.resync_interval_secs,
+        compaction_period=60 * section.etcd_compaction_period_mins,
+        compaction_min_revisions=section.etcd_compaction_min_revisions,
+        project_names=section.project_names,
         metrics_port=section.metrics_port,
         metrics_host=section.metrics_host,
         limits=Limits(_limits(section, "ingress"), _limits(section, "egress")),

@@ -22,7 +22,6 @@ from calico_openstack.datamodel.status import EndpointStatus
 from calico_openstack.neutron.reading_ports import read_ports
 from calico_openstack.neutron.sync import Synchroniser, get_many
 from calico_openstack.neutron.translate.endpoint import endpoint_name
-from calico_openstack.neutron.translate.facts import PortFacts
 from calico_openstack.neutron.translate.labels import ORCHESTRATOR
 from calico_openstack.neutron.translate.places import places
 
@@ -54,25 +53,26 @@ def target_plugged(port_id: str) -> None:
         notifier.notify_port_active_direct(port)
 
 
-def confirm_provisioned(synchroniser: Synchroniser, port_id: str) -> None:
+def confirm_provisioned(
+    synchroniser: Synchroniser, port_id: str, device_id: str, host: str
+) -> None:
     """Complete the provisioning of a port that was bound anew where it is programmed already.
 
     Felix does not report again what has not changed for it. Its report counts if it is younger
     than the endpoint: an older one is about an endpoint that was here before.
     """
-    port = read_ports([port_id]).get(port_id)
-    if port is None:
+    if not _is_up(synchroniser, port_id, device_id, host):
         return
-    where = places(port)
-    if where.host and _is_up(synchroniser, port, where.host):
-        provisioned(port_id, migrating=bool(where.targets))
+    port = read_ports([port_id]).get(port_id)
+    if port is not None:
+        provisioned(port_id, migrating=bool(places(port).targets))
 
 
 def confirm_targets(synchroniser: Synchroniser, port_id: str) -> None:
     """Tell Nova of a target that is programmed already: a migration may be repeated at once."""
     port = read_ports([port_id]).get(port_id)
     if port is not None and any(
-        _is_up(synchroniser, port, target) for target in places(port).targets
+        _is_up(synchroniser, port_id, port.device_id, target) for target in places(port).targets
     ):
         target_plugged(port_id)
 
@@ -80,8 +80,10 @@ def confirm_targets(synchroniser: Synchroniser, port_id: str) -> None:
 def is_programmed(synchroniser: Synchroniser, port_id: str) -> bool:
     """Tell whether the host to which a port is bound has programmed its endpoint."""
     port = read_ports([port_id]).get(port_id)
-    host = places(port).host if port else ""
-    return port is not None and bool(host) and _is_up(synchroniser, port, host)
+    if port is None:
+        return False
+    host = places(port).host
+    return bool(host) and _is_up(synchroniser, port_id, port.device_id, host)
 
 
 def _nova_notifier() -> Any:
@@ -89,13 +91,13 @@ def _nova_notifier() -> Any:
     return getattr(directory.get_plugin(), "nova_notifier", None)
 
 
-def _is_up(synchroniser: Synchroniser, port: PortFacts, host: str) -> bool:
-    name = endpoint_name(host, port.device_id, port.id)
+def _is_up(synchroniser: Synchroniser, port_id: str, device_id: str, host: str) -> bool:
+    name = endpoint_name(host, device_id, port_id)
     if name is None:
         return False
     endpoint_path = ResourceKey("WorkloadEndpoint", name, synchroniser.namespace).path
-    workload = f"{synchroniser.namespace}/{port.device_id}"
-    status_path = EndpointStatusKey(synchroniser.region, host, ORCHESTRATOR, workload, port.id).path
+    workload = f"{synchroniser.namespace}/{device_id}"
+    status_path = EndpointStatusKey(synchroniser.region, host, ORCHESTRATOR, workload, port_id).path
     stored = get_many(synchroniser.client, (endpoint_path, status_path))
     endpoint, status = stored[endpoint_path], stored[status_path]
     if endpoint is None or status is None or status.mod_revision < endpoint.create_revision:

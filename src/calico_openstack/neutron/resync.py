@@ -41,7 +41,6 @@ from calico_openstack.neutron.translate.labels import ORCHESTRATOR
 from calico_openstack.neutron.translate.policy import POLICY_PREFIX
 from calico_openstack.neutron.translate.wanted import (
     Wanted,
-    wanted_endpoints,
     wanted_policies,
     wanted_subnets,
 )
@@ -160,8 +159,7 @@ class Resync:
     def _endpoints(self, phase: Phase, ids: Ids) -> Iterator[tuple[str, Outcome]]:
         """Compare endpoints together with the migrations between them, which share their names."""
         with _timed(phase):
-            ports = read_ports(ids).values()
-        wanted = wanted_endpoints(ports, self._namespace, self._synchroniser.limits)
+            wanted = self._synchroniser.wanted_endpoints(ids)
         expected: dict[str, Outcome] = {}
         for kind in (LiveMigration.KIND, WorkloadEndpoint.KIND):
             prefix = prefix_of(kind, self._namespace)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import CollectorRegistry, Gauge, Histogram, start_http_server
 
-from calico_openstack.agent import metrics
 from calico_openstack.neutron.journal import count_records
+
+_LAG_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 
 class StatusMetrics:
@@ -13,10 +14,11 @@ class StatusMetrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.lag = metrics.QuantileSummary(
+        self.lag = Histogram(
             "calico_neutron_port_status_lag_seconds",
             "Time from the arrival of a report to the end of its writing to Neutron's database.",
-            self.registry,
+            buckets=_LAG_BUCKETS,
+            registry=self.registry,
         )
         self.waiting = Gauge(
             "calico_neutron_ports_waiting",
@@ -41,4 +43,4 @@ class StatusMetrics:
     def serve(self, host: str, port: int) -> None:
         """Serve the metrics over HTTP, from a thread of its own; not for port 0."""
         if port:
-            metrics.serve(self.registry, host, port)
+            start_http_server(port, host, self.registry)

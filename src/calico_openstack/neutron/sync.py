@@ -12,6 +12,7 @@ migration before the endpoint that it is about.
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import random
 import time
@@ -19,6 +20,7 @@ import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import UTC, datetime
 
+from oslo_config import cfg
 from oslo_log import log
 
 from calico_openstack.datamodel.codec import decode
@@ -33,9 +35,11 @@ from calico_openstack.datamodel.resource import Resource
 from calico_openstack.etcd import EtcdClient, Get, KeyValue
 from calico_openstack.neutron import reading
 from calico_openstack.neutron.options import Settings
+from calico_openstack.neutron.projects import Keystone, Project, ProjectNames, no_projects
+from calico_openstack.neutron.queries import Ids
 from calico_openstack.neutron.reading_ports import read_ports
 from calico_openstack.neutron.translate.envelope import Birth, renewed
-from calico_openstack.neutron.translate.facts import Problem
+from calico_openstack.neutron.translate.facts import PortFacts, Problem
 from calico_openstack.neutron.translate.labels import GROUP_LABEL
 from calico_openstack.neutron.translate.order import migration_path, writing_order
 from calico_openstack.neutron.translate.policy import policy_name
@@ -115,12 +119,19 @@ class Synchroniser:
     """
 
     def __init__(
-        self, client: EtcdClient, namespace: str, region: str, limits: Limits = NO_LIMITS
+        self,
+        client: EtcdClient,
+        namespace: str,
+        region: str,
+        *,
+        limits: Limits = NO_LIMITS,
+        projects: ProjectNames | None = None,
     ) -> None:
         self.client = client
         self.namespace = namespace
         self.region = region
-        self.limits = limits
+        self._limits = limits
+        self._projects = projects or ProjectNames(no_projects)
 
     def sync_ports(self, ids: Collection[str], left: Collection[str] = ()) -> dict[str, Outcome]:
         """Synchronise ports; ``left`` are names of endpoints that they may have had before."""
@@ -158,10 +169,14 @@ class Synchroniser:
         return self._converge({DhcpSubnetKey(self.region, i).path for i in ids}, wanted)
 
     def _wanted_endpoints(self, ids: Collection[str]) -> Callable[[], Wanted]:
-        def wanted() -> Wanted:
-            return wanted_endpoints(read_ports(ids).values(), self.namespace, self.limits)
+        return lambda: self.wanted_endpoints(ids)
 
-        return wanted
+    def wanted_endpoints(self, ids: Ids) -> Wanted:
+        """Return what must be stored for ports; for None of all of them."""
+        ports = read_ports(ids).values()
+        known = self._projects.look_up({port.project_id for port in ports if port.project_id})
+        named = (_with_project(port, known.get(port.project_id or "")) for port in ports)
+        return wanted_endpoints(named, self.namespace, self._limits)
 
     def _policies_first(self, endpoints: Collection[Content]) -> None:
         groups = {
@@ -232,7 +247,20 @@ class Synchroniser:
 
 def make_synchroniser(client: EtcdClient, settings: Settings) -> Synchroniser:
     """Return the synchroniser of a cloud with these settings."""
-    return Synchroniser(client, settings.namespace, settings.region_string, settings.limits)
+    projects = ProjectNames(Keystone(cfg.CONF.config_file or ()))
+    return Synchroniser(
+        client,
+        settings.namespace,
+        settings.region_string,
+        limits=settings.limits,
+        projects=projects if settings.project_names else None,
+    )
+
+
+def _with_project(port: PortFacts, project: Project | None) -> PortFacts:
+    if project is None:
+        return port
+    return dataclasses.replace(port, project_name=project.name, project_parent_id=project.parent_id)
 
 
 def get_many(client: EtcdClient, paths: Iterable[str]) -> dict[str, KeyValue | None]:

@@ -14,6 +14,7 @@ import neutron  # noqa: F401  (chooses oslo.service's backend of threads, before
 from neutron_lib import worker
 from oslo_config import cfg
 
+from calico_openstack.neutron.compaction import CompactionService
 from calico_openstack.neutron.journal_service import JournalService
 from calico_openstack.neutron.options import Settings
 from calico_openstack.neutron.resync_service import ResyncService
@@ -29,35 +30,36 @@ class _Service(Protocol):
 
 
 class _CalicoWorker(worker.BaseWorker):
-    """Runs a service from `start` to `stop`."""
+    """Runs services from `start` to `stop`."""
 
     desc = ""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(worker_process_count=1, desc=self.desc)
         self._settings = settings
-        self._service: _Service | None = None
+        self._services: list[_Service] = []
 
     @abc.abstractmethod
-    def make_service(self) -> _Service:
-        """Return the service, not yet started."""
+    def make_services(self) -> list[_Service]:
+        """Return the services, not yet started."""
 
     def start(self) -> None:
-        """Start the service in this process."""
+        """Start the services in this process."""
         super().start(name="neutron", desc=self.desc)
-        self._service = self.make_service()
-        self._service.start()
+        self._services = self.make_services()
+        for service in self._services:
+            service.start()
 
     def stop(self) -> None:
-        """Ask the service to end."""
-        if self._service is not None:
-            self._service.stop()
+        """Ask the services to end."""
+        for service in self._services:
+            service.stop()
 
     def wait(self) -> None:
-        """Wait for the service's end."""
-        if self._service is not None:
-            self._service.join()
-            self._service = None
+        """Wait for the services' end."""
+        for service in self._services:
+            service.join()
+        self._services = []
 
     def reset(self) -> None:
         """Nothing: the options that can change at run time are not the driver's."""
@@ -68,20 +70,20 @@ class StatusWorker(_CalicoWorker):
 
     desc = "calico-status"
 
-    def make_service(self) -> _Service:
-        """Return the service, not yet started."""
+    def make_services(self) -> list[_Service]:
+        """Return the services, not yet started."""
         # A third, so that two reports in a row may be late.
-        return StatusService(self._settings, cfg.CONF.agent_down_time / 3)
+        return [StatusService(self._settings, cfg.CONF.agent_down_time / 3)]
 
 
 class ResyncWorker(_CalicoWorker):
-    """Compares etcd with Neutron's database."""
+    """Compares etcd with Neutron's database, and lets etcd forget its history."""
 
     desc = "calico-resync"
 
-    def make_service(self) -> _Service:
-        """Return the service, not yet started."""
-        return ResyncService(self._settings)
+    def make_services(self) -> list[_Service]:
+        """Return the services, not yet started."""
+        return [ResyncService(self._settings), CompactionService(self._settings)]
 
 
 class JournalWorker(_CalicoWorker):
@@ -89,6 +91,6 @@ class JournalWorker(_CalicoWorker):
 
     desc = "calico-journal"
 
-    def make_service(self) -> _Service:
-        """Return the service, not yet started."""
-        return JournalService(self._settings)
+    def make_services(self) -> list[_Service]:
+        """Return the services, not yet started."""
+        return [JournalService(self._settings)]

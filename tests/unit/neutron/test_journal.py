@@ -29,16 +29,19 @@ def engine(tmp_path: Any) -> Iterator[Any]:
 
 
 class Etcd:
-    """What the consequences of changes do: keep them, or fail."""
+    """What the consequences of changes do: keep them, or fail; ``bad`` ones always fail."""
 
     def __init__(self) -> None:
         self.applied: list[Change] = []
+        self.bad: set[Change] = set()
         self.failure: Exception | None = None
         self.certain = True
 
     def apply(self, _synchroniser: object, changes: Any) -> bool:
         if self.failure is not None:
             raise self.failure
+        if self.bad.intersection(changes):
+            raise ValueError("too strange")
         self.applied += changes
         return self.certain
 
@@ -57,9 +60,18 @@ def etcd(engine: Any, monkeypatch: pytest.MonkeyPatch) -> Etcd:
     return etcd
 
 
+class Answering:
+    """A synchroniser whose etcd answers."""
+
+    client = property(lambda self: self)
+
+    def status(self) -> None:
+        pass
+
+
 @pytest.fixture
 def journal() -> Journal:
-    return Journal(lambda: None)  # type: ignore[arg-type, return-value]
+    return Journal(Answering)  # type: ignore[arg-type]
 
 
 def recorded() -> list[Change]:
@@ -132,4 +144,27 @@ def test_somebody_else_settles_what_was_only_recorded(
     commit(engine, journal, GROUP)
     assert recorded() == [PORT, PORT]
     assert journal.settle_recorded(PORT)
+    assert recorded() == []
+
+
+def test_a_strange_object_does_not_stand_in_the_others_way(
+    engine: Any, etcd: Etcd, journal: Journal
+) -> None:
+    etcd.bad = {PORT}
+    commit(engine, journal, PORT, GROUP)
+    assert recorded() == sorted([GROUP, PORT])
+    assert not journal.settle_all(-1, lambda: False)
+    assert recorded() == [PORT]
+    assert etcd.applied == [GROUP]
+
+
+def test_kinds_of_a_newer_release_are_left_to_it(engine: Any, etcd: Etcd, journal: Journal) -> None:
+    with engine.begin() as connection:
+        connection.execute(
+            sa.text(
+                "INSERT INTO calico_dirty_objects (id, kind, object_id, created_at) "
+                "VALUES ('1', 'from-the-future', 'x', '2020-01-01 00:00:00')"
+            )
+        )
+    assert journal.settle_all(-1, lambda: False)
     assert recorded() == []

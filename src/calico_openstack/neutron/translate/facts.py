@@ -94,7 +94,8 @@ class PortFacts:
 
     ``binding`` is the active one; ``inactive_bindings`` are those that Nova has made on hosts that
     the port may move to, or has left behind where it was. ``fqdn`` is the first name in Neutron's
-    DNS assignment, None without the DNS extension.
+    DNS assignment, None without the DNS extension. The project's name and the id of its parent are
+    None where Keystone does not tell.
     """
 
     id: str
@@ -103,6 +104,8 @@ class PortFacts:
     device_owner: str
     device_id: str
     project_id: str | None = None
+    project_name: str | None = None
+    project_parent_id: str | None = None
     admin_state_up: bool = True
     network_name: str | None = None
     network_admin_state_up: bool = True

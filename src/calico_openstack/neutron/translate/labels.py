@@ -52,6 +52,10 @@ def endpoint_labels(port: PortFacts, namespace: str) -> dict[str, str]:
     result["projectcalico.org/orchestrator"] = ORCHESTRATOR
     if port.project_id is not None:
         result["projectcalico.org/openstack-project-id"] = sanitise(port.project_id)
+    if port.project_name:
+        result["projectcalico.org/openstack-project-name"] = sanitise(port.project_name)
+    if port.project_parent_id:
+        result["projectcalico.org/openstack-project-parent-id"] = sanitise(port.project_parent_id)
     if port.network_name is not None:
         result["projectcalico.org/openstack-network-name"] = sanitise(port.network_name)
     return result
