@@ -288,7 +288,7 @@ class ClusterGenerator:
             ports = (*PORTS, 100)
             return Packet(source, destination, protocol, self._choice(ports), self._choice(ports))
         if protocol == icmp:
-            kind, code = self._choice((0, 8, 128)), self._choice((0, 1))
+            kind, code = self._choice((0, 8, 128, 135)), self._choice((0, 1))
             return Packet(source, destination, icmp, icmp_type=kind, icmp_code=code)
         return Packet(source, destination, protocol)
 

@@ -27,7 +27,9 @@ from calico_openstack.policy.rules import (
 
 _IN, _OUT = Direction.INGRESS, Direction.EGRESS
 _TCP, _UDP, _IPIP, _ICMPV6 = 6, 17, 4, 58
+# What hosts must hear from workloads, and what they must say and hear in any case (RFC 4861).
 _NEIGHBOUR_DISCOVERY: Final = frozenset({130, 131, 132, 133, 135, 136})
+_NEIGHBOURS: Final = frozenset({135, 136})
 _DHCP: Final = {4: (68, 67), 6: (546, 547)}
 _LINK_LOCAL: Final = pack_prefix("fe80::/10")
 
@@ -316,6 +318,8 @@ class _Way:
     def _is_open(self, direction: Direction, *, stateless: bool = False) -> bool:
         """Tell whether host endpoints must let the packet through, or the answer to one."""
         packet, opens = self.packet, self.host.rules.opens
+        if packet.protocol == _ICMPV6 and packet.icmp_type in _NEIGHBOURS:
+            return packet.ip_version == 6
         far = packet.source if direction is _IN else packet.destination
         if opens(direction, far, packet.protocol, packet.destination_port):
             return True

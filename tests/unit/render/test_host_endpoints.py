@@ -133,6 +133,15 @@ def test_without_policy_only_failsafe_ports_are_open() -> None:
     assert felix.passes("eth1", "")
 
 
+@pytest.mark.parametrize(("kind", "passes"), [(135, True), (136, True), (128, False)])
+def test_neighbours_are_found_whatever_policy_says(kind: int, passes: bool) -> None:
+    felix = Felix(host_endpoint())
+    ends = pack_address("fe80::1"), pack_address("fe80::2")
+    packet = Packet(*ends, 58, icmp_type=kind, icmp_code=0)
+    assert through(felix.renderer.desired, packet, "eth0", "")[0] == passes
+    assert through(felix.renderer.desired, packet, "", "eth0")[0] == passes
+
+
 def test_the_host_always_reaches_its_workloads() -> None:
     felix = Felix(host_endpoint("all", interface_name="*"), workload(2))
     assert felix.passes("", "tap1")

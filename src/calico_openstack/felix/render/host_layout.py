@@ -17,7 +17,7 @@ a packet goes then, beyond what `layout` says:
 
 An interface without an element in a map belongs to the endpoint for all others, if there is one.
 Where policy decides about the host itself, and before connection tracking, some ports are always
-open.
+open, and so is IPv6 neighbour discovery, without which no port can be reached.
 """
 
 from __future__ import annotations
@@ -60,6 +60,9 @@ _ADDRESS = {
     (4, _OUT): Field.IP_DADDR,
     (6, _OUT): Field.IP6_DADDR,
 }
+_ICMPV6 = 58
+# Neighbour solicitation and advertisement (RFC 4861).
+_NEIGHBOUR_DISCOVERY = (135, 136)
 _OPPOSITE = {_IN: _OUT, _OUT: _IN}
 
 
@@ -191,6 +194,7 @@ class HostLayout:
         return (
             _KNOWN,
             *self._invalid(direction),
+            *self._neighbour_discovery(),
             *self._failsafe(direction, direction),
             *self._dispatch(direction, point),
         )
@@ -198,8 +202,17 @@ class HostLayout:
     def _stateless(self, direction: Direction) -> tuple[Rule, ...]:
         """Return what opens the failsafe ports without tracking: requests and answers."""
         return (
+            *self._neighbour_discovery(),
             *self._failsafe(direction, direction),
             *self._failsafe(_OPPOSITE[direction], direction, answers=True),
+        )
+
+    def _neighbour_discovery(self) -> tuple[Rule, ...]:
+        if self.version == 4:
+            return ()
+        return tuple(
+            Rule((protocol_is(_ICMPV6), Compare(Field.ICMPV6_TYPE, bytes((kind,))), ACCEPT))
+            for kind in _NEIGHBOUR_DISCOVERY
         )
 
     def _failsafe(
