@@ -126,6 +126,7 @@ class FelixHost:
             "EndpointReportingEnabled": "true",
             "EndpointStatusPathPrefix": str(directory / "run"),
             "LogFilePath": "none",
+            "MTUFilePath": str(directory / "mtu"),
         }
 
     def close(self) -> None:

@@ -28,6 +28,7 @@ from calico_openstack.datamodel.remote import RemoteEndpoint
 from calico_openstack.etcd import Batch, EtcdClient, SnapshotWatch
 from calico_openstack.felix import metrics as felix_metrics
 from calico_openstack.felix.calc import HostCalculation, HostDelta
+from calico_openstack.felix.deletions import DeletionGuard
 from calico_openstack.felix.flow_ending import FlowEnding
 from calico_openstack.felix.host_endpoints import HostEndpointFollower
 from calico_openstack.felix.inputs import Inputs
@@ -36,6 +37,7 @@ from calico_openstack.felix.kernel.leftovers import remove_leftovers
 from calico_openstack.felix.memory import expect_growth, settle_memory
 from calico_openstack.felix.metrics import FelixMetrics
 from calico_openstack.felix.migrations import MigrationFollower, MigrationSettings
+from calico_openstack.felix.mtu import MtuFile
 from calico_openstack.felix.parameters import ParameterWatch
 from calico_openstack.felix.render import Renderer
 from calico_openstack.felix.render.dataplane import DataplaneDelta
@@ -47,6 +49,8 @@ _log = logging.getLogger(__name__)
 
 RESTART: Final = 129
 _PATIENCE: Final = 5.0
+# How often is looked at deletions that wait.
+_MOMENT: Final = 0.1
 _PARTS: Final = (RemoteEndpoint, DeferredPolicy)
 
 CALCULATION: Final = "CalculationGraph"
@@ -58,12 +62,14 @@ class AgentSettings:
     """Settings of the loop itself; seconds.
 
     *audit_interval* is how often everything is read back from the kernel and repaired, 0 for
-    never.
+    never. With *policy_ends_flows* a flow ends with the permission that it alone was allowed by;
+    without, as upstream, established flows live on.
     """
 
     host: str
     region: str
     audit_interval: float = 90.0
+    policy_ends_flows: bool = True
     workload_prefixes: tuple[str, ...] = ("tap",)
     migration: MigrationSettings = field(default_factory=MigrationSettings)
 
@@ -81,11 +87,12 @@ class FelixAgent:
         parameters: ParameterWatch,
         reporter: StatusReporter,
         status_files: StatusFileWriter,
+        mtu_file: MtuFile,
         health: Health,
         metrics: FelixMetrics,
         started_at: float,
     ) -> None:
-        self.loop: MainLoop[Batch] = MainLoop(self._pass)
+        self.loop: MainLoop[Batch] = MainLoop(self._pass, ready_when_running=False)
         self._settings = settings
         self._calculation = calculation
         self._renderer = renderer
@@ -93,12 +100,15 @@ class FelixAgent:
         self._parameters = parameters
         self._reporter = reporter
         self._status_files = status_files
+        self._mtu_file = mtu_file
+        self._deletions = DeletionGuard(lambda: parameters.settings, metrics.held_deletions.set)
         self._health = health
         self._metrics = metrics
         self._started_at = started_at
         self._host_endpoints = HostEndpointFollower(
             settings.host, settings.workload_prefixes, calculation
         )
+        self._look_due = False
         self._own_interfaces_changed = False
         self._migrations = MigrationFollower(settings.migration, dataplane, self.loop)
         self._inputs = Inputs(settings.host)
@@ -166,13 +176,17 @@ class FelixAgent:
         self._schedule.now()
 
     def _follow_interfaces(self, changed: set[str]) -> None:
+        self._mtu_file.follow(changed, self._dataplane.interfaces)
         if self._host_endpoints.follow(changed, self._dataplane.interfaces):
             self._own_interfaces_changed = True
+
+    def _look_again(self) -> None:
+        self._look_due = False
 
     # --- the pass -----------------------------------------------------------------------------
 
     def _pass(self, batches: Sequence[Batch]) -> None:
-        if batches:
+        if batches or self._deletions.waiting:
             self._take(batches)
             if self._in_sync and (reason := self._parameters.reason_to_restart()):
                 _log.warning("Restarting", extra=fields(reason=reason))
@@ -185,7 +199,8 @@ class FelixAgent:
             self._renderer.prioritise(self._migrations.follow(self._calculation, delta.endpoints))
             changed = self._renderer.apply(delta)
             self._note_endpoints(delta)
-            self._flow_ending.add(delta.withdrawals)
+            if self._settings.policy_ends_flows:
+                self._flow_ending.add(delta.withdrawals)
             if changed or self._schedule.due or not self._complete:
                 self._program(changed, delta)
             if delta.host_endpoints or self._own_interfaces_changed:
@@ -197,26 +212,32 @@ class FelixAgent:
     def _take(self, batches: Sequence[Batch]) -> None:
         began = time.monotonic()
         kinds: Counter[str] = Counter()
-        for batch in batches:
-            for update in batch.updates:
-                decoded = self._inputs.decode(update)
-                if decoded is None:
-                    continue
-                key, resource = decoded
-                kinds[key.kind] += 1
-                if key.kind == LiveMigration.KIND:
-                    self._migrations.update(key, resource)
-                    continue
-                if not isinstance(resource, _PARTS):
-                    self._parameters.update(key, resource)
-                # Nodes may matter to both.
-                self._calculation.update(key, resource)
+        sizes = self._watch.sizes if self._watch else {}
+        for update in self._deletions.admit(batches, sizes, began):
+            decoded = self._inputs.decode(update)
+            if decoded is None:
+                continue
+            key, resource = decoded
+            kinds[key.kind] += 1
+            if key.kind == LiveMigration.KIND:
+                self._migrations.update(key, resource)
+                continue
+            if not isinstance(resource, _PARTS):
+                self._parameters.update(key, resource)
+            # Nodes may matter to both.
+            self._calculation.update(key, resource)
+        if self._deletions.waiting and not self._look_due:
+            self._look_due = True
+            self.loop.after(_MOMENT, self._look_again)
         for kind, number in kinds.items():
             self._metrics.updates.labels(kind).inc(number)
         self._metrics.batch_size.observe(kinds.total())
         self._metrics.update_time.observe(time.monotonic() - began)
         self._metrics.invalid_objects.set(len(self._inputs.invalid))
-        last = batches[-1]
+        if batches:
+            self._note_connection(batches[-1])
+
+    def _note_connection(self, last: Batch) -> None:
         if last.in_sync and not self._in_sync:
             self._in_sync = True
             _log.info("The snapshot of etcd is complete")
@@ -266,6 +287,7 @@ class FelixAgent:
 
     def _first_time(self) -> None:
         self._complete = True
+        self.loop.manager.ready()
         took = time.monotonic() - self._started_at
         self._metrics.initial_resync_time.set(took)
         _log.info(

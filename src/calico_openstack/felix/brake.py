@@ -7,9 +7,9 @@ it is. What is stored again, by the driver's resynchronisation, is held no longe
 go when so much has come back that it no longer looks like a mistake, and nothing more comes; or
 after a time; or when the brake is switched off.
 
-etcd tells of one revision prefix by prefix. What the whole host hangs on (the cluster's
-declaration, configuration, tiers, pools) is therefore not deleted at once, but after a moment in
-which the rest of its revision may show itself.
+etcd tells of one revision prefix by prefix. What many endpoints depend on (policies, tiers,
+configuration and the like) is therefore not deleted at once, but after a moment in which the rest
+of its revision may show itself.
 
 While something is held, an address that Neutron meanwhile gives to another port still counts as a
 member of the old one's groups. That is why nothing is held for ever unless asked for.
@@ -23,9 +23,18 @@ from dataclasses import dataclass
 from typing import Final
 
 from calico_openstack.datamodel.configuration import ClusterInformation, FelixConfiguration
-from calico_openstack.datamodel.endpoints import WorkloadEndpoint
+from calico_openstack.datamodel.endpoints import (
+    GlobalNetworkSet,
+    NetworkSet,
+    WorkloadEndpoint,
+)
 from calico_openstack.datamodel.keys import prefix_of
-from calico_openstack.datamodel.policies import NetworkPolicy, Tier
+from calico_openstack.datamodel.policies import (
+    GlobalNetworkPolicy,
+    NetworkPolicy,
+    Profile,
+    Tier,
+)
 from calico_openstack.datamodel.pools import IPPool
 from calico_openstack.etcd import Update
 
@@ -33,14 +42,25 @@ from calico_openstack.etcd import Update
 FEWEST: Final = 20
 # For so long, in seconds, nothing more must have come back before the rest is let go.
 QUIET: Final = 120.0
-MOMENT: Final = 1.0
+MOMENT: Final = 0.5
 
-_COUNTED: Final = {
+COUNTED: Final = {
     WorkloadEndpoint.KIND: prefix_of(WorkloadEndpoint.KIND),
     NetworkPolicy.KIND: prefix_of(NetworkPolicy.KIND),
 }
-_GRAVE: Final = tuple(
-    map(prefix_of, (ClusterInformation.KIND, FelixConfiguration.KIND, Tier.KIND, IPPool.KIND))
+_SHARED: Final = tuple(
+    prefix_of(kind)
+    for kind in (
+        ClusterInformation.KIND,
+        FelixConfiguration.KIND,
+        Tier.KIND,
+        IPPool.KIND,
+        Profile.KIND,
+        NetworkPolicy.KIND,
+        GlobalNetworkPolicy.KIND,
+        NetworkSet.KIND,
+        GlobalNetworkSet.KIND,
+    )
 )
 
 
@@ -79,21 +99,23 @@ class MassDeletionBrake:
     def take(
         self,
         updates: Sequence[Update],
-        known: Mapping[str, int],
+        left: Mapping[str, int],
         settings: BrakeSettings,
         now: float,
     ) -> Sequence[Update]:
         """Return those of *updates* that may be acted upon.
 
-        *known* is the number of objects of each kind before them.
+        *left* is the number of objects of each kind that etcd has after them.
         """
+        if not self.waiting and all(update.value is not None for update in updates):
+            return updates
         if self.waiting:
             for update in updates:
                 if update.value is not None:
                     self._waiting.pop(update.key, None)
                     if self._held.pop(update.key, None) is not None:
                         self._last_return = now
-        suspicious = self._suspicious(updates, known, settings)
+        suspicious = self._suspicious(updates, left, settings)
         if suspicious:
             self._revisions |= suspicious
             self._since = self._last_return = now
@@ -107,14 +129,14 @@ class MassDeletionBrake:
                 continue
             elif update.mod_revision in self._revisions:
                 self._held[update.key] = update
-            elif settings.percent and update.key.startswith(_GRAVE):
+            elif settings.percent and update.key.startswith(_SHARED):
                 self._waiting[update.key] = now + MOMENT, update
             else:
                 passed.append(update)
         return passed
 
     def release(
-        self, known: Mapping[str, int], settings: BrakeSettings, now: float
+        self, left: Mapping[str, int], settings: BrakeSettings, now: float
     ) -> Sequence[Update]:
         """Return the deletions that are to be carried out now."""
         due = [
@@ -129,21 +151,21 @@ class MassDeletionBrake:
                 self._held[update.key] = update
             else:
                 released.append(update)
-        if self._held and self._lets_go(known, settings, now):
+        if self._held and self._lets_go(left, settings, now):
             released += self._held.values()
             self._held.clear()
         if not self._held:
             self._revisions.clear()
         return released
 
-    def _lets_go(self, known: Mapping[str, int], settings: BrakeSettings, now: float) -> bool:
+    def _lets_go(self, left: Mapping[str, int], settings: BrakeSettings, now: float) -> bool:
         expired = settings.longest > 0 and now - self._since >= settings.longest
         quiet = now - self._last_return >= QUIET
-        restored = quiet and not self._many(_counts(self._held.values()), known, settings)
+        restored = quiet and not self._many(_counts(self._held.values()), left, settings)
         return settings.percent == 0 or expired or restored
 
     def _suspicious(
-        self, updates: Sequence[Update], known: Mapping[str, int], settings: BrakeSettings
+        self, updates: Sequence[Update], left: Mapping[str, int], settings: BrakeSettings
     ) -> set[int]:
         """Return the revisions that delete too much."""
         if settings.percent == 0 or len(updates) < FEWEST:
@@ -155,14 +177,14 @@ class MassDeletionBrake:
         return {
             revision
             for revision, deletions in revisions.items()
-            if len(deletions) >= FEWEST and self._many(_counts(deletions), known, settings)
+            if len(deletions) >= FEWEST and self._many(_counts(deletions), left, settings)
         }
 
     def _many(
-        self, deleted: Counter[str], known: Mapping[str, int], settings: BrakeSettings
+        self, deleted: Counter[str], left: Mapping[str, int], settings: BrakeSettings
     ) -> bool:
         return any(
-            number >= FEWEST and number * 100 > settings.percent * known.get(kind, 0)
+            number >= FEWEST and number * 100 > settings.percent * (left.get(kind, 0) + number)
             for kind, number in deleted.items()
         )
 
@@ -170,7 +192,7 @@ class MassDeletionBrake:
 def _counts(deletions: Iterable[Update]) -> Counter[str]:
     counts: Counter[str] = Counter()
     for update in deletions:
-        for kind, prefix in _COUNTED.items():
+        for kind, prefix in COUNTED.items():
             if update.key.startswith(prefix):
                 counts[kind] += 1
     return counts

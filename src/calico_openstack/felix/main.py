@@ -65,6 +65,7 @@ from calico_openstack.felix.derivation import (
 from calico_openstack.felix.kernel.dataplane import Dataplane
 from calico_openstack.felix.memory import share_memory
 from calico_openstack.felix.metrics import FelixMetrics
+from calico_openstack.felix.mtu import MtuFile
 from calico_openstack.felix.parameters import ParameterSources, ParameterWatch
 from calico_openstack.felix.render import TABLES, Renderer
 from calico_openstack.felix.reporting import StatusReporter
@@ -206,23 +207,26 @@ def _agent(
         lambda: health.liveness().good,
         started_at=started_at,
     )
+    dataplane = Dataplane(TABLES, route_ownership(settings), time.monotonic())
     calculation = HostCalculation(settings.felix_hostname, calculation_settings(settings))
     agent = FelixAgent(
         AgentSettings(
             host=settings.felix_hostname,
             region=settings.region_string,
             audit_interval=audit_interval(settings),
+            policy_ends_flows=settings.policy_change_ends_flows,
             workload_prefixes=settings.interface_prefixes,
             migration=migration_settings(settings),
         ),
         calculation=calculation,
         renderer=Renderer(render_settings(settings), calculation.state),
-        dataplane=Dataplane(TABLES, route_ownership(settings), time.monotonic()),
+        dataplane=dataplane,
         parameters=ParameterWatch(sources, settings),
         reporter=reporter,
         status_files=StatusFileWriter(
             StatusFiles(directory_of(settings.endpoint_status_path_prefix))
         ),
+        mtu_file=_mtu_file(settings, dataplane),
         health=health,
         metrics=metrics,
         started_at=started_at,
@@ -233,6 +237,16 @@ def _agent(
     metrics.resyncs_started.inc()
     agent.watch(client, _watched(sources, settings))
     return agent
+
+
+def _mtu_file(settings: FelixSettings, dataplane: Dataplane) -> MtuFile:
+    """Write the file of the MTU; raises UnusableConfiguration when it is required and cannot be."""
+    path = settings.mtu_file_path
+    wanted = path and path.lower() != "none"
+    file = MtuFile(Path(path) if wanted else None, settings.mtu_iface_pattern)
+    if not file.update(dataplane.interfaces) and settings.require_mtu_file:
+        raise UnusableConfiguration("RequireMTUFile: the host's MTU cannot be found or written")
+    return file
 
 
 def _note_unsupported(settings: FelixSettings) -> None:

@@ -49,6 +49,9 @@ class FelixMetrics:
         self.local_policies = gauge("felix_active_local_policies", "Policies and profiles in use.")
         self.local_selectors = gauge("felix_active_local_selectors", "Selectors in use.")
         self.invalid_objects = gauge("felix_invalid_objects", "Unusable objects in the datastore.")
+        self.held_deletions = gauge(
+            "felix_held_deletions", "Deletions in the datastore held as a likely mistake."
+        )
         self.refused_endpoints = gauge(
             "felix_refused_local_endpoints", "Endpoints of this host that are not programmed."
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from calico_openstack.agent.log import fields
@@ -14,23 +14,23 @@ from calico_openstack.felix.kernel.interfaces import Interface
 _log = logging.getLogger(__name__)
 
 
-def smallest_mtu(interfaces: Mapping[str, Interface], pattern: str) -> int | None:
-    """Return the smallest MTU of the *interfaces* whose name matches *pattern*, None: none does."""
-    matches = re.compile(pattern).search
-    return min((each.mtu for name, each in interfaces.items() if matches(name)), default=None)
-
-
 class MtuFile:
     """Keeps the file at *path* (None: there is none) at the smallest MTU of the host's uplinks."""
 
     def __init__(self, path: Path | None, pattern: str) -> None:
         self._path = path
-        self._pattern = pattern
+        self._pattern = re.compile(pattern)
         self._written: int | None = None
+
+    def follow(self, changed: Iterable[str], interfaces: Mapping[str, Interface]) -> None:
+        """Write the file anew if it may depend on an interface that *changed*."""
+        if any(map(self._pattern.search, changed)):
+            self.update(interfaces)
 
     def update(self, interfaces: Mapping[str, Interface]) -> bool:
         """Write the file if the MTU changed; return whether it says the present MTU."""
-        mtu = smallest_mtu(interfaces, self._pattern)
+        uplinks = (each.mtu for name, each in interfaces.items() if self._pattern.search(name))
+        mtu = min(uplinks, default=None)
         if mtu is None or self._path is None:
             return False
         if mtu == self._written:

@@ -55,6 +55,7 @@ def configuration(lab: Lab, topology: Topology, host: Host) -> dict[Path, str]:
         "LogFilePath": "none",
         "EndpointReportingEnabled": "true",
         "EndpointStatusPathPrefix": str(run_folder(lab, host)),
+        "MTUFilePath": str(run_folder(lab, host) / "mtu"),
     }
     return {
         folder / _FILE["felix"]: _ini("global", felix),
