@@ -16,6 +16,44 @@ WINDOW: Final = 600.0
 _MAX_SAMPLES: Final = 4096
 
 
+class PlainCounter:
+    """A counter whose name is exactly *name*; the client library's own appends ``_total``.
+
+    To keep both text formats valid its type is not stated. With *labels* it counts apart for each
+    combination of their values.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        documentation: str,
+        registry: CollectorRegistry,
+        labels: tuple[str, ...] = (),
+    ) -> None:
+        self._name = name
+        self._documentation = documentation
+        self._labels = labels
+        self._lock = threading.Lock()
+        self._values: dict[tuple[str, ...], float] = {} if labels else {(): 0.0}
+        registry.register(self)
+
+    def inc(self, amount: float = 1, *values: str) -> None:
+        """Add *amount* to the count for the labels' *values*."""
+        if len(values) != len(self._labels):
+            raise ValueError(f"{self._name} has the labels {self._labels}")
+        with self._lock:
+            self._values[values] = self._values.get(values, 0.0) + amount
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metric for a scrape."""
+        metric = Metric(self._name, self._documentation, "unknown")
+        with self._lock:
+            counted = dict(self._values)
+        for values, count in counted.items():
+            metric.add_sample(self._name, dict(zip(self._labels, values, strict=True)), count)
+        yield metric
+
+
 class QuantileSummary:
     """A summary with the quantiles of its latest observations, beside their sum and count.
 

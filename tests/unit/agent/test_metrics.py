@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.openmetrics.exposition import generate_latest as generate_open_metrics
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from calico_openstack.agent.metrics import QuantileSummary
+from calico_openstack.agent.metrics import PlainCounter, QuantileSummary
 
 
 def test_summary() -> None:
@@ -21,3 +24,21 @@ def test_summary() -> None:
     assert 'felix_x_seconds{quantile="0.99"} 99.0' in text
     assert "felix_x_seconds_count 102.0" in text
     assert "felix_x_seconds_sum 6050.0" in text
+
+
+def test_counters_keep_their_names_in_both_formats() -> None:
+    registry = CollectorRegistry()
+    plain = PlainCounter("felix_x", "X.", registry)
+    labelled = PlainCounter("felix_y", "Y.", registry, ("type",))
+    plain.inc()
+    labelled.inc(2, "a")
+    labelled.inc(3, "b")
+    lines = generate_latest(registry).decode().splitlines()
+    assert {"felix_x 1.0", 'felix_y{type="a"} 2.0', 'felix_y{type="b"} 3.0'} <= set(lines)
+    families = text_string_to_metric_families(generate_open_metrics(registry).decode())
+    assert {sample.name for family in families for sample in family.samples} == {
+        "felix_x",
+        "felix_y",
+    }
+    with pytest.raises(ValueError, match="labels"):
+        labelled.inc()
