@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
-from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
+from msgspec.structs import replace
 
 from calico_openstack.felix.kernel.conntrack import ConntrackTable, Flow, FlowTuple
 from calico_openstack.felix.render.dataplane import DataplaneDelta, TableDelta

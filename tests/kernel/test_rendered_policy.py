@@ -11,11 +11,12 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 from random import Random
 
 import pytest
+from msgspec.structs import replace
 
 from calico_openstack.datamodel.keys import ResourceKey
 from calico_openstack.felix.calc import HostCalculation, LocalEndpoint

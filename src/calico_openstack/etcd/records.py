@@ -6,10 +6,10 @@ escapes (PEP 383), so that garbage can be seen, reported and deleted.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
+from msgspec import Struct
 
 from calico_openstack.etcd.proto import etcd_pb2 as pb
 
@@ -56,16 +56,14 @@ def key_value(message: pb.KeyValue) -> KeyValue:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(Struct, frozen=True):
     """Keys as they were at *revision*: a whole prefix or one page of it, in key order."""
 
     revision: int
     kvs: list[KeyValue]
 
 
-@dataclass(frozen=True, slots=True)
-class Compare:
+class Compare(Struct, frozen=True):
     """A condition of a transaction on one key.
 
     *target* "value" takes bytes, all others integers. A missing key has the mod and create
@@ -112,8 +110,7 @@ def unchanged(key: str, mod_revision: int) -> Compare:
     return Compare(key, "mod", "=", mod_revision)
 
 
-@dataclass(frozen=True, slots=True)
-class Get:
+class Get(Struct, frozen=True):
     """Operation: read a key. Its response is a tuple of zero or one `KeyValue`."""
 
     key: str
@@ -123,8 +120,7 @@ class Get:
         return pb.RequestOp(request_range=pb.RangeRequest(key=to_bytes(self.key)))
 
 
-@dataclass(frozen=True, slots=True)
-class Put:
+class Put(Struct, frozen=True):
     """Operation: write a key. Its response is the transaction's revision."""
 
     key: str
@@ -137,8 +133,7 @@ class Put:
         return pb.RequestOp(request_put=request)
 
 
-@dataclass(frozen=True, slots=True)
-class Delete:
+class Delete(Struct, frozen=True):
     """Operation: remove a key. Its response is the number of keys removed."""
 
     key: str
@@ -152,8 +147,7 @@ Operation = Get | Put | Delete
 OperationResult = tuple[KeyValue, ...] | int
 
 
-@dataclass(frozen=True, slots=True)
-class TxnResult:
+class TxnResult(Struct, frozen=True):
     """Whether all conditions held, and the results of the operations of the branch taken."""
 
     succeeded: bool

@@ -8,10 +8,11 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Final
 
 import grpc
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from calico_openstack.etcd.client import PAGE_SIZE, EtcdClient
 from calico_openstack.etcd.connection import RANGE, WATCH, Metadata, Stream
@@ -33,8 +34,7 @@ _LONGEST_PAUSE: Final = 2.0
 _REQUIRE_LEADER: Final = (("hasleader", "true"),)
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(Struct, frozen=True):
     """Changes that belong together, in order, and the state after them.
 
     *in_sync*: every prefix was listed completely at least once. *connected*: the view is current;
@@ -46,8 +46,7 @@ class Batch:
     connected: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class _Cluster:
+class _Cluster(Struct, frozen=True):
     """Which cluster answered, and how far it was.
 
     *surplus* is the number of log entries beyond those that made a revision. It never shrinks in a

@@ -11,15 +11,15 @@ import queue
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from calico_openstack.felix.calc import Withdrawal
 from calico_openstack.felix.flows import concerned, named_addresses
 from calico_openstack.felix.kernel.conntrack import ConntrackTable, Flow
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """The result of a search: the flows, or why there are none, and how long it took (seconds)."""
 
     flows: list[Flow]

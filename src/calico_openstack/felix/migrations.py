@@ -9,9 +9,10 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
+
+from msgspec import Struct, field
 
 from calico_openstack.agent.log import fields
 from calico_openstack.agent.mainloop import MainLoop, Timer
@@ -33,8 +34,7 @@ _Subject = tuple[str, int, bytes]
 """What is listened to: an interface by name and index, and the workload's MAC address."""
 
 
-@dataclass(frozen=True, slots=True)
-class MigrationSettings:
+class MigrationSettings(Struct, frozen=True):
     """This *host*'s name; how long, in seconds, routes stay elevated when a migration has ended.
 
     *elevated* and *normal* are the metrics of routes by IP version.

@@ -7,7 +7,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from calico_openstack.agent.backoff import Backoff
 from calico_openstack.datamodel.keys import (
@@ -32,8 +33,7 @@ _RESYNC_DELAYS = 180
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class ReportingSettings:
+class ReportingSettings(Struct, frozen=True):
     """What to report and how often; seconds.
 
     With an *interval* of 0 the host reports no sign of life. *delay* scales the period of the

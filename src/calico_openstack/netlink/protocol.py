@@ -13,8 +13,9 @@ import os
 import socket
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from calico_openstack.netlink import bpf
 
@@ -154,8 +155,7 @@ def split(data: bytes) -> Iterator[Message]:
         offset += (length + 3) & ~3
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(Struct, frozen=True):
     """The kernel's answer that it did not carry out the request with this *sequence* number.
 
     *code* is the errno; *text* the kernel's own explanation and *offset* the byte in the request

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import struct
 import sys
-from dataclasses import dataclass
 from enum import IntEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+from msgspec import Struct
 
 from calico_openstack.netlink.protocol import (
     NLM_F_CREATE,
@@ -87,8 +88,7 @@ def _u32(payload: bytes | None) -> int:
 # --- links and addresses ------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(Struct, frozen=True):
     """An interface as the kernel describes it; *mac* is empty where there is none."""
 
     index: int
@@ -149,8 +149,7 @@ def _family(address: Address | Network) -> int:
 # --- routes -------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class RouteKey:
+class RouteKey(Struct, frozen=True):
     """What tells routes of the main table apart."""
 
     destination: Network
@@ -158,8 +157,7 @@ class RouteKey:
     interface: int
 
 
-@dataclass(frozen=True, slots=True)
-class RouteAttributes:
+class RouteAttributes(Struct, frozen=True):
     """The rest of a route over an interface. With a *gateway* it is none of ours."""
 
     protocol: int
@@ -236,8 +234,7 @@ def parse_route(body: bytes) -> tuple[RouteKey, RouteAttributes] | None:
 # --- neighbours ---------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class NeighbourEntry:
+class NeighbourEntry(Struct, frozen=True):
     """Identity of a neighbour entry in the kernel."""
 
     interface: int
@@ -287,8 +284,7 @@ class NetconfValue(IntEnum):
     PROXY_NEIGHBOUR = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Netconf:
+class Netconf(Struct, frozen=True):
     """New values of parameters of one family and interface, by `NetconfValue`.
 
     ``index`` is NETCONF_ALL for the host as a whole and -2 for new interfaces' defaults.

@@ -7,7 +7,8 @@ calculation of Felix is tested against, and what explains a verdict to people.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from calico_openstack.datamodel.endpoints import (
     GlobalNetworkSet,
@@ -45,8 +46,7 @@ from calico_openstack.policy.rules import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Holder:
+class Holder(Struct, frozen=True):
     """An endpoint or network set as selectors see it: labels, networks and named ports.
 
     A port is its name, its protocol's number and its number.

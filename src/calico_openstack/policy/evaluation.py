@@ -7,8 +7,9 @@ tested against the other.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Protocol
+
+from msgspec import Struct, field
 
 from calico_openstack.datamodel.keys import ResourceKey
 from calico_openstack.datamodel.ports import PortRange
@@ -39,8 +40,7 @@ class Members(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
+class Reason(Struct, frozen=True):
     """One step of the way to a verdict.
 
     *tier* is empty for profiles and for the very end. *block* is the policy or profile and *rule*
@@ -55,16 +55,14 @@ class Reason:
     action: Action | None
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """The decision about a packet in one direction of one endpoint, with every step to it."""
 
     allowed: bool
     reasons: tuple[Reason, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class EndpointVerdict:
+class EndpointVerdict(Struct, frozen=True):
     """What one endpoint decides about a packet in one direction."""
 
     endpoint: ResourceKey
@@ -72,8 +70,7 @@ class EndpointVerdict:
     verdict: Verdict
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(Struct, frozen=True):
     """What all endpoints at the two ends of a packet decide: it passes if all of them allow it.
 
     So does a packet that has no known endpoint at either end: policy has no say about it.
@@ -123,8 +120,7 @@ def evaluate_tiers(
     return walk.through_tiers(tiers), tuple(walk.reasons)
 
 
-@dataclass(slots=True)
-class _Walk:
+class _Walk(Struct):
     """One packet on its way through policies, in one direction."""
 
     blocks: Mapping[ResourceKey, RuleBlock]

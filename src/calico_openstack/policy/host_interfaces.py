@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from calico_openstack.datamodel.endpoints import HostEndpoint, HostEndpointSpec
 from calico_openstack.datamodel.invalid import Invalid
@@ -17,8 +18,7 @@ EVERY_INTERFACE: Final = "*"
 """What a host endpoint names that governs all interfaces for which there is no other one."""
 
 
-@dataclass(frozen=True, slots=True)
-class InterfaceSelection:
+class InterfaceSelection(Struct, frozen=True):
     """The interfaces that workloads have are not the host's own; nor are the excluded ones.
 
     *workload_prefixes* are beginnings of names, *excluded* are names, or regular expressions

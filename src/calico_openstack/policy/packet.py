@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 from calico_openstack.policy.addresses import ip_version, unpack_address
 
@@ -15,8 +16,7 @@ class Direction(Enum):
     EGRESS = "egress"
 
 
-@dataclass(frozen=True, slots=True)
-class Packet:
+class Packet(Struct, frozen=True):
     """Packed addresses of one family, the protocol's number, and its ports or ICMP type and code.
 
     Ports are None for protocols without, ICMP fields for all but ICMP and ICMPv6.

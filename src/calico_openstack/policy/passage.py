@@ -8,9 +8,10 @@ which the host takes them; the first that refuses is the last.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, NamedTuple
+
+from msgspec import Struct, field
 
 from calico_openstack.datamodel.keys import ResourceKey
 from calico_openstack.policy.addresses import Prefix, pack_prefix
@@ -42,8 +43,7 @@ class AlwaysOpen(NamedTuple):
     port: int
 
 
-@dataclass(frozen=True, slots=True)
-class HostRules:
+class HostRules(Struct, frozen=True):
     """What is decided by parameters alone.
 
     *metadata* is the address and port of the metadata service, *vxlan_port* what workloads must not
@@ -81,8 +81,7 @@ class WorkloadInterface(NamedTuple):
     sources: tuple[Prefix, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Host:
+class Host(Struct, frozen=True):
     """A host's endpoints by interface, and what their policies need.
 
     *host_endpoints* has under `EVERY_INTERFACE` the one for interfaces that have no other.
@@ -110,8 +109,7 @@ class Place(Enum):
     FAILSAFE = "ports that are always open"
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """What was decided at one place. *allowed* None: nothing, the packet goes on."""
 
     place: Place
@@ -121,8 +119,7 @@ class Step:
     reasons: tuple[Reason, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Passage:
+class Passage(Struct, frozen=True):
     """What becomes of a packet, and every step to it. *tracked*: connections are tracked."""
 
     allowed: bool
@@ -158,8 +155,7 @@ def passage(
     return Passage(allowed=True, tracked=way.tracked, steps=tuple(way.steps))
 
 
-@dataclass(slots=True)
-class _Way:
+class _Way(Struct):
     """A packet under way. *excused*: an early policy allowed it, later ones are not asked."""
 
     host: Host

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 from calico_openstack.datamodel.keys import ResourceKey
 from calico_openstack.datamodel.policies import StagedGlobalNetworkPolicy, StagedNetworkPolicy
@@ -25,8 +26,7 @@ class Action(Enum):
     LOG = "Log"
 
 
-@dataclass(frozen=True, slots=True)
-class NamedPort:
+class NamedPort(Struct, frozen=True):
     """All ports called *name* of the endpoints that *selector* matches.
 
     *protocol* is the number that such a port must have, None for whichever it has.
@@ -45,16 +45,14 @@ class NamedPort:
 _PORT_SET_PROTOCOLS = {None: "any", 6: "tcp", 17: "udp", 132: "sctp"}
 
 
-@dataclass(frozen=True, slots=True)
-class IcmpCriterion:
+class IcmpCriterion(Struct, frozen=True):
     """An ICMP type, and a code or any."""
 
     type: int
     code: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class EntityCriteria:
+class EntityCriteria(Struct, frozen=True):
     """What a rule asks of one end of a packet. Everything given must hold.
 
     ``nets`` None asks nothing; a tuple asks for an address in one of them, so an empty one is never
@@ -80,8 +78,7 @@ class EntityCriteria:
 ANY = EntityCriteria()
 
 
-@dataclass(frozen=True, slots=True)
-class PolicyRule:
+class PolicyRule(Struct, frozen=True):
     """One rule. *index* is its place in the stored list, *note* its annotations as text."""
 
     action: Action
@@ -96,8 +93,7 @@ class PolicyRule:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class RuleBlock:
+class RuleBlock(Struct, frozen=True):
     """The rules of one policy or profile. A direction that it does not apply to has none.
 
     *tier* is empty for profiles.
@@ -139,8 +135,7 @@ def is_staged(policy: ResourceKey) -> bool:
     return policy.kind in _STAGED_KINDS
 
 
-@dataclass(frozen=True, slots=True)
-class TierPolicies:
+class TierPolicies(Struct, frozen=True):
     """The policies of one tier that apply to an endpoint, in order, for each direction.
 
     *default* is DENY or PASS: what becomes of a packet that none of them decides. A tier without
@@ -164,8 +159,7 @@ class TierPolicies:
 Tiers = tuple[TierPolicies, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class EndpointPolicy:
+class EndpointPolicy(Struct, frozen=True):
     """All that decides about an endpoint's packets: its tiers, then its profiles, in order.
 
     Endpoints with the same labels and profiles share one. Neither tiers nor profiles: closed.
@@ -179,8 +173,7 @@ class EndpointPolicy:
         return {**_policies(self.tiers), **dict.fromkeys(self.profiles)}
 
 
-@dataclass(frozen=True, slots=True)
-class HostEndpointPolicy:
+class HostEndpointPolicy(Struct, frozen=True):
     """All that decides about the packets of a host's own interface (specification section 3.3).
 
     ``normal`` is for what the host itself receives and sends, ``forward`` for what it forwards.

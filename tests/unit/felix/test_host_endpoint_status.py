@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from ipaddress import ip_address
+
+from msgspec.structs import replace
 
 from calico_openstack.datamodel.endpoints import HostEndpoint, HostEndpointSpec
 from calico_openstack.datamodel.keys import ResourceKey

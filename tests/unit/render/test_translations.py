@@ -9,6 +9,7 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from calico_openstack.datamodel.endpoints import IpNat, WorkloadEndpoint
 from calico_openstack.datamodel.keys import ResourceKey
@@ -66,14 +67,14 @@ def test_policy_judges_what_a_floating_address_leads_to(seed: int) -> None:
         packet = generator.packet()
         pool = FLOATING_4 if packet.ip_version == 4 else FLOATING_6
         external = pack_address(generator.random.choice(pool))
-        sent = frame_of(replace(packet, destination=external), "eth0", "")
+        sent = frame_of(structs.replace(packet, destination=external), "eth0", "")
         for hook in ("nat-prerouting", "nat-output"):
             arrived = passed(renderer.desired, hook, sent)
             assert arrived.destination == wanted.get(external, external)
         internal = wanted.get(external)
         if internal is None:
             continue
-        seen = replace(packet, destination=internal)
+        seen = structs.replace(packet, destination=internal)
         receivers = [each for each in endpoints if internal in each.addresses]
         for receiver in receivers:
             judgement = cluster.judge(

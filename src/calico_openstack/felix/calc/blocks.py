@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from calico_openstack.datamodel.keys import ResourceKey
 from calico_openstack.felix.calc.groups import GroupIndex
@@ -12,8 +13,7 @@ from calico_openstack.policy.rules import RuleBlock
 User = int | ResourceKey
 
 
-@dataclass(slots=True)
-class BlockChanges:
+class BlockChanges(Struct):
     """Blocks that changed with their rules before and after; None: not in use."""
 
     blocks: dict[ResourceKey, tuple[RuleBlock | None, RuleBlock | None]] = field(

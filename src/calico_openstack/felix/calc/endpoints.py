@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from calico_openstack.datamodel.endpoints import WorkloadEndpoint, WorkloadEndpointSpec
 from calico_openstack.datamodel.keys import ResourceKey
@@ -13,8 +14,7 @@ from calico_openstack.policy.addresses import Prefix, pack_address, pack_prefix
 from calico_openstack.policy.rules import EndpointPolicy
 
 
-@dataclass(frozen=True, slots=True)
-class _Local:
+class _Local(Struct, frozen=True):
     """An endpoint of this host as stored, with its addresses packed, and its group."""
 
     spec: WorkloadEndpointSpec

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from calico_openstack.datamodel.deferred import DeferredPolicy
 from calico_openstack.datamodel.endpoints import (
@@ -61,8 +62,7 @@ _Entry = tuple[int, *tuple[Member, ...]]
 """What is kept of any endpoint or network set: the number of its group, then its members."""
 
 
-@dataclass(frozen=True, slots=True)
-class CalculationSettings:
+class CalculationSettings(Struct, frozen=True):
     """Settings that decide which endpoints and interfaces count.
 
     *source_spoofing*: endpoints may name source prefixes that are not their own; without it those

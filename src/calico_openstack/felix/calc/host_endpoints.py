@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from calico_openstack.datamodel.endpoints import HostEndpointSpec
 from calico_openstack.datamodel.keys import ResourceKey
@@ -15,8 +16,7 @@ from calico_openstack.policy.rules import HostEndpointPolicy
 UNUSED = "it governs no interface of this host"
 
 
-@dataclass(frozen=True, slots=True)
-class _Local:
+class _Local(Struct, frozen=True):
     spec: HostEndpointSpec
     group: int
 

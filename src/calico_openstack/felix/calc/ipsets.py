@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
+
+from msgspec import Struct
 
 from calico_openstack.datamodel.selector import Selector
 from calico_openstack.policy.addresses import Prefix
@@ -27,8 +28,7 @@ class AddressRange(NamedTuple):
     last: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class SetChange:
+class SetChange(Struct, frozen=True):
     """What came to a set and what left it: exact keys and, apart from them, ranges."""
 
     added: frozenset[bytes]

@@ -29,9 +29,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
+
+from msgspec import Struct
 
 from calico_openstack.datamodel.keys import ResourceKey
 from calico_openstack.datamodel.migration import LiveMigration, WorkloadEndpointRef, WorkloadRef
@@ -202,8 +203,7 @@ _Identity = tuple[str, str, str]
 """Orchestrator, workload with its namespace, endpoint; for a whole workload that is empty."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Parts:
+class _Parts(Struct, frozen=True):
     """What one migration says about endpoints of this host."""
 
     source: _Identity | None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from calico_openstack.datamodel.addresses import parse_address
 from calico_openstack.datamodel.keys import ResourceKey
@@ -12,8 +12,7 @@ from calico_openstack.felix.calc.ipsets import AddressRange, merged
 from calico_openstack.policy.addresses import Prefix, pack_prefix
 
 
-@dataclass(frozen=True, slots=True)
-class ClusterNetworks:
+class ClusterNetworks(Struct, frozen=True):
     """Disjoint ranges of both families, IPv4 first: what belongs to the cluster.
 
     ``pools``: all address pools, whether addresses may be taken from them or not. ``masqueraded``:

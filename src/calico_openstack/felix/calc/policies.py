@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from calico_openstack.datamodel.deferred import DeferredPolicy
 from calico_openstack.datamodel.invalid import Invalid
@@ -21,8 +22,7 @@ from calico_openstack.policy.ordering import Placement
 from calico_openstack.policy.rules import RuleBlock, is_staged
 
 
-@dataclass(frozen=True, slots=True)
-class _Stored:
+class _Stored(Struct, frozen=True):
     """A policy as far as it is needed while it applies to nothing here."""
 
     policy: Policy

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 from calico_openstack.datamodel.endpoints import HostEndpointSpec, WorkloadEndpointSpec
 from calico_openstack.datamodel.keys import ResourceKey
@@ -12,8 +12,7 @@ from calico_openstack.policy.addresses import Prefix
 from calico_openstack.policy.rules import EndpointPolicy, HostEndpointPolicy, RuleBlock
 
 
-@dataclass(frozen=True, slots=True)
-class LocalEndpoint:
+class LocalEndpoint(Struct, frozen=True):
     """An endpoint of this host, with everything that decides about its packets.
 
     ``mac`` has six bytes, or none if the endpoint names no MAC. ``sources`` are prefixes that it
@@ -30,8 +29,7 @@ class LocalEndpoint:
     policy: EndpointPolicy
 
 
-@dataclass(frozen=True, slots=True)
-class LocalHostEndpoint:
+class LocalHostEndpoint(Struct, frozen=True):
     """A host endpoint of this host, with everything that decides about its packets.
 
     ``interfaces`` are those that it governs; `policy.host_interfaces.EVERY_INTERFACE` stands for
@@ -44,8 +42,7 @@ class LocalHostEndpoint:
     policy: HostEndpointPolicy
 
 
-@dataclass(slots=True)
-class HostState:
+class HostState(Struct):
     """The policy state of this host. Owned and changed by the calculation; others read.
 
     ``endpoints``, ``host_endpoints``: what is to be programmed. ``blocks``: the rules of every
@@ -62,8 +59,7 @@ class HostState:
     networks: ClusterNetworks = field(default_factory=ClusterNetworks)
 
 
-@dataclass(frozen=True, slots=True)
-class Withdrawal:
+class Withdrawal(Struct, frozen=True):
     """Established flows that may no longer be allowed, and so have to be judged again.
 
     Flows with one of the *local* addresses at either end; with *others* given, only those that
@@ -80,8 +76,7 @@ class Withdrawal:
         return self.others is None or source in self.others or destination in self.others
 
 
-@dataclass(slots=True)
-class HostDelta:
+class HostDelta(Struct):
     """What changed in a `HostState` since the last delta.
 
     ``endpoints``, ``host_endpoints``, ``blocks``, ``new_sets`` and ``gone_sets`` are names: what

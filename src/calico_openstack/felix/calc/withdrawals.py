@@ -7,7 +7,8 @@ the judgement.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from calico_openstack.datamodel.keys import ResourceKey
 from calico_openstack.felix.calc.ipsets import SetChange

@@ -8,8 +8,9 @@ from __future__ import annotations
 import errno
 import struct
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
+
+from msgspec import Struct
 
 from calico_openstack.felix.kernel.conntrack_filter import (
     FILTERED_VERSIONS,
@@ -51,8 +52,7 @@ _FEW_ADDRESSES = 4
 _FAMILIES = {4: _AF_INET, 6: _AF_INET6}
 
 
-@dataclass(frozen=True, slots=True)
-class FlowTuple:
+class FlowTuple(Struct, frozen=True):
     """One direction of a flow; ports are 0 for protocols without, ICMP's parts None elsewhere."""
 
     source: Address
@@ -65,8 +65,7 @@ class FlowTuple:
     icmp_id: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Flow:
+class Flow(Struct, frozen=True):
     """A tracked connection.
 
     ``original`` is its first packet as it arrived, ``reply`` what an answer looks like; they mirror

@@ -10,8 +10,9 @@ A limit of bandwidth that the kernel cannot keep is reported, and its endpoint w
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from ipaddress import ip_address
+
+from msgspec import Struct
 
 from calico_openstack.felix.kernel.affected import interfaces_affected
 from calico_openstack.felix.kernel.conntrack import ConntrackTable
@@ -31,8 +32,7 @@ from calico_openstack.felix.render.nft import Table
 from calico_openstack.netlink.batch import BatchWriter
 
 
-@dataclass(frozen=True, slots=True)
-class InterfaceStatus:
+class InterfaceStatus(Struct, frozen=True):
     """How far a wanted workload interface is served.
 
     ``problems`` says what could not be programmed for it.

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from calico_openstack.felix.kernel.traffic_control import TcMessage
 from calico_openstack.felix.render.dataplane import Address
@@ -36,8 +38,7 @@ _NEIGHBOURS = (RtMessage.NEWNEIGH, RtMessage.DELNEIGH)
 _DISCIPLINES = frozenset(TcMessage)
 
 
-@dataclass(frozen=True, slots=True)
-class Interface:
+class Interface(Struct, frozen=True):
     """An interface that exists. It is *up* when set up and its link has its carrier.
 
     ``since`` is the time at which it was first seen, on the caller's monotonic clock.
@@ -52,8 +53,7 @@ class Interface:
     addresses: frozenset[Address] = frozenset()
 
 
-@dataclass(slots=True)
-class InterfaceChanges:
+class InterfaceChanges(Struct):
     """What happened since the last look.
 
     ``names`` are interfaces that differ in any way, appeared or vanished; ``interrupted`` those

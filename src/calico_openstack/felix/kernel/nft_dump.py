@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from calico_openstack.felix.kernel import nft_constants as nft
 from calico_openstack.felix.kernel.nft_constants import (
@@ -40,8 +41,7 @@ _GENERATION_ID = 1
 _SUBSYSTEM = nft.NFNL_SUBSYS_NFTABLES << 8
 
 
-@dataclass(slots=True)
-class ChainImage:
+class ChainImage(Struct):
     """A chain in the kernel: its hook, and the hashes of its rules in order.
 
     A rule that is not ours has the hash "".
@@ -51,8 +51,7 @@ class ChainImage:
     hashes: tuple[str, ...] = ()
 
 
-@dataclass(slots=True)
-class SetImage:
+class SetImage(Struct):
     """A set in the kernel; ``set`` is None when the model cannot state it.
 
     ``elements`` is None when they are not known, so that they must be replaced as a whole.
@@ -62,8 +61,7 @@ class SetImage:
     elements: dict[Element, ElementValue] | None = field(default_factory=dict)
 
 
-@dataclass(slots=True)
-class TableImage:
+class TableImage(Struct):
     """A table in the kernel.
 
     With ``foreign`` it holds kinds of objects that we never make (flowtables, counters, anonymous

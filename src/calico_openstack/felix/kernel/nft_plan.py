@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from calico_openstack.felix.kernel import nft_constants as nft
 from calico_openstack.felix.kernel import nft_messages, nft_sets
@@ -40,8 +41,7 @@ from calico_openstack.netlink.protocol import (
 )
 
 
-@dataclass(slots=True)
-class Exclusions:
+class Exclusions(Struct):
     """Objects that the kernel refused.
 
     A chain in ``closed`` is programmed in its closed form, an element in it is left out; what is in

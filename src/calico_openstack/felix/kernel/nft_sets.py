@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from calico_openstack.felix.kernel import nft_constants as nft
 from calico_openstack.felix.kernel.nft_expressions import VERDICT_CODES, encode_verdict
@@ -28,8 +29,7 @@ from calico_openstack.netlink.protocol import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Datatype:
+class _Datatype(Struct, frozen=True):
     """nft(8)'s number for a data type, its length in bytes, and the byte order it is kept in."""
 
     number: int
@@ -303,8 +303,7 @@ def _parse_plain(set_: Set, data: bytes) -> dict[Element, ElementValue]:
     return {_ParsedElement.parse(set_, item).key: None for item in _items(data)}
 
 
-@dataclass(frozen=True, slots=True)
-class _ParsedElement:
+class _ParsedElement(Struct, frozen=True):
     """An element as the kernel lists it."""
 
     key: bytes

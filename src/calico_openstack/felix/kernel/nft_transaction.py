@@ -8,8 +8,9 @@ object exist before something uses it and go only after its last user went, acro
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from enum import Enum, IntEnum
+
+from msgspec import Struct, field
 
 from calico_openstack.felix.kernel import nft_constants as nft
 from calico_openstack.felix.kernel.nft_constants import NftMessage
@@ -48,8 +49,7 @@ class ObjectKind(Enum):
     ELEMENT = "element"
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectName:
+class ObjectName(Struct, frozen=True):
     """Names an object in our tables; *element* only for one element of the set *name*."""
 
     table: Table
@@ -63,8 +63,7 @@ class ObjectName:
         return f"{text} {self.element!r}" if self.element is not None else text
 
 
-@dataclass(slots=True)
-class Request:
+class Request(Struct):
     """One request; *elements* are the elements that it adds or removes, in its order."""
 
     subject: ObjectName
@@ -74,8 +73,7 @@ class Request:
     elements: list[Element] = field(default_factory=list)
 
 
-@dataclass(slots=True)
-class ElementChange:
+class ElementChange(Struct):
     """What happens to a set's elements; with *flushed* all that were there go first."""
 
     removed: list[Element] = field(default_factory=list)
@@ -83,8 +81,7 @@ class ElementChange:
     flushed: bool = False
 
 
-@dataclass(slots=True)
-class TablePlan:
+class TablePlan(Struct):
     """The requests for one table by phase, and what its image is to become by them."""
 
     table: Table

@@ -15,8 +15,9 @@ from __future__ import annotations
 import errno
 import hashlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from calico_openstack.felix.kernel import traffic_control as tc
 from calico_openstack.felix.kernel.interfaces import InterfaceMonitor
@@ -48,8 +49,7 @@ def egress_device(interface: str) -> str:
     return IFB_PREFIX + digest[:_IFB_HASH_LENGTH]
 
 
-@dataclass(frozen=True, slots=True)
-class _Ingress:
+class _Ingress(Struct, frozen=True):
     """The discipline of received packets, and its filters."""
 
     present: bool

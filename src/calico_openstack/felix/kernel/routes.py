@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from calico_openstack.agent.delta import DeltaTracker
 from calico_openstack.felix.kernel.interfaces import Interface, InterfaceMonitor
@@ -39,8 +40,7 @@ FELIX_PROTOCOL = 80
 GRACE_SECONDS = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class RouteOwnership:
+class RouteOwnership(Struct, frozen=True):
     """Which routes are ours; *is_workload* tells a workload interface by its name."""
 
     is_workload: Callable[[str], bool]

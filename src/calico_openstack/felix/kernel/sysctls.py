@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+
+from msgspec import Struct
 
 from calico_openstack.felix.render.dataplane import InterfaceSettings
 
@@ -26,8 +27,7 @@ class OnFailure(Enum):
     FAIL = "the interface is not configured"
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(Struct, frozen=True):
     """A parameter's path below /proc/sys and its value."""
 
     path: str
@@ -35,8 +35,7 @@ class Setting:
     on_failure: OnFailure
 
 
-@dataclass(frozen=True, slots=True)
-class SettingFailure:
+class SettingFailure(Struct, frozen=True):
     """A parameter that could not be set; *fatal* when the interface cannot work without it."""
 
     path: str

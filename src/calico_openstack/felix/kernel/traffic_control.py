@@ -8,8 +8,9 @@ bits; what it tells itself is in ticks, of which it keeps the lower 32 bits.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from enum import IntEnum
+
+from msgspec import Struct
 
 from calico_openstack.netlink.protocol import (
     attribute,
@@ -79,8 +80,7 @@ _PRIORITY = 1
 # --- token buckets --------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class BucketFilter:
+class BucketFilter(Struct, frozen=True):
     """A token bucket filter as it is asked for: bytes/s and bytes; *peak_rate* 0: no peak.
 
     *limit* is how many bytes may wait for tokens.
@@ -103,8 +103,7 @@ class BucketFilter:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class ShownBucket:
+class ShownBucket(Struct, frozen=True):
     """A token bucket filter as the kernel describes it: buckets in ticks modulo 2^32."""
 
     rate: int
@@ -164,8 +163,7 @@ def _close(one: int, other: int) -> bool:
 # --- queueing disciplines -------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Qdisc:
+class Qdisc(Struct, frozen=True):
     """A queueing discipline of an interface; *bucket* is set for token bucket filters."""
 
     interface: int
@@ -255,8 +253,7 @@ def interface_of(body: bytes) -> int:
 # --- filters --------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Redirection:
+class Redirection(Struct, frozen=True):
     """A filter of received packets; *target* is the interface it sends all to, None: another kind.
 
     The target is 0 when that interface exists no more.

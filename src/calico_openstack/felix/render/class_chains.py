@@ -11,7 +11,8 @@ with nothing else decides nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from calico_openstack.datamodel.keys import ResourceKey
 from calico_openstack.felix.render import names
@@ -30,15 +31,13 @@ from calico_openstack.felix.render.ways import STAGED, Form, Way
 from calico_openstack.policy.rules import Action, EndpointPolicy, is_staged
 
 
-@dataclass(frozen=True, slots=True)
-class _Tier:
+class _Tier(Struct, frozen=True):
     name: str
     default: Action
     policies: tuple[ResourceKey, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Section:
+class _Section(Struct, frozen=True):
     """What decides on a way from a tier on: the tiers that have policies, the profiles."""
 
     way: Way
@@ -67,8 +66,7 @@ class _Section:
         return STAGED[self.way.direction] if is_staged(key) else self.way.form
 
 
-@dataclass(slots=True)
-class _Use:
+class _Use(Struct):
     """A chain in use: how often, what it renders, and which chain it goes on to."""
 
     section: _Section

@@ -11,8 +11,9 @@ therefore be merged, repeated or applied late without harm.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+from msgspec import Struct, field
 
 from calico_openstack.felix.render.nft import Element, Ruleset, Table
 from calico_openstack.felix.render.qos import Shaping
@@ -21,8 +22,7 @@ Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(Struct, frozen=True):
     """A route of one workload address over its interface; scope link, main table."""
 
     interface: str
@@ -31,16 +31,14 @@ class Route:
     source: Address | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class NeighbourKey:
+class NeighbourKey(Struct, frozen=True):
     """Identity of a permanent neighbour entry."""
 
     interface: str
     address: Address
 
 
-@dataclass(frozen=True, slots=True)
-class InterfaceSettings:
+class InterfaceSettings(Struct, frozen=True):
     """Which groups of per-interface sysctls an interface needs (specification section 3.12).
 
     With *spoofing* the kernel's own reverse-path filter must be off: the endpoint may use source
@@ -52,8 +50,7 @@ class InterfaceSettings:
     spoofing: bool = False
 
 
-@dataclass(slots=True)
-class DesiredDataplane:
+class DesiredDataplane(Struct):
     """The whole wanted state of this host's kernel.
 
     ``routes`` maps a destination to its route (one winner a destination), ``neighbours`` an
@@ -72,8 +69,7 @@ class DesiredDataplane:
     translations: dict[Address, Address] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
-class TableDelta:
+class TableDelta(Struct):
     """What changed in one nftables table.
 
     A set in ``sets`` is new, gone or of another type, and all of its elements are meant with it.
@@ -95,8 +91,7 @@ class TableDelta:
             self.elements.setdefault(name, set()).update(changed)
 
 
-@dataclass(slots=True)
-class DataplaneDelta:
+class DataplaneDelta(Struct):
     """Names of everything in a `DesiredDataplane` that changed; see the module's docstring.
 
     The keys are those of the desired state's mappings.

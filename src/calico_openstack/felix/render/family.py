@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from calico_openstack.datamodel.keys import ResourceKey
 from calico_openstack.felix.calc import AddressRange, HostDelta, HostState, IPSet, LocalEndpoint
@@ -40,8 +41,7 @@ _PORT_KEY_SIZE = 8
 _DISPATCH = {Direction.EGRESS: names.FROM_WORKLOAD, Direction.INGRESS: names.TO_WORKLOAD}
 
 
-@dataclass(frozen=True, slots=True)
-class _Programmed:
+class _Programmed(Struct, frozen=True):
     """What was written for an endpoint, so that it can be taken back."""
 
     interface: str

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from calico_openstack.datamodel.keys import ResourceKey
 from calico_openstack.felix.calc import HostState, LocalEndpoint
@@ -13,8 +14,7 @@ from calico_openstack.policy.addresses import ip_version, pack_address, unpack_a
 _OPENSTACK = "openstack"
 
 
-@dataclass(frozen=True, slots=True)
-class FloatingTarget:
+class FloatingTarget(Struct, frozen=True):
     """Where an external address leads to: a packed internal address, and whose it is."""
 
     internal: bytes

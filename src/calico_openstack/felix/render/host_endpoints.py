@@ -7,8 +7,9 @@ what is different is written.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct, field
 
 from calico_openstack.felix.calc import HostState, LocalHostEndpoint
 from calico_openstack.felix.render import names
@@ -47,8 +48,7 @@ _POINTS: Final[dict[str, Way]] = {
 _SETS: Final = (*_POINTS, names.HOST_INTERFACES, *names.FAILSAFE.values())
 
 
-@dataclass(slots=True)
-class _Wanted:
+class _Wanted(Struct):
     """What host endpoints need: sets with their elements, points, and the chains that they use."""
 
     sets: dict[str, tuple[Set, dict[Element, ElementValue]]] = field(default_factory=dict)

@@ -23,7 +23,8 @@ open, and so is IPv6 neighbour discovery, without which no port can be reached.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from calico_openstack.felix.render import names
 from calico_openstack.felix.render.matches import port_is, protocol_is
@@ -66,8 +67,7 @@ _NEIGHBOUR_DISCOVERY = (135, 136)
 _OPPOSITE = {_IN: _OUT, _OUT: _IN}
 
 
-@dataclass(frozen=True, slots=True)
-class HostPoint:
+class HostPoint(Struct, frozen=True):
     """A point where host endpoints decide.
 
     *mapped*: the map by interface has elements. *otherwise* is the chain of the endpoint for all
@@ -78,8 +78,7 @@ class HostPoint:
     otherwise: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class HostLayout:
+class HostLayout(Struct, frozen=True):
     """The chains for host endpoints that decide at *points*, by the name of each one's map.
 
     *everywhere*: there is an endpoint for all interfaces that have none of their own.

@@ -13,8 +13,9 @@ cannot be reset.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct, field
 
 from calico_openstack.datamodel.keys import ResourceKey
 from calico_openstack.felix.calc import LocalEndpoint
@@ -43,8 +44,7 @@ _MAP: Final = Set((KeyType.IFNAME,), verdicts=True)
 _MAPS: Final = (*names.PACKET_RATES.values(), *names.CONNECTIONS.values())
 
 
-@dataclass(frozen=True, slots=True)
-class Limited:
+class Limited(Struct, frozen=True):
     """An endpoint with limits: its interface, as nftables keeps it, and the limits."""
 
     interface: bytes
@@ -62,8 +62,7 @@ class Limited:
         return Limited(endpoint.interface.encode().ljust(16, b"\0"), limits)
 
 
-@dataclass(slots=True)
-class _Rendered:
+class _Rendered(Struct):
     """What the limits of one endpoint are in a table: chains by name, and where maps lead."""
 
     chains: dict[str, Chain] = field(default_factory=dict)

@@ -10,8 +10,10 @@ what is looked up is the packet's address cut to that length.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from calico_openstack.datamodel.ports import PortRange
 from calico_openstack.datamodel.protocols import PORT_PROTOCOLS
@@ -28,8 +30,7 @@ PairElement = tuple[bytes, int, int]
 """A network, cut to its length, a protocol and a destination port."""
 
 
-@dataclass(frozen=True, slots=True)
-class Merged:
+class Merged(Struct, frozen=True):
     """One rule that stands for those of a policy with these *indexes*.
 
     *frame* stays the same when the lists of the rule become longer or shorter.
@@ -40,8 +41,7 @@ class Merged:
     frame: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class PairLookup:
+class PairLookup(Struct, frozen=True):
     """Rules that allow networks of one prefix *length* ports of their own.
 
     *rule* has all other criteria; *outward* tells that the networks are of destinations. *frame*

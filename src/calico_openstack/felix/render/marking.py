@@ -9,8 +9,9 @@ does not come by here. The chains exist only while an endpoint has a code point.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from calico_openstack.datamodel.dscp import dscp_value
 from calico_openstack.datamodel.keys import ResourceKey
@@ -37,8 +38,7 @@ _DESTINATION: Final = {4: Field.IP_DADDR, 6: Field.IP6_DADDR}
 _POSTROUTING: Final = Hook("filter", "postrouting", -150)
 
 
-@dataclass(frozen=True, slots=True)
-class _Marked:
+class _Marked(Struct, frozen=True):
     """An endpoint with a code point, and its addresses of the IP version."""
 
     value: int

@@ -9,9 +9,11 @@ networks and of ports move into sets of their own, named by their content.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from itertools import product
 from math import prod
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from calico_openstack.datamodel.ports import PortRange
 from calico_openstack.felix.calc.ipsets import merged
@@ -42,8 +44,7 @@ ICMP_PROTOCOL = {4: 1, 6: 58}
 ADDRESS_KEY = {4: KeyType.IPV4, 6: KeyType.IPV6}
 
 
-@dataclass(frozen=True, slots=True)
-class _End:
+class _End(Struct, frozen=True):
     """The fields of one end of a packet, and who owns the sets for lists of it, if anybody."""
 
     address: Field
@@ -67,8 +68,7 @@ _DESTINATION = {
 _ICMP_FIELDS = {4: (Field.ICMP_TYPE, Field.ICMP_CODE), 6: (Field.ICMPV6_TYPE, Field.ICMPV6_CODE)}
 
 
-@dataclass(frozen=True, slots=True)
-class OwnSet:
+class OwnSet(Struct, frozen=True):
     """A set that exists for the sake of a rule's list.
 
     Its name stands for its content, or for an owner that has other lists at other times.
@@ -83,16 +83,14 @@ class OwnSet:
         return dict.fromkeys(self.elements)
 
 
-@dataclass(slots=True)
-class RenderedRule:
+class RenderedRule(Struct):
     """The alternatives of a rule, any of which suffices, and the sets that they use."""
 
     alternatives: list[Matches] = field(default_factory=list)
     sets: list[OwnSet] = field(default_factory=list)
 
 
-@dataclass(slots=True)
-class _Choice:
+class _Choice(Struct):
     """Ways for one criterion to hold, and how to say it with a set if they are too many."""
 
     ways: list[Matches]

@@ -11,9 +11,10 @@ from __future__ import annotations
 import hashlib
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum, IntFlag
 from ipaddress import IPv4Network, IPv6Network
+
+from msgspec import Struct, field
 
 
 class Family(Enum):
@@ -24,8 +25,7 @@ class Family(Enum):
     ARP = "arp"
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(Struct, frozen=True):
     """A table, named by its family and name."""
 
     family: Family
@@ -67,8 +67,7 @@ class CtState(IntFlag):
 # --- matches ----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Compare:
+class Compare(Struct, frozen=True):
     """``field == value`` or, inverted, ``field != value``; *value* in network byte order.
 
     For interface names *value* is the name without padding; *prefix* matches every interface whose
@@ -81,8 +80,7 @@ class Compare:
     prefix: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class InNetwork:
+class InNetwork(Struct, frozen=True):
     """The address in *field* lies in *network*, or, inverted, outside of it."""
 
     field: Field
@@ -90,8 +88,7 @@ class InNetwork:
     invert: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class InRange:
+class InRange(Struct, frozen=True):
     """``low <= field <= high`` (both included, host integers), or the inverse."""
 
     field: Field
@@ -100,8 +97,7 @@ class InRange:
     invert: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class InSet:
+class InSet(Struct, frozen=True):
     """The concatenation of *fields* is, or inverted is not, an element of the named set.
 
     With *prefix* only so many bits of the first field, an address, count; the others are zero.
@@ -113,8 +109,7 @@ class InSet:
     prefix: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class MarkBits:
+class MarkBits(Struct, frozen=True):
     """``meta mark & mask == value`` (or ``!=``); host integers."""
 
     mask: int
@@ -122,21 +117,18 @@ class MarkBits:
     invert: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class CtStateIs:
+class CtStateIs(Struct, frozen=True):
     """The packet's conntrack state is one of *states*."""
 
     states: CtState
     invert: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class DestinationIsLocal:
+class DestinationIsLocal(Struct, frozen=True):
     """``fib daddr type local``: the packet is for this host itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
+class Limit(Struct, frozen=True):
     """Token bucket; with *over* it matches what exceeds the rate (nft ``limit rate over``)."""
 
     rate: int
@@ -145,8 +137,7 @@ class Limit:
     over: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class MoreConnections:
+class MoreConnections(Struct, frozen=True):
     """More than *count* connections that met this rule are open (nft ``ct count over``).
 
     A rule counts for itself, the connection at hand included, and forgets when it is replaced. It
@@ -159,8 +150,7 @@ class MoreConnections:
 # --- statements -------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Counter:
+class Counter(Struct, frozen=True):
     """Counts packets and bytes; the counts survive a rule that did not change."""
 
 
@@ -174,8 +164,7 @@ class VerdictKind(Enum):
     GOTO = "goto"
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """A verdict; *chain* is set for JUMP and GOTO only."""
 
     kind: VerdictKind
@@ -187,51 +176,44 @@ DROP = Verdict(VerdictKind.DROP)
 RETURN = Verdict(VerdictKind.RETURN)
 
 
-@dataclass(frozen=True, slots=True)
-class VerdictMap:
+class VerdictMap(Struct, frozen=True):
     """``fields vmap @map_name``: the verdict of the element; no element, no effect."""
 
     fields: tuple[Field, ...]
     map_name: str
 
 
-@dataclass(frozen=True, slots=True)
-class SetMark:
+class SetMark(Struct, frozen=True):
     """``meta mark = (mark & ~mask) | value``; host integers."""
 
     mask: int
     value: int
 
 
-@dataclass(frozen=True, slots=True)
-class SetDscp:
+class SetDscp(Struct, frozen=True):
     """Write *value*, 0 to 63, to the differentiated services code point (``ip dscp set``)."""
 
     value: int
 
 
-@dataclass(frozen=True, slots=True)
-class Untrack:
+class Untrack(Struct, frozen=True):
     """The packet is not tracked; for chains before connection tracking (nft ``notrack``)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Log:
+class Log(Struct, frozen=True):
     """A kernel log line at level info, or, with *group*, a copy to that NFLOG group."""
 
     prefix: str
     group: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Reject:
+class Reject(Struct, frozen=True):
     """Refuse with an ICMP error (port unreachable), or *tcp_reset* for TCP only."""
 
     tcp_reset: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class DestinationNat:
+class DestinationNat(Struct, frozen=True):
     """Rewrite the destination to *address* (4 or 16 bytes) and, when given, *port*."""
 
     address: bytes
@@ -245,8 +227,7 @@ class NatKind(Enum):
     DESTINATION = "dnat"
 
 
-@dataclass(frozen=True, slots=True)
-class NatMap:
+class NatMap(Struct, frozen=True):
     """``dnat to fields map @map_name``: to the element's address; no element, no effect."""
 
     kind: NatKind
@@ -254,8 +235,7 @@ class NatMap:
     map_name: str
 
 
-@dataclass(frozen=True, slots=True)
-class SourceNat:
+class SourceNat(Struct, frozen=True):
     """Rewrite the source to *address*, or without one to that of the outgoing interface.
 
     That is, nft's ``snat`` or ``masquerade``. *ports* are the first and the last one to choose
@@ -291,16 +271,14 @@ Expression = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Struct, frozen=True):
     """One rule; *comment* says which resource made it (provenance, shown by ``nft list``)."""
 
     expressions: tuple[Expression, ...]
     comment: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Hook:
+class Hook(Struct, frozen=True):
     """What makes a chain a base chain. The policy is always accept: see nftables(8)."""
 
     type: str  # filter, nat or route
@@ -308,8 +286,7 @@ class Hook:
     priority: int
 
 
-@dataclass(frozen=True, slots=True)
-class Chain:
+class Chain(Struct, frozen=True):
     """A chain with all of its rules."""
 
     rules: tuple[Rule, ...]
@@ -339,8 +316,7 @@ class KeyType(Enum):
     IFNAME = "ifname"
 
 
-@dataclass(frozen=True, slots=True)
-class Set:
+class Set(Struct, frozen=True):
     """A named set; with *verdicts* a verdict map, with *data* a map to values of that type.
 
     *interval* sets hold address prefixes; all others hold exact keys. Elements live apart, see
@@ -353,8 +329,7 @@ class Set:
     data: KeyType | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
+class Range(Struct, frozen=True):
     """An element of an interval set: first and last address, both included, network order."""
 
     first: bytes
@@ -376,8 +351,7 @@ ElementValue = Verdict | bytes | None
 Elements = Mapping[Element, ElementValue]
 
 
-@dataclass(slots=True)
-class TableState:
+class TableState(Struct):
     """All that should be, or is, in one table: sets and chains by name, elements by set name."""
 
     sets: dict[str, Set] = field(default_factory=dict)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from typing import NamedTuple
+
+from msgspec import Struct, field
 
 from calico_openstack.datamodel.keys import ResourceKey
 from calico_openstack.felix.render import names
@@ -49,8 +50,7 @@ class Shape(NamedTuple):
 _NOTHING = Shape()
 
 
-@dataclass(slots=True)
-class _Written:
+class _Written(Struct):
     """A chain in use: how often, its shape, and the sets that exist for it."""
 
     users: int = 0

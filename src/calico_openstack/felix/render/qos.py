@@ -7,8 +7,9 @@ control, see `felix.kernel.qdiscs`; rates of packets and numbers of connections 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from calico_openstack.datamodel.endpoints import QosControls
 from calico_openstack.policy.packet import Direction
@@ -18,8 +19,7 @@ DEFAULT_PACKET_BURST: Final = 5
 _BITS: Final = 8
 
 
-@dataclass(frozen=True, slots=True)
-class TokenBucket:
+class TokenBucket(Struct, frozen=True):
     """A limit of bandwidth: *rate* and *peak_rate* in bytes/s, *burst* and *peak_burst* in bytes.
 
     Without a *peak_rate* (0) a burst passes at the speed of the line. A *peak_burst* of 0 is one
@@ -32,24 +32,21 @@ class TokenBucket:
     peak_burst: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Shaping:
+class Shaping(Struct, frozen=True):
     """The bandwidth limits of one interface, at least one of them."""
 
     ingress: TokenBucket | None = None
     egress: TokenBucket | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PacketRate:
+class PacketRate(Struct, frozen=True):
     """At most *rate* packets a second, after *burst* of them at once."""
 
     rate: int
     burst: int
 
 
-@dataclass(frozen=True, slots=True)
-class PacketLimits:
+class PacketLimits(Struct, frozen=True):
     """What is limited by rules in one direction; None: no limit."""
 
     rate: PacketRate | None = None

@@ -7,16 +7,16 @@ each *form* of the answer that is in use, and a class of endpoints one for each 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from calico_openstack.felix.render import names
 from calico_openstack.felix.render.nft import ACCEPT, RETURN, Verdict, VerdictKind
 from calico_openstack.policy.packet import Direction
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
+class Form(Struct, frozen=True):
     """How the rules of one direction answer.
 
     *name* begins the names of the chains. *allowed* is what a rule that allows does. With *counts*
@@ -31,8 +31,7 @@ class Form:
     rejects: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Way:
+class Way(Struct, frozen=True):
     """A point where policy decides.
 
     *undecided* is what becomes of packets that no tier decides; None: the profiles decide, and deny
