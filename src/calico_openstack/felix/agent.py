@@ -128,7 +128,9 @@ class FelixAgent:
 
     def watch(self, client: EtcdClient, prefixes: Sequence[str]) -> None:
         """Begin to listen to etcd; what comes is worked on by `run`."""
-        self._watch = SnapshotWatch(client, prefixes, self._deliver)
+        self._watch = watch = SnapshotWatch(client, prefixes, self._deliver)
+        self._metrics.show_cluster(lambda: watch.sizes)
+        self._metrics.show_kernel(self._dataplane)
         self._watch.start()
         self._reporter.start()
 
@@ -163,6 +165,8 @@ class FelixAgent:
     def _kernel_changed(self) -> None:
         now = time.monotonic()
         names = self._dataplane.read_notifications(now)
+        if names:
+            self._metrics.interface_batch_size.observe(len(names))
         self._follow_interfaces(names)
         if names & self._endpoint_of.keys() or self._dataplane.needs_apply:
             self._schedule.now()
@@ -198,6 +202,7 @@ class FelixAgent:
             delta = self._calculate()
             self._renderer.prioritise(self._migrations.follow(self._calculation, delta.endpoints))
             changed = self._renderer.apply(delta)
+            self._metrics.note_changes(delta, changed)
             self._note_endpoints(delta)
             if self._settings.policy_ends_flows:
                 self._flow_ending.add(delta.withdrawals)
@@ -230,7 +235,7 @@ class FelixAgent:
             self._look_due = True
             self.loop.after(_MOMENT, self._look_again)
         for kind, number in kinds.items():
-            self._metrics.updates.labels(kind).inc(number)
+            self._metrics.updates.inc(number, kind)
         self._metrics.batch_size.observe(kinds.total())
         self._metrics.update_time.observe(time.monotonic() - began)
         self._metrics.invalid_objects.set(len(self._inputs.invalid))

@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
+
 from prometheus_client import (
     CollectorRegistry,
-    Counter,
     Gauge,
     PlatformCollector,
     ProcessCollector,
 )
+from prometheus_client.metrics_core import Metric
 
 from calico_openstack.agent.log import dropped_lines, failed_lines
-from calico_openstack.agent.metrics import QuantileSummary
+from calico_openstack.agent.metrics import PlainCounter, QuantileSummary
+from calico_openstack.datamodel.endpoints import (
+    GlobalNetworkSet,
+    HostEndpoint,
+    NetworkSet,
+    WorkloadEndpoint,
+)
+from calico_openstack.datamodel.keys import prefix_of
+from calico_openstack.datamodel.policies import (
+    GlobalNetworkPolicy,
+    NetworkPolicy,
+    Profile,
+    StagedGlobalNetworkPolicy,
+    StagedNetworkPolicy,
+    Tier,
+)
+from calico_openstack.felix.calc import HostDelta
+from calico_openstack.felix.kernel.dataplane import Dataplane
+from calico_openstack.felix.render.dataplane import DataplaneDelta
+from calico_openstack.felix.render.nft import Family
 
 # Values of felix_resync_state.
 WAIT_FOR_DATASTORE, RESYNC_IN_PROGRESS, IN_SYNC = 1, 2, 3
@@ -30,17 +51,20 @@ class FelixMetrics:
         def gauge(name: str, text: str) -> Gauge:
             return Gauge(name, text, registry=registry)
 
-        def counter(name: str, text: str) -> Counter:
-            return Counter(name, text, registry=registry)
+        def counter(name: str, text: str, *labels: str) -> PlainCounter:
+            return PlainCounter(name, text, registry, labels)
 
         self.resync_state = gauge("felix_resync_state", "1 waiting, 2 resync, 3 in sync.")
         self.resync_state.set(WAIT_FOR_DATASTORE)
         self.resyncs_started = counter("felix_resyncs_started", "Resynchronisations begun.")
-        self.updates = Counter(
-            "felix_calc_graph_updates_processed",
-            "Datastore updates by kind.",
-            ["type"],
-            registry=registry,
+        self.updates = counter(
+            "felix_calc_graph_updates_processed", "Datastore updates by kind.", "type"
+        )
+        self._outputs = counter(
+            "felix_calc_graph_output_events", "Changes of this host's policy state."
+        )
+        self._messages = counter(
+            "felix_int_dataplane_messages", "Changed objects to be programmed, by type.", "type"
         )
         self.update_time = QuantileSummary(
             "felix_calc_graph_update_time_seconds", "Calculation of one batch.", registry
@@ -57,6 +81,11 @@ class FelixMetrics:
         )
         self.batch_size = QuantileSummary(
             "felix_int_dataplane_msg_batch_size", "Datastore updates taken in one pass.", registry
+        )
+        self.interface_batch_size = QuantileSummary(
+            "felix_int_dataplane_iface_msg_batch_size",
+            "Interfaces of which the kernel told at once.",
+            registry,
         )
         self.apply_time = QuantileSummary(
             "felix_int_dataplane_apply_time_seconds", "Programming of the kernel.", registry
@@ -76,3 +105,112 @@ class FelixMetrics:
         self.status_pending = gauge("felix_status_writes_pending", "Statuses not written yet.")
         gauge("felix_logs_dropped", "Log lines dropped.").set_function(dropped_lines)
         gauge("felix_log_errors", "Log lines that could not be written.").set_function(failed_lines)
+
+    def note_changes(self, calculated: HostDelta, programmed: DataplaneDelta) -> None:
+        """Count what one pass changed."""
+        outputs = (
+            calculated.endpoints,
+            calculated.host_endpoints,
+            calculated.blocks,
+            calculated.sets,
+            calculated.new_sets,
+            calculated.gone_sets,
+        )
+        if number := sum(map(len, outputs)):
+            self._outputs.inc(number)
+        tables = programmed.tables.values()
+        for kind, number in (
+            ("chain", sum(len(table.chains) for table in tables)),
+            ("set", sum(len(table.sets) for table in tables)),
+            ("element", sum(len(names) for table in tables for names in table.elements.values())),
+            ("route", len(programmed.routes)),
+            ("neighbour", len(programmed.neighbours)),
+            ("interface", len(programmed.interfaces)),
+            ("shaping", len(programmed.shaping)),
+        ):
+            if number:
+                self._messages.inc(number, kind)
+
+    def show_cluster(self, sizes: Callable[[], Mapping[str, int]]) -> None:
+        """Show how many objects the cluster has; *sizes* says how many keys each prefix has."""
+
+        def number(*kinds: str) -> Callable[[], float]:
+            prefixes = tuple(map(prefix_of, kinds))
+
+            def count() -> float:
+                known = sizes()
+                return sum(known.get(prefix, 0) for prefix in prefixes)
+
+            return count
+
+        for name, text, kinds in _CLUSTER:
+            Gauge(name, text, registry=self.registry).set_function(number(*kinds))
+
+    def show_kernel(self, dataplane: Dataplane) -> None:
+        """Show what the drivers of the kernel did, and what they have made."""
+        self.registry.register(KernelCollector(dataplane))
+
+
+_CLUSTER = (
+    ("felix_cluster_num_host_endpoints", "Host endpoints.", (HostEndpoint.KIND,)),
+    ("felix_cluster_num_workload_endpoints", "Workload endpoints.", (WorkloadEndpoint.KIND,)),
+    ("felix_cluster_num_tiers", "Tiers.", (Tier.KIND,)),
+    (
+        "felix_cluster_num_policies",
+        "Policies, staged ones included.",
+        (
+            NetworkPolicy.KIND,
+            GlobalNetworkPolicy.KIND,
+            StagedNetworkPolicy.KIND,
+            StagedGlobalNetworkPolicy.KIND,
+        ),
+    ),
+    ("felix_cluster_num_profiles", "Profiles.", (Profile.KIND,)),
+    (
+        "felix_label_index_num_endpoints",
+        "Objects that selectors choose from.",
+        (WorkloadEndpoint.KIND, HostEndpoint.KIND, NetworkSet.KIND, GlobalNetworkSet.KIND),
+    ),
+)
+_VERSIONS = {Family.IP: "4", Family.IP6: "6"}
+
+
+class KernelCollector:
+    """Figures of the drivers, read when they are asked for."""
+
+    def __init__(self, dataplane: Dataplane) -> None:
+        self._dataplane = dataplane
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics for a scrape."""
+        nft = self._dataplane.nft
+        done = nft.statistics
+        for name, text, value in (
+            ("felix_nft_calls", "Transactions of nftables.", done.calls),
+            ("felix_nft_errors", "Transactions that the kernel refused.", done.errors),
+            ("felix_nft_list_calls", "Listings of a table.", done.list_calls),
+            ("felix_nft_list_errors", "Listings that failed.", done.list_errors),
+        ):
+            metric = Metric(name, text, "unknown")
+            metric.add_sample(name, {}, value)
+            yield metric
+        sizes = {
+            version: nft.size(table)
+            for table in nft.tables
+            if (version := _VERSIONS.get(table.family))
+        }
+        for kind in ("chains", "rules", "maps", "sets"):
+            name = f"felix_nft_{kind}"
+            metric = Metric(name, f"The {kind} in our table.", "gauge")
+            for version, size in sizes.items():
+                metric.add_sample(name, {"ip_version": version}, getattr(size, kind))
+            yield metric
+        for name, text, value in zip(
+            ("felix_route_table_num_routes", "felix_route_table_num_ifaces"),
+            ("Our routes in the kernel.", "Interfaces over which routes are wanted."),
+            self._dataplane.routes_size,
+            strict=True,
+        ):
+            metric = Metric(name, text, "gauge")
+            metric.add_sample(name, {"table": "main"}, value)
+            yield metric

@@ -97,6 +97,16 @@ class Dataplane:
         return self._routes.interfaces_with_metric(metrics)
 
     @property
+    def nft(self) -> NftDriver:
+        """The driver of nftables, to be asked for its figures only."""
+        return self._nft
+
+    @property
+    def routes_size(self) -> tuple[int, int]:
+        """How many routes are ours in the kernel, and over how many interfaces some are wanted."""
+        return self._routes.size
+
+    @property
     def writes(self) -> int:
         """How many changes the kernel has carried out for us."""
         return (

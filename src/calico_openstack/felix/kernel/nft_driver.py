@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from calico_openstack.felix.kernel.nft_dump import TableImage, read_generation, read_table
 from calico_openstack.felix.kernel.nft_monitor import NftMonitor
@@ -42,6 +43,26 @@ _CAREFUL_ROUNDS = 32
 _ROUNDS = 64
 
 
+@dataclass(slots=True)
+class NftStatistics:
+    """What was done so far: transactions, refused ones, listings of a table, failed ones."""
+
+    calls: int = 0
+    errors: int = 0
+    list_calls: int = 0
+    list_errors: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TableSize:
+    """How much there is in a table, as last known; *rules* in all chains together."""
+
+    chains: int
+    rules: int
+    maps: int
+    sets: int
+
+
 class NftDriver:
     """Owns *tables* entirely: what is in them and not wanted is removed.
 
@@ -54,6 +75,7 @@ class NftDriver:
         self.tables = tuple(tables)
         self.writes = 0
         self.failures: dict[ObjectName, str] = {}
+        self.statistics = NftStatistics()
         self._socket = NetlinkSocket(NETLINK_NETFILTER, send_buffer=_SEND_BUFFER)
         self._monitor = NftMonitor(self.tables, self._socket.port)
         self._images: dict[Table, TableImage | None] = {}
@@ -72,6 +94,20 @@ class NftDriver:
         """Close the sockets; the tables stay."""
         self._monitor.close()
         self._socket.close()
+
+    def size(self, table: Table) -> TableSize:
+        """Return how much there is in *table*; may be asked by any thread."""
+        image = self._images.get(table)
+        if image is None:
+            return TableSize(0, 0, 0, 0)
+        # Copied in one go: the driver's thread may be changing them.
+        chains, sets = list(image.chains.values()), list(image.sets.values())
+        # With a value to each element it is a map.
+        maps = sum(
+            each.set is not None and bool(each.set.verdicts or each.set.data) for each in sets
+        )
+        rules = sum(len(chain.hashes) for chain in chains)
+        return TableSize(len(chains), rules, maps, len(sets) - maps)
 
     @property
     def needs_apply(self) -> bool:
@@ -157,7 +193,12 @@ class NftDriver:
 
     def _read_stale(self) -> None:
         for table in sorted(self._stale, key=self.tables.index):
-            self._images[table] = read_table(self._socket, table)
+            self.statistics.list_calls += 1
+            try:
+                self._images[table] = read_table(self._socket, table)
+            except OSError:
+                self.statistics.list_errors += 1
+                raise
             self._pending[table] = None
             self._stale.discard(table)
 
@@ -173,6 +214,7 @@ class NftDriver:
         """
         if not transaction:
             return []
+        self.statistics.calls += 1
         try:
             if len(transaction) < _LARGE_TRANSACTION:
                 refusals = self._socket.exchange([transaction])
@@ -180,8 +222,10 @@ class NftDriver:
                 refusals = self._exchange_unheard(transaction)
         except OSError:
             # Perhaps an answer was lost: then nothing was changed, but better look.
+            self.statistics.errors += 1
             self.mark_stale()
             raise
+        self.statistics.errors += bool(refusals)
         refusals.sort(key=lambda refusal: refusal.sequence)
         if refusals and refusals[0].sequence == 0:
             raise NetlinkError(refusals[0])

@@ -84,6 +84,11 @@ class RouteDriver:
 
     # --- wishes ---------------------------------------------------------------------------------
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """How many routes are ours in the kernel, and over how many interfaces some are wanted."""
+        return len(self._tracker.actual), len(self._by_interface)
+
     def wanted(self, destination: Network) -> Route | None:
         """Return the route that is wanted to *destination*."""
         return self._wanted.get(destination)
