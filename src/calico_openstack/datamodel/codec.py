@@ -6,6 +6,7 @@ not for us as None. ``encode`` writes what ``decode`` gives back.
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Final
 
 import msgspec
@@ -31,9 +32,7 @@ from calico_openstack.datamodel.validation import validate
 Value = Resource | DhcpSubnet | AgentStatus | EndpointStatus
 """Everything that ``decode`` can give back besides ``Invalid``."""
 
-_DECODERS: Final[dict[str, msgspec.json.Decoder[Any]]] = {
-    cls.KIND: msgspec.json.Decoder(cls) for cls in RESOURCE_TYPES
-}
+_TYPES: Final[dict[str, type[Resource]]] = {cls.KIND: cls for cls in RESOURCE_TYPES}
 _SUBNET: Final = msgspec.json.Decoder(DhcpSubnet)
 _AGENT_STATUS: Final = msgspec.json.Decoder(AgentStatus)
 _ENDPOINT_STATUS: Final = msgspec.json.Decoder(EndpointStatus)
@@ -42,6 +41,12 @@ _ENCODER: Final = msgspec.json.Encoder()
 # What msgspec raises for bytes it cannot take: malformed JSON or a wrong type, text that is not
 # UTF-8, nesting beyond the interpreter's limit.
 _UNREADABLE: Final = (msgspec.MsgspecError, UnicodeError, RecursionError)
+
+
+@functools.cache
+def _decoder(kind: str) -> msgspec.json.Decoder[Any]:
+    """Return what decodes a kind; made when needed, because most programs read few kinds."""
+    return msgspec.json.Decoder(_TYPES[kind])
 
 
 def decode(path: str, value: bytes) -> Value | Invalid | None:
@@ -56,12 +61,13 @@ def decode_at(path: str, key: Key, value: bytes) -> Value | Invalid | None:
     """Do what ``decode`` does, for a caller that has parsed the key already."""
     if not isinstance(key, ResourceKey):
         return _decode_plain(path, key, value)
-    decoder = _DECODERS.get(key.kind)
     # The default-allow profile is built in; a stored copy is ignored.
-    if decoder is None or (key.kind == Profile.KIND and key.name == DEFAULT_ALLOW_PROFILE_NAME):
+    if key.kind not in _TYPES or (
+        key.kind == Profile.KIND and key.name == DEFAULT_ALLOW_PROFILE_NAME
+    ):
         return None
     try:
-        resource = _decode_resource(decoder, value)
+        resource = _decode_resource(_decoder(key.kind), value)
     except _UNREADABLE as error:
         return Invalid(path, key, (_reason_of(error),), _salvaged(key, value))
     resource, reasons = _fitted(key, resource)

@@ -12,10 +12,10 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Final, NoReturn
 
+from calico_openstack import __version__
 from calico_openstack.agent import log
 from calico_openstack.agent import metrics as agent_metrics
 from calico_openstack.agent.configuration import (
@@ -137,7 +137,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "-c", "--config-file", default=CONFIG_FILE, help="INI file (default: %(default)s)"
     )
-    parser.add_argument("--version", action="version", version=version("calico-openstack"))
+    parser.add_argument("--version", action="version", version=__version__)
     return parser
 
 
@@ -178,7 +178,7 @@ def _prepare(client: EtcdClient, local: LocalSettings, started_at: float) -> Fel
     early = _serve_health(health, ParameterSources(local, host).resolution().settings)
     sources, settings = wait_for_settings(client, lambda: ParameterSources(local, host))
     _log_fully(settings)
-    _log.info("Starting", extra=log.fields(version=version("calico-openstack"), host=host))
+    _log.info("Starting", extra=log.fields(version=__version__, host=host))
     if early is None:
         _serve_health(health, settings)
     return _agent(client, sources, settings, health, started_at)
