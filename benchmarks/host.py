@@ -6,6 +6,7 @@ kernel's tables are those of the namespace.
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -126,11 +127,15 @@ class Felix:
         }
         file.write_text("[global]\n" + "".join(f"{k} = {v}\n" for k, v in settings.items()))
         program = Path(sys.executable).parent / "calico-felix"
+        # Installed packages have their bytecode, so the measured program has too, after one start.
+        environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+        environment["PYTHONPYCACHEPREFIX"] = str(directory / "bytecode")
         self._started = time.monotonic()
         self._child = subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", "--", program, "-c", file],
             stdout=subprocess.PIPE,
             text=True,
+            env=environment,
         )
 
     def __enter__(self) -> Felix:
