@@ -23,6 +23,7 @@ import pytest
 
 from calico_openstack.datamodel.keys import ResourceKey
 from calico_openstack.datamodel.resource import Resource
+from calico_openstack.etcd import EtcdClient
 from calico_openstack.felix.calc import HostCalculation
 from calico_openstack.felix.kernel.dataplane import Dataplane
 from calico_openstack.felix.kernel.routes import RouteOwnership
@@ -37,7 +38,10 @@ from tests.support.blaster import (
     new_counter,
     read_arrivals,
 )
+from tests.support.etcd import EtcdServer
 from tests.support.failpoints import die_before_write
+from tests.support.felix import FelixHost, declare_ready, put_endpoint, put_group, wait_pings
+from tests.support.felix import allow as felix_rule
 from tests.support.netns import NetworkNamespace, needs_root, veth
 from tests.support.processes import Process
 from tests.support.resources import allow, group_policy, workload
@@ -115,14 +119,21 @@ class Programmer:
 class Scene:
     """A host with three workloads, and packets under way from the first to the other two."""
 
-    def __init__(self, host: NetworkNamespace, sender: NetworkNamespace, directory: Path) -> None:
+    def __init__(
+        self,
+        host: NetworkNamespace,
+        sender: NetworkNamespace,
+        directory: Path,
+        address: Callable[[int], tuple[str, str]] = addresses,
+    ) -> None:
+        self._addresses = address
         self.host = host
         self._sender = sender
         self._directory = directory
         self.streams = [
             Stream(address, port)
             for number, ports in ((RECEIVER, PORTS), (GUEST, (BOTH, NEITHER)))
-            for address in addresses(number)
+            for address in self._addresses(number)
             for port in ports
         ]
         self._receivers: list[tuple[Process, Path]] = []
@@ -143,7 +154,7 @@ class Scene:
 
     def fire(self) -> None:
         """Begin to send; what is demanded counts from the first packets on."""
-        for address in (a for number in (RECEIVER, GUEST) for a in addresses(number)):
+        for address in (a for n in (RECEIVER, GUEST) for a in self._addresses(n)):
             # Neighbours are known before the first packet counts.
             self.host.run("ping", "-c1", "-W1", address, check=False)
         file = self._directory / "round"
@@ -180,7 +191,7 @@ class Scene:
     # --- verdicts -------------------------------------------------------------------------------
 
     def _of(self, port: int, number: int) -> list[tuple[Stream, Arrivals]]:
-        targets = addresses(number)
+        targets = self._addresses(number)
         return [
             (stream, arrived)
             for stream, arrived in zip(self.streams, self._arrivals, strict=True)
@@ -420,3 +431,51 @@ def test_an_upgrade_replaces_other_chains_in_our_tables(
         table = scene.host.run("nft", "list", "table", family, "calico").stdout
         assert "strange" not in table
         assert "cali-FORWARD" not in table
+
+
+def lab_addresses(number: int) -> tuple[str, str]:
+    return f"10.65.0.{number}", f"fd00::{number}"
+
+
+def test_the_real_felix_is_killed_again_and_again(
+    new_namespace: NamespaceFactory, etcd: EtcdClient, etcd_server: EtcdServer, tmp_path: Path
+) -> None:
+    """Policy changes while it is dead, while it starts, and while it runs."""
+    declare_ready(etcd)
+    host = FelixHost(new_namespace, etcd_server, tmp_path)
+    guests = {number: host.plug(number) for number in (SENDER, RECEIVER)}
+
+    def store(*ports: int) -> None:
+        rules = [felix_rule("UDP", port, version=v) for port in ports for v in (4, 6)]
+        put_group(etcd, "server", [*rules, felix_rule("ICMP"), felix_rule("ICMPv6", version=6)])
+
+    store(BOTH, OLD)
+    put_endpoint(etcd, SENDER, "client")
+    put_group(etcd, "client", [])
+    put_endpoint(etcd, RECEIVER, "server")
+    host.start()
+    for ipv6 in (False, True):
+        wait_pings(guests[SENDER], RECEIVER, ipv6=ipv6)
+    scene = Scene(host.namespace, guests[SENDER], tmp_path, lab_addresses)
+    scene.receive(RECEIVER, guests[RECEIVER])
+    try:
+        scene.fire()
+        epochs = []
+        for moment in (0.0, 0.3, 0.6, 0.9):
+            for extra, other in ((NEW, OLD), (OLD, NEW)):
+                assert host.process is not None
+                host.process.kill()
+                scene.flow(10)
+                store(BOTH, extra)
+                process = host.start(wait=False)
+                time.sleep(moment)
+                process.kill()
+                host.start()
+                epochs.append((scene.epoch(), extra, other))
+        scene.cease()
+    finally:
+        host.close()
+    scene.judge()
+    for epoch, passes, stops in epochs:
+        scene.passed(epoch, passes)
+        scene.stopped(epoch, stops)
