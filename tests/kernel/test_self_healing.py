@@ -115,7 +115,7 @@ def without_counters(text: str) -> str:
     words = text.split()
     kept = [
         word
-        for word, before in zip(words, ["", *words[:-1]], strict=True)
+        for word, before in zip(words, ["", *words], strict=False)
         if before not in ("packets", "bytes")
     ]
     return " ".join(sorted(kept))

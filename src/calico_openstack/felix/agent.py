@@ -168,8 +168,11 @@ class FelixAgent:
         if names:
             self._metrics.interface_batch_size.observe(len(names))
         self._follow_interfaces(names)
-        if names & self._endpoint_of.keys() or self._dataplane.needs_apply:
+        if names & self._endpoint_of.keys():
+            # An endpoint's interface that came must not wait behind a quarrel.
             self._schedule.now()
+        elif self._dataplane.needs_apply:
+            self._schedule.repair()
         else:
             # A strange route that came may stay for a while.
             self._schedule.at(self._dataplane.next_deadline(), now)
