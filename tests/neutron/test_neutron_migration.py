@@ -168,3 +168,20 @@ def test_a_group_that_changes_while_the_port_migrates(migration: Migration) -> N
         endpoint = migration.cloud.endpoint(migration.port, host)
         assert endpoint is not None
         assert label in endpoint["metadata"]["labels"]
+
+
+def test_a_network_that_goes_down_while_a_port_migrates(migration: Migration) -> None:
+    migration.bind()
+    network = migration.port["network_id"]
+    migration.cloud.member.update("network", network, admin_state_up=False)
+    assert migration.cloud.endpoint(migration.port) is None
+    assert migration.cloud.endpoint(migration.port, migration.target) is None
+    assert migration.cloud.migration(migration.port, migration.target) is None
+    migration.cloud.member.update("network", network, admin_state_up=True)
+    assert migration.cloud.migration(migration.port, migration.target) is not None
+
+
+def test_a_port_that_gets_another_device_while_it_migrates(migration: Migration) -> None:
+    migration.bind()
+    migration.api.update("port", migration.port["id"], device_id=str(uuid.uuid4()))
+    migration.check(source=False, target=False, migration=False)

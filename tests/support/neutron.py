@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import shutil
+import socket
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -141,7 +142,11 @@ class NeutronServer:
                 process.kill()
 
     def start_api(self) -> None:
-        """Start the API and wait until it answers."""
+        """Start the API and wait until it answers.
+
+        The workers of one that was killed take a moment until they notice and end.
+        """
+        eventually(self._api_port_is_free, _START_SECONDS, "the end of the API's workers")
         self.api_process = Process(
             neutron_config.api_command(self.settings),
             log=self.settings.log_dir / "api.log",
@@ -198,6 +203,15 @@ class NeutronServer:
             _START_SECONDS,
             "an answer of the database",
         )
+
+    def _api_port_is_free(self) -> bool:
+        with socket.socket() as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                listener.bind(("127.0.0.1", self.settings.api_port))
+            except OSError:
+                return False
+        return True
 
     def _api_answers(self) -> bool:
         try:

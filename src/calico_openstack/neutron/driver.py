@@ -8,7 +8,7 @@ workers of ``neutron-periodic-workers``.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from neutron.plugins.ml2.drivers import mech_agent
@@ -153,22 +153,25 @@ class CalicoMechanismDriver(mech_agent.SimpleAgentMechanismDriverBase):
                 confirm_targets(self.synchroniser(), port["id"])
 
     def delete_port_precommit(self, context: Any) -> None:
-        """Record where the port was, and where it may have been migrating to."""
-        port = context.current
-        hosts = reading.inactive_hosts(context.plugin_context.session, port["id"])
-        self._record_port(context, port, hosts=hosts)
+        """Record where the port was."""
+        self._record_port(context, context.current)
 
-    def _record_port(self, context: Any, *states: Port, hosts: Collection[str] = ()) -> None:
-        """Record a change of a port, which was in these states or on these hosts."""
-        port = states[0]
-        names = {name for state in states for name in _endpoint_names(state)}
-        names.update(
-            name for host in hosts if (name := endpoint_name(host, port["device_id"], port["id"]))
-        )
-        changes = {Change(Kind.ENDPOINT, name) for name in names}
+    def _record_port(self, context: Any, *states: Port) -> None:
+        """Record a change of a port, which was in these states.
+
+        Bindings that are not active vanish with a port, and endpoints are named by its device.
+        """
+        states = tuple(state for state in states if is_endpoint(state["device_owner"]))
+        if not states:
+            return
+        session, port_id = context.plugin_context.session, states[0]["id"]
+        hosts = {host for state in states for host in _hosts(state)}
+        hosts.update(reading.inactive_hosts(session, port_id))
+        devices = {state["device_id"] for state in states}
+        names = (endpoint_name(host, device, port_id) for host in hosts for device in devices)
+        changes = {Change(Kind.ENDPOINT, name) for name in names if name}
         if changes:
-            changes.add(Change(Kind.PORT, port["id"]))
-            self.journal.record(context.plugin_context.session, changes)
+            self.journal.record(session, changes | {Change(Kind.PORT, port_id)})
 
     # --- networks and subnets -----------------------------------------------------------------
 
@@ -206,13 +209,9 @@ def _finish_models(_resource: str, _event: str, _trigger: object, payload: objec
     orm.configure_mappers()
 
 
-def _endpoint_names(port: Port) -> set[str]:
-    """Return the names of the endpoints that a port may have in this state."""
-    if not is_endpoint(port["device_owner"]):
-        return set()
-    hosts = {port.get(portbindings.HOST_ID), _target(port)}
-    names = (endpoint_name(host, port["device_id"], port["id"]) for host in hosts if host)
-    return {name for name in names if name}
+def _hosts(port: Port) -> set[str]:
+    """Return the hosts on which a port may have endpoints in this state."""
+    return {port.get(portbindings.HOST_ID) or "", _target(port)} - {""}
 
 
 def _target(port: Port) -> str:

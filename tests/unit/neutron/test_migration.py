@@ -135,3 +135,13 @@ def test_every_target_and_nothing_else_has_a_migration(
     migrations = {key for key in wanted if "/livemigrations/" in key}
     assert migrations == {path("LiveMigration", f"{t}-openstack-vm-p1") for t in targets}
     assert {key.replace("livemigrations", "workloadendpoints") for key in migrations} <= set(wanted)
+
+
+def test_a_migrating_port_that_goes_down_leaves_no_host() -> None:
+    facts = dataclasses.replace(
+        port(Binding("a", "tap", "c"), Binding("b", "tap")), network_admin_state_up=False
+    )
+    wanted = wanted_endpoints([facts], "openstack")
+    assert wanted.contents == {}
+    names = {key.rpartition("/")[2] for key in wanted.paths}
+    assert names == {f"{host}-openstack-vm-p1" for host in "abc"}

@@ -67,3 +67,9 @@ def places(port: PortFacts) -> Places:
     targets = migration_targets(port.binding, port.inactive_bindings)
     unbound = port.binding.vif_type == VIF_UNBOUND
     return Places(port.binding.host, unbound and not targets, targets)
+
+
+def possible_hosts(port: PortFacts) -> set[str]:
+    """Return the hosts on which a port may have had endpoints with its present bindings."""
+    hosts = {binding.host for binding in (port.binding, *port.inactive_bindings)}
+    return (hosts | {port.binding.migrating_to}) - {""}

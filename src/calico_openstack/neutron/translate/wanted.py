@@ -17,6 +17,7 @@ from calico_openstack.neutron.translate.facts import (
     Problem,
     SubnetFacts,
 )
+from calico_openstack.neutron.translate.places import possible_hosts
 from calico_openstack.neutron.translate.policy import translate_group
 from calico_openstack.neutron.translate.qos import NO_LIMITS, Limits
 from calico_openstack.neutron.translate.subnet import translate_subnet
@@ -81,9 +82,10 @@ def wanted_endpoints(
             wanted.contents[path_of(migration)] = migration
         if not translated.endpoints:
             wanted.elsewhere.extend(translated.problems)
-        name = endpoint_name(port.binding.host, port.device_id, port.id)
-        if name is not None:
-            wanted.possible.update(endpoint_paths(name, namespace))
+        for host in possible_hosts(port):
+            name = endpoint_name(host, port.device_id, port.id)
+            if name is not None:
+                wanted.possible.update(endpoint_paths(name, namespace))
     return wanted
 
 
