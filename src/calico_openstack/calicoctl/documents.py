@@ -82,8 +82,16 @@ def resources_in(text: str, name: str) -> list[Resource]:
     for number, document in enumerate(documents, 1):
         where = f"{name}, document {number}"
         for item in _items(document, where):
-            result.append(_resource(item, where))
+            result.append(resource_of(item, where))
     return result
+
+
+def value_in(text: str, name: str) -> Any:
+    """Return the one value that *text* holds; raises `DocumentError`."""
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise DocumentError(f"{name}: not YAML or JSON: {error}") from None
 
 
 def _items(document: Any, where: str) -> list[dict[str, Any]]:
@@ -99,7 +107,8 @@ def _items(document: Any, where: str) -> list[dict[str, Any]]:
     return items
 
 
-def _resource(item: dict[str, Any], where: str) -> Resource:
+def resource_of(item: dict[str, Any], where: str) -> Resource:
+    """Return the resource of which *item* holds the members; raises `DocumentError`."""
     kind, version = str(item.get("kind", "")), str(item.get("apiVersion", ""))
     cls = _TYPES.get(kind)
     if cls is None or version != API_VERSION:
@@ -153,7 +162,7 @@ def _decoded(item: dict[str, Any], cls: type[Resource], where: str) -> Resource:
 
 
 def _unknown_member(value: Any, annotation: Any, path: str = "") -> str:
-    """Return the path of the first member that the type does not have, or an empty text."""
+    """Return the first member that the type does not have, with the nearest name, or nothing."""
     if isinstance(value, list):
         inner = next((a for a in get_args(annotation) if a is not Ellipsis), None)
         found = (_unknown_member(item, inner, path) for item in value)
@@ -168,7 +177,8 @@ def _unknown_member(value: Any, annotation: Any, path: str = "") -> str:
             # A resource may have a status that this version does not use.
             if not path and name == "status":
                 continue
-            return here
+            near = difflib.get_close_matches(str(name), fields, n=1)
+            return here + (f"; did you mean {near[0]}?" if near else "")
         if deeper := _unknown_member(member, fields[name], here):
             return deeper
     return ""

@@ -6,7 +6,7 @@ Source of aliases and columns: specification of the command line, section 3.4.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 from calico_openstack.datamodel import Resource
@@ -29,6 +29,10 @@ class Presentation(NamedTuple):
     aliases: tuple[str, ...]
     columns: tuple[Column, ...]
     wide: tuple[Column, ...]
+
+
+class UnknownColumnError(ValueError):
+    """The operator named a column that a kind does not have."""
 
 
 class UnknownKindError(ValueError):
@@ -202,6 +206,32 @@ READ_ONLY: Final = frozenset({"ClusterInformation"})
 def presentation_of(kind: str) -> Presentation:
     """Return how a kind is shown; raises KeyError for a kind that is not known."""
     return _PRESENTATIONS[kind]
+
+
+NAMESPACE_COLUMN: Final = Column("NAMESPACE", _member("metadata", "namespace"))
+_ONLY_CUSTOM: Final = {
+    "WorkloadEndpoint": (
+        _spec("ORCHESTRATOR", "orchestrator"),
+        _spec("ENDPOINT", "endpoint"),
+        _spec("MAC", "mac"),
+    )
+}
+
+
+def columns_named(cls: type[Resource], headings: Sequence[str]) -> tuple[Column, ...]:
+    """Return the columns of a kind that the operator wants; raises `UnknownColumnError`."""
+    shown = _PRESENTATIONS[cls.KIND]
+    columns = (*shown.columns, *shown.wide, *_ONLY_CUSTOM.get(cls.KIND, ()))
+    known = {column.heading: column for column in columns}
+    known["LABELS"] = known.get("LABELS") or Column("LABELS", _pairs("metadata", "labels"))
+    if cls.NAMESPACED:
+        known["NAMESPACE"] = NAMESPACE_COLUMN
+    for heading in headings:
+        if heading.upper() not in known:
+            raise UnknownColumnError(
+                f"unknown output column {heading}; {cls.KIND} has {', '.join(sorted(known))}"
+            )
+    return tuple(known[heading.upper()] for heading in headings)
 
 
 def _plural(name: str) -> str:

@@ -6,6 +6,7 @@ other than labels and annotations belongs to the datastore (specification sectio
 
 from __future__ import annotations
 
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from calico_openstack.datamodel import (
     ResourceKey,
     Tier,
     TierSpec,
+    WorkloadEndpoint,
     as_written,
     decode,
     encode,
@@ -32,6 +34,8 @@ from calico_openstack.etcd import EtcdClient
 from calico_openstack.etcd.records import KeyValue
 
 _UPDATE_TRIES: Final = 5
+_NAME_LENGTH: Final = 253
+_DNS_LABEL: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 _UPDATE_PAUSE: Final = 1.0  # seconds
 # What upstream creates in an empty datastore (specification section 1.7).
 _BUILT_IN_TIERS: Final = (
@@ -51,6 +55,10 @@ class ExistsError(StoreError):
 
 class MissingError(StoreError):
     """The resource does not exist."""
+
+
+class ConflictError(StoreError):
+    """The resource is not, or no longer, the one that was read."""
 
 
 def identity(resource: Resource) -> str:
@@ -94,6 +102,7 @@ class Store:
             raise StoreError(
                 f"{identity(resource)}: metadata.resourceVersion must not be set on create"
             )
+        _check_new_name(resource)
         metadata = Metadata(
             name=resource.metadata.name,
             namespace=resource.metadata.namespace,
@@ -106,8 +115,11 @@ class Store:
         if self._client.put_if_unchanged(_key_of(resource).path, encode(stored), 0) is None:
             raise ExistsError(f"resource already exists: {identity(resource)}")
 
-    def replace(self, resource: Resource) -> None:
-        """Update an existing resource; raises `StoreError` when absent or changed meanwhile."""
+    def replace(self, resource: Resource, version: str = "") -> None:
+        """Update an existing resource; raises `StoreError` when absent or changed meanwhile.
+
+        *version* is that on which the new value rests; else the resource may state it.
+        """
         key = _key_of(resource)
         for attempt in range(_UPDATE_TRIES):
             if attempt:
@@ -115,13 +127,13 @@ class Store:
             kv = self._client.get(key.path)
             if kv is None:
                 raise MissingError(f"resource does not exist: {identity(resource)}")
-            wanted = resource.metadata.resource_version
+            wanted = version or resource.metadata.resource_version
             if wanted and wanted != str(kv.mod_revision):
-                raise StoreError(f"update conflict: {identity(resource)}")
+                raise ConflictError(f"update conflict: {identity(resource)}")
             merged = as_written(_with_stored_metadata(resource, decode(kv.key, kv.value)))
             if self._client.put_if_unchanged(key.path, encode(merged), kv.mod_revision):
                 return
-        raise StoreError(f"update conflict: {identity(resource)}")
+        raise ConflictError(f"update conflict: {identity(resource)}")
 
     def apply(self, resource: Resource) -> None:
         """Create a resource, or update it when it exists."""
@@ -136,9 +148,9 @@ class Store:
         if kv is None:
             raise MissingError(f"resource does not exist: {_of_key(key)}")
         if resource_version and resource_version != str(kv.mod_revision):
-            raise StoreError(f"update conflict: {_of_key(key)}")
+            raise ConflictError(f"update conflict: {_of_key(key)}")
         if not self._client.delete_if_unchanged(key.path, kv.mod_revision):
-            raise StoreError(f"update conflict: {_of_key(key)}")
+            raise ConflictError(f"update conflict: {_of_key(key)}")
 
     def initialise(self) -> None:
         """Create what an empty datastore needs: cluster information and the built-in tiers."""
@@ -168,6 +180,24 @@ class Store:
             self._report(f"invalid: {value}")
             return None
         return _versioned(value, kv.mod_revision) if isinstance(value, Resource) else None
+
+
+def _check_new_name(resource: Resource) -> None:
+    """Refuse names that upstream's API refuses (RFC 1123); existing objects may have others."""
+    name = resource.metadata.name
+    labels = name.split(".")
+    # Workload endpoints are named by their parts, which the data model has checked.
+    if isinstance(resource, WorkloadEndpoint):
+        return
+    if len(name) > _NAME_LENGTH or not all(_DNS_LABEL.fullmatch(label) for label in labels):
+        raise StoreError(
+            f"{identity(resource)}: error with field Name = '{name}' (lower-case letters, digits, "
+            "'-' and '.', beginning and ending with a letter or digit, 253 at most)"
+        )
+    if isinstance(resource, Tier) and len(labels) > 1:
+        raise StoreError(
+            f"{identity(resource)}: error with field Name = '{name}' (a tier's name has no '.')"
+        )
 
 
 def _key_of(resource: Resource) -> ResourceKey:

@@ -1,0 +1,123 @@
+"""patch, label and the options of get against a real etcd."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+from click.testing import CliRunner, Result
+
+from calico_openstack.calicoctl.kinds import Row
+from calico_openstack.calicoctl.main import cli
+from calico_openstack.calicoctl.watching import Printer, follow
+from calico_openstack.datamodel import prefix_of
+from calico_openstack.etcd import EtcdClient
+
+POLICY = """
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: web, labels: {team: a}}
+spec:
+  order: 5
+  selector: role == 'web'
+  ingress: [{action: Allow, protocol: TCP, destination: {ports: [80]}}]
+"""
+Calicoctl = Callable[..., Result]
+
+
+@pytest.fixture
+def calicoctl(etcd: EtcdClient) -> Calicoctl:
+    environment = {"ETCD_ENDPOINTS": ",".join(etcd.config.endpoints), "CALICO_ETCD_ENDPOINTS": ""}
+
+    def run(*arguments: str, text: str = "") -> Result:
+        return CliRunner().invoke(cli, arguments, input=text, env=environment)
+
+    assert run("create", "-f", "-", text=POLICY).exit_code == 0
+    return run
+
+
+def _web(calicoctl: Calicoctl) -> dict[str, object]:
+    spec: dict[str, object] = json.loads(calicoctl("get", "gnp", "web", "-o", "json").output)
+    return spec
+
+
+@pytest.mark.parametrize(
+    ("form", "patch"),
+    [
+        ("strategic", '{"spec": {"order": 9}}'),
+        ("merge", "spec: {order: 9}"),
+        ("json", '[{"op": "replace", "path": "/spec/order", "value": 9}]'),
+    ],
+)
+def test_a_patch_changes_what_it_says_and_nothing_else(
+    calicoctl: Calicoctl, form: str, patch: str
+) -> None:
+    before = _web(calicoctl)
+    result = calicoctl("patch", "gnp", "web", "-t", form, "-p", patch)
+    assert result.output == "Successfully patched 1 'GlobalNetworkPolicy' resource(s)\n"
+    after = _web(calicoctl)
+    assert after["spec"] == {**before["spec"], "order": 9}  # type: ignore[dict-item]
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("patch", "reason"),
+    [
+        ('{"spec": {"ordr": 9}}', "spec.ordr; did you mean order?"),
+        ('{"spec": {"selector": "role =="}}', "spec.selector"),
+        ('{"metadata": {"name": "other"}}', "cannot change kind, name or namespace"),
+        ('{"metadata": {"resourceVersion": "1"}}', "update conflict"),
+    ],
+)
+def test_a_patch_that_makes_no_sense_changes_nothing(
+    calicoctl: Calicoctl, patch: str, reason: str
+) -> None:
+    before = _web(calicoctl)
+    result = calicoctl("patch", "gnp", "web", "-p", patch)
+    assert result.exit_code == 1
+    assert reason in result.output
+    assert _web(calicoctl) == before
+
+
+def test_several_labels_at_once(calicoctl: Calicoctl) -> None:
+    assert "already present" in calicoctl("label", "gnp", "web", "team=b", "x=1").output
+    done = calicoctl("label", "gnp", "web", "team=b", "x=1", "--overwrite").output
+    assert "updated label team" in done
+    assert "set label x" in done
+    shown = calicoctl("get", "gnp", "-l", "team == 'b' && has(x)", "-o", "name").output
+    assert shown.split() == ["globalnetworkpolicies/web"]
+    assert calicoctl("label", "gnp", "web", "team", "--remove").exit_code == 0
+    assert calicoctl("get", "gnp", "-l", "has(team)", "-o", "name").output == ""
+
+
+def test_columns_of_ones_own(calicoctl: Calicoctl) -> None:
+    shown = calicoctl("get", "gnp", "-o", "custom-columns=ORDER,NAME,LABELS").output.split()
+    assert shown[:5] == ["ORDER", "NAME", "LABELS", "5", "web"]
+    wrong = calicoctl("get", "gnp", "-o", "custom-columns=NMAE")
+    assert "unknown output column NMAE" in wrong.output
+    assert "ORDER" in wrong.output
+    assert "is not supported" in calicoctl("get", "gnp", "-o", "ymal").output
+
+
+@pytest.mark.parametrize("name", ["Web", "a_b", "-a", "a..b", "a" * 254])
+def test_new_objects_have_names_that_upstream_accepts(calicoctl: Calicoctl, name: str) -> None:
+    result = calicoctl("create", "-f", "-", text=POLICY.replace("name: web", f"name: '{name}'"))
+    assert result.exit_code == 1
+    assert name in result.output
+
+
+def test_a_watch_shows_what_is_there_and_then_changes(
+    calicoctl: Calicoctl, etcd: EtcdClient
+) -> None:
+    class UntilDeleted(Printer):
+        def print(self, event: str, row: Row) -> None:
+            seen.append((event, row["metadata"]["name"]))
+            if event == "DELETED":
+                raise KeyboardInterrupt
+            assert calicoctl("delete", "gnp", "web").exit_code == 0
+
+    seen: list[tuple[str, str]] = []
+    prefix = prefix_of("GlobalNetworkPolicy")
+    follow(etcd, prefix, (), lambda resource: True, UntilDeleted("name", ()))
+    assert seen == [("ADDED", "web"), ("DELETED", "web")]
