@@ -57,6 +57,7 @@ NAMES = {
     "felix_nft_sets",
     "felix_route_table_num_routes",
     "felix_route_table_num_ifaces",
+    "felix_route_table_resync_seconds",
     "felix_logs_dropped",
     "felix_log_errors",
     "process_resident_memory_bytes",

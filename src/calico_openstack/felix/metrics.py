@@ -149,6 +149,10 @@ class FelixMetrics:
     def show_kernel(self, dataplane: Dataplane) -> None:
         """Show what the drivers of the kernel did, and what they have made."""
         self.registry.register(KernelCollector(dataplane))
+        resyncs = QuantileSummary(
+            "felix_route_table_resync_seconds", "Reading all routes back.", self.registry
+        )
+        dataplane.observe_route_resyncs(resyncs.observe)
 
 
 _CLUSTER = (

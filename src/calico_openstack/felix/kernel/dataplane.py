@@ -106,6 +106,10 @@ class Dataplane:
         """How many routes are ours in the kernel, and over how many interfaces some are wanted."""
         return self._routes.size
 
+    def observe_route_resyncs(self, observe: Callable[[float], object]) -> None:
+        """Tell *observe* from now on how many seconds each reading of all routes took."""
+        self._routes.observe_resync = observe
+
     @property
     def writes(self) -> int:
         """How many changes the kernel has carried out for us."""

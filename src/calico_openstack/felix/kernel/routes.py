@@ -9,6 +9,7 @@ whoever made it may be ahead of the datastore. Nothing else is touched.
 from __future__ import annotations
 
 import errno
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from msgspec import Struct
@@ -71,6 +72,8 @@ class RouteDriver:
     ) -> None:
         self.writes = 0
         self.failures: dict[Network, str] = {}
+        # Told how long, in seconds, it took to read all routes back.
+        self.observe_resync: Callable[[float], object] = lambda _seconds: None
         self._writer = writer
         self._monitor = monitor
         self._ownership = ownership
@@ -152,6 +155,7 @@ class RouteDriver:
 
     def resync(self, now: float) -> None:
         """Read back all routes."""
+        began = time.monotonic()
         found = {
             key: route
             for key, route in self._read(self._writer.socket)
@@ -161,6 +165,7 @@ class RouteDriver:
         self._tracker.replace_actual(found)
         self._graced = {key for key in found if key not in known and self._in_grace(key, now)}
         self._stale = False
+        self.observe_resync(time.monotonic() - began)
 
     def interfaces_with_metric(self, metrics: Mapping[int, int]) -> set[str]:
         """Return the workload interfaces that have a route of these *metrics*, by IP version.
