@@ -17,6 +17,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from neutron_lib.db import api as db_api
+from oslo_db import exception as db_exception
 from oslo_log import log
 from oslo_utils import timeutils
 
@@ -58,7 +59,14 @@ class Journal:
             {"id": row_id, "kind": change.kind, "object_id": change.id, "created_at": now}
             for row_id, change in records.items()
         ]
-        session.connection().execute(sa.insert(DirtyObject), values)
+        try:
+            session.connection().execute(sa.insert(DirtyObject), values)
+        except db_exception.DBNonExistentTable:
+            LOG.error(
+                "Neutron's database lacks the driver's table: run neutron-db-manage --subproject "
+                "calico-openstack upgrade heads"
+            )
+            raise
         if not settle:
             return
         if not recorded:
