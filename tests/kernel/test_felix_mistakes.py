@@ -5,12 +5,14 @@ Needs root.
 
 from __future__ import annotations
 
+import configparser
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from calico_openstack.agent.mainloop import IDLE_INTERVAL
 from calico_openstack.etcd import EtcdClient
 from tests.kernel.conftest import NamespaceFactory
 from tests.support.etcd import EtcdServer
@@ -32,6 +34,7 @@ from tests.support.processes import eventually
 pytestmark = needs_root
 
 OTHERS = range(10, 40)
+UNITS = Path(__file__).parents[2] / "packaging" / "systemd"
 
 
 @pytest.fixture
@@ -140,3 +143,38 @@ def test_the_service_manager_is_told(
         while (last := manager.recv(100).decode()) == "WATCHDOG=1":
             pass
         assert last == "STOPPING=1"
+
+
+def unit(name: str) -> configparser.ConfigParser:
+    parser = configparser.ConfigParser(strict=False, interpolation=None)
+    parser.optionxform = str  # type: ignore[assignment, method-assign]
+    parser.read(UNITS / name)
+    return parser
+
+
+def test_it_needs_no_more_privileges_than_its_unit_has(host: FelixHost, etcd: EtcdClient) -> None:
+    service = unit("calico-felix.service")["Service"]
+    capabilities = [
+        name.removeprefix("CAP_").lower() for name in service["CapabilityBoundingSet"].split()
+    ]
+    bounding = ",".join(["-all", *(f"+{name}" for name in capabilities)])
+    store(etcd, 1, 2)
+    one = host.plug(1)
+    host.plug(2)
+    process = host.start(wrapper=("setpriv", "--no-new-privs", f"--bounding-set={bounding}", "--"))
+    wait_pings(one, 2)
+    assert host.namespace.read_sysctl("net/ipv4/conf/tap1/proxy_arp") == "1"
+    assert 'problems="0"' in process.output()
+    assert "Operation not permitted" not in process.output()
+
+
+@pytest.mark.parametrize("agent", ["felix", "bgp-agent", "dhcp-agent"])
+def test_units_start_again_what_asks_for_it(agent: str) -> None:
+    found = unit(f"calico-{agent}.service")
+    service = found["Service"]
+    assert service["RestartForceExitStatus"] == "129"
+    assert service["Type"] == "notify"
+    assert found["Unit"]["StartLimitIntervalSec"] == "0"
+    # Passes come every ten seconds at least, and half of the time is a reserve.
+    assert float(service["WatchdogSec"]) >= 4 * IDLE_INTERVAL
+    assert f"calico-{agent}" in service["ExecStart"]

@@ -135,16 +135,15 @@ class FelixHost:
             self.process.stop()
         self.etcd_way.close()
 
-    def start(self, *, wait: bool = True) -> Process:
-        """Start Felix and wait until the kernel is programmed."""
+    def start(self, *, wait: bool = True, wrapper: Sequence[str] = ()) -> Process:
+        """Start Felix, behind the command *wrapper*; wait until the kernel is programmed."""
         file = self.directory / "felix.cfg"
         file.write_text("[global]\n" + "".join(f"{k} = {v}\n" for k, v in self.settings.items()))
         log = self.directory / "felix.log"
         log.write_text("")
         program = Path(sys.executable).parent / "calico-felix"
-        self.process = Process(
-            [program, "-c", file], log=log, prefix=("ip", "netns", "exec", self.namespace.name)
-        )
+        prefix = ("ip", "netns", "exec", self.namespace.name, *wrapper)
+        self.process = Process([program, "-c", file], log=log, prefix=prefix)
         if wait:
             self.wait_programmed()
         return self.process
