@@ -37,12 +37,20 @@ class _Tier(Struct, frozen=True):
     policies: tuple[ResourceKey, ...]
 
 
+_Content = tuple[str, tuple[_Tier, ...], tuple[ResourceKey, ...]]
+
+
 class _Section(Struct, frozen=True):
     """What decides on a way from a tier on: the tiers that have policies, the profiles."""
 
     way: Way
     tiers: tuple[_Tier, ...]
     profiles: tuple[ResourceKey, ...]
+
+    @property
+    def content(self) -> _Content:
+        """What tells one section from another."""
+        return self.way.name, self.tiers, self.profiles
 
     @property
     def here(self) -> tuple[ResourceKey, ...]:
@@ -84,6 +92,8 @@ class ClassChains:
         self._settings = settings
         self._policies = policies
         self._uses: dict[str, _Use] = {}
+        # A name is a hash over a long text, and a new endpoint's chain mostly has one already.
+        self._names: dict[_Content, str] = {}
         self._by_block: dict[ResourceKey, set[str]] = {}
 
     def use(self, way: Way, policy: EndpointPolicy) -> str:
@@ -97,6 +107,7 @@ class ClassChains:
         if use.users:
             return
         del self._uses[name]
+        del self._names[use.section.content]
         self._writer.remove_chain(name)
         for key in use.section.here:
             self._by_block[key].discard(name)
@@ -114,7 +125,9 @@ class ClassChains:
                 self._write(name, self._uses[name])
 
     def _use(self, section: _Section) -> str:
-        name = names.class_chain(section.way.name, section)
+        name = self._names.get(section.content)
+        if name is None:
+            name = self._names[section.content] = names.class_chain(section.way.name, section)
         use = self._uses.get(name)
         if use is None:
             use = self._uses[name] = _Use(section)
