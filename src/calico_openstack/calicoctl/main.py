@@ -23,6 +23,7 @@ _COMMANDS: Final = {
     "validate": ("writing", "validate"),
     "patch": ("editing", "patch"),
     "label": ("editing", "label"),
+    "datastore": ("datastore", "datastore"),
 }
 
 

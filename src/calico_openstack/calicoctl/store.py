@@ -28,6 +28,7 @@ from calico_openstack.datamodel import (
     as_written,
     decode,
     encode,
+    parse_key,
     prefix_of,
 )
 from calico_openstack.etcd import EtcdClient
@@ -83,6 +84,14 @@ class Store:
                 resource = self._decoded(kv)
                 if resource is not None:
                     yield resource
+
+    def keys(self, cls: type[Resource]) -> Iterator[ResourceKey]:
+        """Yield the keys of all resources of a kind, without reading them."""
+        for page in self._client.iterate_prefix(prefix_of(cls.KIND), keys_only=True):
+            for kv in page.kvs:
+                key = parse_key(kv.key)
+                if isinstance(key, ResourceKey):
+                    yield key
 
     def read(self, key: ResourceKey) -> Resource:
         """Return one resource; raises `StoreError` when it is absent or invalid."""

@@ -16,8 +16,9 @@ from calico_openstack.calicoctl.command_line import (
 )
 from calico_openstack.calicoctl.documents import read_resources
 from calico_openstack.calicoctl.kinds import READ_ONLY, kind_named
+from calico_openstack.calicoctl.node_deletion import CASCADES, delete_node
 from calico_openstack.calicoctl.store import ExistsError, MissingError, Store, StoreError, key_for
-from calico_openstack.datamodel import Resource, ResourceKey
+from calico_openstack.datamodel import Node, Resource, ResourceKey
 from calico_openstack.etcd import EtcdError
 
 
@@ -91,6 +92,14 @@ def replace(filename: str, recursive: bool, config: str) -> None:
 @click.argument("names", nargs=-1)
 @click.option("-f", "--filename", default="", help="File, directory, or - for standard input.")
 @click.option("-s", "--skip-not-exists", is_flag=True, help="Absent resources are no error.")
+@click.option("--force", is_flag=True, help="Delete a node although it has instances.")
+@click.option(
+    "--cascade",
+    default="bgp",
+    show_default=True,
+    type=click.Choice(CASCADES),
+    help="With a node: nothing more, its BGP resources, or its endpoints too.",
+)
 @RECURSIVE
 @NAMESPACE
 @CONFIG
@@ -100,6 +109,8 @@ def delete(
     names: tuple[str, ...],
     filename: str,
     skip_not_exists: bool,
+    force: bool,
+    cascade: str,
     recursive: bool,
     namespace: str,
     config: str,
@@ -110,7 +121,10 @@ def delete(
         if key.kind in READ_ONLY:
             raise StoreError(f"operation delete is not supported on {key.kind}")
         try:
-            store.delete(key, version)
+            if key.kind == Node.KIND:
+                delete_node(store, key, version, cascade, force)
+            else:
+                store.delete(key, version)
         except MissingError:
             if not skip_not_exists:
                 raise
