@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from msgspec import Struct
 
 _HEADINGS = ("COMPONENT", "TIMEOUT", "LIVENESS", "READINESS", "DETAIL")
 
 
-@dataclass(slots=True)
-class _Reporter:
+class _Reporter(Struct):
     timeout: float
     reports_live: bool
     reports_ready: bool
@@ -22,8 +22,7 @@ class _Reporter:
     reported_at: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Assessment:
+class Assessment(Struct, frozen=True):
     """The answer to one probe: good or bad, and a table that says why ("" without reporters)."""
 
     good: bool

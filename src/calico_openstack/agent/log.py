@@ -13,9 +13,10 @@ import queue
 import sys
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 QUEUE_SIZE: Final = 1000
 FLUSH_TIMEOUT: Final = 2.0
@@ -127,8 +128,7 @@ class Sink(logging.Handler):
             self._writer.handle(record)
 
 
-@dataclass(frozen=True, slots=True)
-class LogSettings:
+class LogSettings(Struct, frozen=True):
     """Where to log, and from which severity on; names as in `level_number`.
 
     *file_path* "" or "none" means no file.

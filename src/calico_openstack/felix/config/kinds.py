@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final, Generic, NamedTuple, TypeVar
+
+from msgspec import Struct
 
 from calico_openstack.datamodel.addresses import Network, parse_address, parse_network
 from calico_openstack.datamodel.durations import parse_duration
@@ -36,8 +37,7 @@ _TRUE: Final = frozenset({"true", "1", "yes", "y", "t"})
 _FALSE: Final = frozenset({"false", "0", "no", "n", "f"})
 
 
-@dataclass(frozen=True, slots=True)
-class Kind(Generic[T]):
+class Kind(Struct, Generic[T], frozen=True):
     """A kind of value: what it is in words, its parser, and what ``none`` stands for."""
 
     description: str
@@ -56,8 +56,7 @@ class FailsafePort(NamedTuple):
     port: int
 
 
-@dataclass(frozen=True, slots=True)
-class Rate:
+class Rate(Struct, frozen=True):
     """``count`` events in each ``unit``: second, minute, hour or day."""
 
     count: int

@@ -8,8 +8,9 @@ a fatal parameter in any layer makes the configuration unusable.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final
+
+from msgspec import Struct, field
 
 from calico_openstack.datamodel.configuration import (
     GLOBAL_CONFIGURATION_NAME,
@@ -35,8 +36,7 @@ Layer = Mapping[str, str | Unreadable]
 _BPF_ENABLED: Final = "bpfenabled"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sources:
+class Sources(Struct, frozen=True, kw_only=True):
     """Everything that settings come from.
 
     ``host`` is this host's name, unless FelixHostname gives another. ``file``, ``environment`` and
@@ -53,8 +53,7 @@ class Sources:
     node: Node | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """Something about the configuration that an operator should know.
 
     ``source`` is the layer, ``name`` the parameter, or both are empty.
@@ -68,8 +67,7 @@ class Finding:
         return f"{self.source}: {self.name}: {self.text}" if self.name else self.text
 
 
-@dataclass(frozen=True, kw_only=True)
-class Resolution:
+class Resolution(Struct, frozen=True, kw_only=True):
     """The settings, where each came from, and what is to be said about them.
 
     ``origins`` has the layer of every parameter that is not at its default, by attribute.

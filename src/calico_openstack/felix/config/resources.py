@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 from calico_openstack.datamodel.configuration import (
     FELIX_CONFIG_ANNOTATION_PREFIX,
@@ -24,8 +25,7 @@ _NODE_SELECTOR: Final = "nodeSelector"
 _BY_SPEC_FIELD: Final = {p.spec_field: p for p in PARAMETERS.values() if p.spec_field}
 
 
-@dataclass(frozen=True, slots=True)
-class Unreadable:
+class Unreadable(Struct, frozen=True):
     """A value of the datastore that has no text: it counts as a bad value."""
 
     value: str

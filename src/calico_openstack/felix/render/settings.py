@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from calico_openstack.policy.packet import Direction
 
@@ -47,8 +48,7 @@ class OpenPort(NamedTuple):
         return bytes((self.protocol, 0, 0, 0)) + self.port.to_bytes(2, "big") + b"\0\0"
 
 
-@dataclass(frozen=True, slots=True)
-class RenderSettings:
+class RenderSettings(Struct, frozen=True):
     """Parameters by the names of the specification (section 5) in snake case.
 
     *openstack*: the allowances of section 3.11. *metadata_address* None: no metadata service.
