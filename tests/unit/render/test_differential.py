@@ -104,6 +104,10 @@ def test_rules_do_what_the_evaluator_says(seed: int) -> None:
     )
 
 
+# What a workload may always send to its host over IPv6 (specification section 3.9).
+NEIGHBOUR_DISCOVERY = {130, 131, 132, 133, 135, 136}
+
+
 @settings(max_examples=100, deadline=None, phases=PHASES)
 @given(seeds, st.sampled_from(HostAction))
 def test_packets_to_the_host(seed: int, action: HostAction) -> None:
@@ -113,6 +117,8 @@ def test_packets_to_the_host(seed: int, action: HostAction) -> None:
     cluster = Cluster(resources)
     for _ in range(20):
         packet = generator.packet()
+        if packet.protocol == 58 and packet.icmp_type in NEIGHBOUR_DISCOVERY:
+            continue  # it passes before any policy
         for sender in calculation.state.endpoints.values():
             if packet.source not in sender.addresses:
                 continue
