@@ -19,9 +19,12 @@ from calico_openstack.datamodel import (
     as_written,
     decode,
     encode,
+    prefix_of,
 )
 from calico_openstack.datamodel.keys import RESOURCE_PREFIX
 
+# What agents write about themselves is no part of a backup.
+_STATE: Final = prefix_of("CalicoNodeStatus")
 _INFORMATION: Final = ResourceKey(ClusterInformation.KIND, "default")
 
 
@@ -74,7 +77,7 @@ def backup(with_workloads: bool, config: str) -> None:
             if isinstance(value, Resource):
                 if value.KIND in kinds:
                     resources.append(value)
-            else:
+            elif not kv.key.startswith(_STATE):
                 reason = str(value) if isinstance(value, Invalid) else f"{kv.key}: unknown kind"
                 click.echo(f"not in the backup: {reason}", err=True)
                 lost += 1

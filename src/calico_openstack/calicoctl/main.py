@@ -24,6 +24,7 @@ _COMMANDS: Final = {
     "patch": ("editing", "patch"),
     "label": ("editing", "label"),
     "datastore": ("datastore", "datastore"),
+    "node": ("node", "node"),
 }
 
 

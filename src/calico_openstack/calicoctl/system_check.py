@@ -1,0 +1,124 @@
+"""``node checksystem``: whether this host has what the agents need."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import shutil
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+OK: Final = "OK"
+FAIL: Final = "FAIL"
+SKIP: Final = "SKIP"
+
+# Modules and the options of the kernel's configuration that build them; of each group of
+# alternatives one is enough.
+_REQUIRED: Final = (
+    ("nf_tables", "NF_TABLES"),
+    ("nf_conntrack", "NF_CONNTRACK"),
+    ("nf_conntrack_netlink", "NF_CT_NETLINK"),
+    ("nft_ct", "NFT_CT"),
+    ("nft_nat", "NFT_NAT"),
+    ("nft_chain_nat", "NFT_NAT"),
+)
+_OPTIONAL: Final = (
+    ("nft_limit", "NFT_LIMIT"),
+    ("nft_connlimit", "NFT_CONNLIMIT"),
+    ("sch_tbf", "NET_SCH_TBF"),
+    ("ifb", "IFB"),
+)
+# Sets with concatenated ranges, which the rules need, came with 5.6.
+_MINIMUM_KERNEL: Final = (5, 6)
+_SWITCHES: Final = {
+    "net/ipv4/ip_forward": "IPv4 traffic of instances is not forwarded: set it to 1",
+    "net/ipv6/conf/all/forwarding": "IPv6 traffic of instances is not forwarded: set it to 1",
+}
+_PROGRAMS: Final = {
+    "bird": "needed for BGP: install bird2",
+    "dnsmasq": "needed for DHCP: install dnsmasq-base",
+}
+
+
+class Finding(NamedTuple):
+    """What was looked at, OK, FAIL or SKIP (absent, and not always needed), and what to do."""
+
+    subject: str
+    result: str
+    remedy: str = ""
+
+
+class System:
+    """A host, with its files below *root*; *configuration* is the kernel's, if it is elsewhere."""
+
+    def __init__(self, root: Path = Path("/"), configuration: Path | None = None) -> None:
+        self._root = root
+        self.release = self._text(root / "proc/sys/kernel/osrelease").strip()
+        modules = root / "lib/modules" / self.release
+        self._built_in = self._module_names(modules / "modules.builtin")
+        self._loadable = self._module_names(modules / "modules.dep")
+        given = configuration or root / f"boot/config-{self.release}"
+        text = self._text(given) or _unpacked(root / "proc/config.gz")
+        self._options = dict(re.findall(r"^CONFIG_(\w+)=([ym])$", text, re.M))
+
+    def has_module(self, name: str, option: str) -> bool:
+        """Tell whether a module is loaded, built in or can be loaded."""
+        return (
+            (self._root / "sys/module" / name).exists()
+            or name in self._built_in
+            or name in self._loadable
+            or option in self._options
+        )
+
+    def switch(self, name: str) -> str:
+        """Return a parameter of the kernel, empty if there is none."""
+        return self._text(self._root / "proc/sys" / name).strip()
+
+    @staticmethod
+    def has_program(name: str) -> bool:
+        """Tell whether a program can be found."""
+        return shutil.which(name, path="/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin") is not None
+
+    def _module_names(self, file: Path) -> frozenset[str]:
+        names = re.findall(r"^(?:\S*/)?([^/\s.]+)\.ko[.\w]*(?::|$)", self._text(file), re.M)
+        return frozenset(name.replace("-", "_") for name in names)
+
+    @staticmethod
+    def _text(file: Path) -> str:
+        try:
+            return file.read_text(errors="replace")
+        except OSError:
+            return ""
+
+
+def _unpacked(file: Path) -> str:
+    try:
+        return gzip.decompress(file.read_bytes()).decode(errors="replace")
+    except (OSError, EOFError, zlib.error):
+        return ""
+
+
+def findings(system: System) -> Iterator[Finding]:
+    """Yield what the host has and lacks."""
+    numbers = re.match(r"(\d+)\.(\d+)", system.release)
+    version = (int(numbers[1]), int(numbers[2])) if numbers else (0, 0)
+    minimum = ".".join(map(str, _MINIMUM_KERNEL))
+    yield Finding(
+        f"kernel {system.release or 'unknown'}",
+        OK if version >= _MINIMUM_KERNEL else FAIL,
+        "" if version >= _MINIMUM_KERNEL else f"version {minimum} or newer is needed",
+    )
+    for missing, modules in ((FAIL, _REQUIRED), (SKIP, _OPTIONAL)):
+        for name, option in modules:
+            known = system.has_module(name, option)
+            why = "needed for all rules" if missing == FAIL else "needed for QoS only"
+            yield Finding(name, OK if known else missing, "" if known else why)
+    for name, why in _SWITCHES.items():
+        # Felix sets these when it starts.
+        enabled = system.switch(name) not in ("", "0")
+        yield Finding(name.replace("/", "."), OK if enabled else SKIP, "" if enabled else why)
+    for name, why in _PROGRAMS.items():
+        found = system.has_program(name)
+        yield Finding(name, OK if found else SKIP, "" if found else why)
