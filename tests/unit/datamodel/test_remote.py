@@ -86,7 +86,8 @@ def changed(steps: list[tuple[tuple[str, ...], Any]]) -> dict[str, Any]:
         inner = document
         for member in place[:-1]:
             inner = inner[member] if isinstance(inner.get(member), dict) else {}
-        inner[place[-1]] = value
+        # A copy: the same object within itself would be no JSON.
+        inner[place[-1]] = copy.deepcopy(value)
     return document
 
 
