@@ -25,6 +25,7 @@ _COMMANDS: Final = {
     "label": ("editing", "label"),
     "datastore": ("datastore", "datastore"),
     "node": ("node", "node"),
+    "explain": ("explaining", "command"),
 }
 
 

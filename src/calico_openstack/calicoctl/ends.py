@@ -1,0 +1,156 @@
+"""Whom an operator means by the ends of a flow, and which packet is asked about."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Mapping
+
+from msgspec import Struct
+
+from calico_openstack.datamodel import ResourceKey, WorkloadEndpoint
+from calico_openstack.datamodel.protocols import ICMP, ICMPV6, PORT_PROTOCOLS, protocol_number
+from calico_openstack.policy.addresses import pack_address
+from calico_openstack.policy.packet import Packet
+
+FQDN_ANNOTATION = "openstack.projectcalico.org/fqdn"
+_EPHEMERAL_PORT = 49152  # the first of RFC 6335, section 6
+_ECHO_REQUEST = {4: 8, 6: 128}
+_SHORTEST_BEGINNING = 4
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+class EndError(ValueError):
+    """An end or a protocol that cannot be asked about; the text says why."""
+
+
+class End(Struct, frozen=True):
+    """One end of a flow: its address, and its endpoint unless it is outside.
+
+    *floating* is the external address through which the endpoint is reached, if by one; *note* is
+    what was assumed.
+    """
+
+    address: str
+    endpoint: ResourceKey | None = None
+    floating: str = ""
+    note: str = ""
+
+    @property
+    def packed(self) -> bytes:
+        """The address, packed."""
+        return pack_address(self.address)
+
+    @property
+    def version(self) -> int:
+        """Either 4 or 6."""
+        return 6 if ":" in self.address else 4
+
+
+def candidates(endpoints: Mapping[ResourceKey, WorkloadEndpoint], text: str) -> list[End]:
+    """Return what *text* can stand for, one end for each address; raises `EndError`.
+
+    It is an address or floating address, the id of a port or instance or its beginning, the name
+    of an endpoint, interface or guest, or a network, of which the first address is taken.
+    """
+    try:
+        network = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return _of_endpoint(endpoints, text)
+    if network.num_addresses > 1:
+        first = str(next(iter(network.hosts())))
+        note = f"{first} stands for {network}"
+        return [
+            End(end.address, end.endpoint, end.floating, note)
+            for end in _of_address(endpoints, first)
+        ]
+    return _of_address(endpoints, str(network.network_address))
+
+
+def _of_address(endpoints: Mapping[ResourceKey, WorkloadEndpoint], address: str) -> list[End]:
+    packed = pack_address(address)
+    owners = []
+    for key, endpoint in sorted(endpoints.items(), key=lambda item: item[0].path):
+        spec = endpoint.spec
+        if any(pack_address(each) == packed for each in spec.ip_networks):
+            owners.append(End(address, key))
+        for nat in spec.ip_nats:
+            if pack_address(nat.external_ip) == packed:
+                internal = str(ipaddress.ip_address(nat.internal_ip.partition("/")[0]))
+                owners.append(End(internal, key, floating=address))
+    if len(owners) > 1:
+        note = f"{len(owners)} endpoints have {address}; this is the first of them"
+        return [End(owners[0].address, owners[0].endpoint, owners[0].floating, note)]
+    return owners or [End(address)]
+
+
+def _of_endpoint(endpoints: Mapping[ResourceKey, WorkloadEndpoint], text: str) -> list[End]:
+    exact = [key for key, value in endpoints.items() if text in names_of(key, value)]
+    beginnings = [
+        key
+        for key, value in endpoints.items()
+        if len(text) >= _SHORTEST_BEGINNING
+        and any(name.startswith(text) for name in (value.spec.endpoint, value.spec.workload))
+    ]
+    found = exact or beginnings
+    if len(found) > 1:
+        ports = ", ".join(sorted(endpoints[key].spec.endpoint for key in found)[:5])
+        raise EndError(f"'{text}' stands for {len(found)} endpoints: name one of the ports {ports}")
+    if not found:
+        raise EndError(
+            f"'{text}' is neither an address nor a port, instance or guest known to Calico: see "
+            "'calicoctl get workloadendpoints -A -o wide'"
+        )
+    spec = endpoints[found[0]].spec
+    # The port's own addresses come before those of allowed address pairs.
+    own = [each for each in spec.ip_networks if each not in spec.allowed_ips]
+    addresses = (each.partition("/")[0] for each in own or spec.ip_networks)
+    return [End(str(ipaddress.ip_address(each)), found[0]) for each in addresses]
+
+
+def names_of(key: ResourceKey, endpoint: WorkloadEndpoint) -> set[str]:
+    """Return all that an operator may call an endpoint."""
+    spec = endpoint.spec
+    fqdn = endpoint.metadata.annotations.get(FQDN_ANNOTATION, "").rstrip(".")
+    names = {key.name, spec.endpoint, spec.workload, spec.interface_name, fqdn}
+    return {*names, fqdn.partition(".")[0]} - {""}
+
+
+def matched(sources: Iterable[End], destinations: Iterable[End]) -> tuple[End, End]:
+    """Return the first source and destination of one family; raises `EndError`."""
+    ends = list(destinations)
+    for source in sources:
+        for destination in ends:
+            if source.version == destination.version:
+                return source, destination
+    raise EndError("the two ends have no addresses of the same family")
+
+
+def packet_of(text: str, source: End, destination: End) -> Packet:
+    """Return the first packet of a flow of PROTO[/PORT], to the destination's own address.
+
+    ICMP is an echo request, or of the type in place of the port. Raises `EndError`.
+    """
+    name, _, number = text.partition("/")
+    version = source.version
+    protocol = protocol_number(name)
+    if protocol is None:
+        raise EndError(f"protocol '{name}' is neither a name such as tcp, udp, icmp nor a number")
+    if protocol in (ICMP, ICMPV6):
+        kind = _number(number, 255) if number else _ECHO_REQUEST[version]
+        icmp = ICMP if version == 4 else ICMPV6
+        return Packet(source.packed, destination.packed, icmp, icmp_type=kind, icmp_code=0)
+    if protocol not in PORT_PROTOCOLS:
+        if number:
+            raise EndError(f"protocol '{name}' has no ports")
+        return Packet(source.packed, destination.packed, protocol)
+    if not number:
+        raise EndError(f"name a port, for example {name}/80")
+    port = _number(number, 65535)
+    return Packet(source.packed, destination.packed, protocol, _EPHEMERAL_PORT, port)
+
+
+def _number(text: str, highest: int) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) <= highest):
+        raise EndError(f"'{text}' is not a number up to {highest}")
+    return int(text)
