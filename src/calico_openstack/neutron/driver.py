@@ -123,7 +123,13 @@ class CalicoMechanismDriver(mech_agent.SimpleAgentMechanismDriverBase):
         if reason is not None:
             LOG.warning("Port %s is not bound to host %s: %s", port["id"], context.host, reason)
             return
-        super().bind_port(context)
+        segment = next(
+            segment
+            for segment in context.segments_to_bind
+            if segment["network_type"] in binding.NETWORK_TYPES
+        )
+        details = self.get_vif_details(context, None, segment)
+        context.set_binding(segment["id"], binding.VIF_TYPE, details)
 
     # --- ports --------------------------------------------------------------------------------
 

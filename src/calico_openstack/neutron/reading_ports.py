@@ -91,6 +91,8 @@ def _ports(session: Any, ids: Ids) -> dict[str, PortFacts]:
     if ids is None:
         statement = statement.where(may_be_endpoint())
     found = list(rows(session, statement, _Port.id, ids))
+    if not found:
+        return {}
     bindings = _bindings(session, ids)
     fixed_ips = _fixed_ips(session, ids)
     pairs = _address_pairs(session, ids)

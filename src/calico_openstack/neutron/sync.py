@@ -156,9 +156,7 @@ class Synchroniser:
         def wanted() -> Wanted:
             return wanted_policies(reading.read_groups(ids).values(), self.namespace)
 
-        names = [policy_name(group_id) for group_id in ids]
-        paths = {ResourceKey("NetworkPolicy", name, self.namespace).path for name in names}
-        return self._converge(paths, wanted)
+        return self._converge({policy_path(i, self.namespace) for i in ids}, wanted)
 
     def sync_subnets(self, ids: Collection[str]) -> dict[str, Outcome]:
         """Synchronise the DHCP agents' values of subnets."""
@@ -179,15 +177,23 @@ class Synchroniser:
         return wanted_endpoints(named, self.namespace, self._limits)
 
     def _policies_first(self, endpoints: Collection[Content]) -> None:
+        """Write the policies of groups that nobody has written yet.
+
+        Those that are there follow their groups by themselves.
+        """
         groups = {
-            label.removeprefix(GROUP_LABEL)
+            policy_path(label.removeprefix(GROUP_LABEL), self.namespace): label.removeprefix(
+                GROUP_LABEL
+            )
             for endpoint in endpoints
             if isinstance(endpoint, Resource)
             for label in endpoint.metadata.labels
             if label.startswith(GROUP_LABEL)
         }
-        if groups:
-            self.sync_groups(groups)
+        stored = get_many(self.client, groups)
+        missing = {group for path, group in groups.items() if stored[path] is None}
+        if missing:
+            self.sync_groups(missing)
 
     def _converge(
         self,
@@ -261,6 +267,11 @@ def _with_project(port: PortFacts, project: Project | None) -> PortFacts:
     if project is None:
         return port
     return dataclasses.replace(port, project_name=project.name, project_parent_id=project.parent_id)
+
+
+def policy_path(group_id: str, namespace: str) -> str:
+    """Return the key of a security group's policy."""
+    return ResourceKey("NetworkPolicy", policy_name(group_id), namespace).path
 
 
 def get_many(client: EtcdClient, paths: Iterable[str]) -> dict[str, KeyValue | None]:
