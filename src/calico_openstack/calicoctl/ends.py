@@ -8,8 +8,14 @@ from collections.abc import Iterable, Mapping
 from msgspec import Struct
 
 from calico_openstack.datamodel import ResourceKey, WorkloadEndpoint
-from calico_openstack.datamodel.protocols import ICMP, ICMPV6, PORT_PROTOCOLS, protocol_number
-from calico_openstack.policy.addresses import pack_address
+from calico_openstack.datamodel.protocols import (
+    ICMP,
+    ICMPV6,
+    PORT_PROTOCOLS,
+    PROTOCOL_NAMES,
+    protocol_number,
+)
+from calico_openstack.policy.addresses import pack_address, unpack_address
 from calico_openstack.policy.packet import Packet
 
 FQDN_ANNOTATION = "openstack.projectcalico.org/fqdn"
@@ -124,6 +130,29 @@ def matched(sources: Iterable[End], destinations: Iterable[End]) -> tuple[End, E
             if source.version == destination.version:
                 return source, destination
     raise EndError("the two ends have no addresses of the same family")
+
+
+def described(end: End, endpoints: Mapping[ResourceKey, WorkloadEndpoint]) -> str:
+    """Return an end in words."""
+    if end.endpoint is None:
+        return f"{end.address}, which is no endpoint of this cluster"
+    endpoint = endpoints[end.endpoint]
+    spec = endpoint.spec
+    guest = endpoint.metadata.annotations.get(FQDN_ANNOTATION, "").rstrip(".")
+    instance = f"{guest} (instance {spec.workload})" if guest else f"instance {spec.workload}"
+    via = f" by floating IP {end.floating}" if end.floating else ""
+    return f"{end.address}{via}: port {spec.endpoint} of {instance} on {spec.node}"
+
+
+def packet_words(packet: Packet) -> str:
+    """Return a packet in words, without the source port that was made up."""
+    protocol = PROTOCOL_NAMES.get(packet.protocol, f"protocol {packet.protocol}")
+    target = f"{unpack_address(packet.destination)}"
+    if packet.destination_port is not None:
+        target += f" port {packet.destination_port}"
+    if packet.icmp_type is not None:
+        target += f" type {packet.icmp_type}"
+    return f"{protocol} {unpack_address(packet.source)} -> {target}"
 
 
 def packet_of(text: str, source: End, destination: End) -> Packet:

@@ -139,8 +139,8 @@ def _interface(value: Resource | Invalid) -> tuple[str, str] | None:
 def lines(found: Explanation) -> Iterator[str]:
     """Yield an explanation as text."""
     yield found.packet
-    yield f"from {_end_words(found.source)}"
-    yield f"to   {_end_words(found.destination)}"
+    yield f"from {found.ends[0]}"
+    yield f"to   {found.ends[1]}"
     yield from (f"note: {note}" for note in found.notes)
     for number, stage in enumerate(found.stages, 1):
         yield ""
@@ -155,10 +155,3 @@ def lines(found: Explanation) -> Iterator[str]:
         return
     yield "The packet does NOT get through. To let it pass:"
     yield from (f"  {stage.remedy}" for stage in refusals if stage.remedy)
-
-
-def _end_words(end: End) -> str:
-    via = f" by floating IP {end.floating}" if end.floating else ""
-    if end.endpoint is None:
-        return f"{end.address} (no endpoint of this cluster)"
-    return f"{end.address}{via}, {end.endpoint.kind} {end.endpoint.namespace}/{end.endpoint.name}"

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import msgspec
 from msgspec import Struct
 
-from calico_openstack.calicoctl.ends import End, EndError
+from calico_openstack.calicoctl.ends import End, EndError, described, packet_words
 from calico_openstack.calicoctl.wording import SecurityGroup, groups_of, remedy, rule_words
 from calico_openstack.datamodel import (
     GlobalNetworkPolicy,
@@ -54,11 +54,15 @@ class Stage(Struct, frozen=True, omit_defaults=True):
 
 
 class Explanation(Struct, frozen=True):
-    """The stages of a packet in order, and whether it gets through; *notes* are assumptions."""
+    """The stages of a packet in order, and whether it gets through.
+
+    *ends* are source and destination in words, *notes* what was assumed.
+    """
 
     packet: str
     source: End
     destination: End
+    ends: tuple[str, str]
     allowed: bool
     stages: tuple[Stage, ...]
     notes: tuple[str, ...]
@@ -86,7 +90,15 @@ def explain(
         stages += teller.side(destination.endpoint, Direction.INGRESS)
     notes = tuple(filter(None, (source.note, destination.note, *teller.notes)))
     allowed = all(stage.allowed is not False for stage in stages)
-    return Explanation(str(packet), source, destination, allowed, tuple(stages), notes)
+    return Explanation(
+        packet=packet_words(packet),
+        source=source,
+        destination=destination,
+        ends=(described(source, cluster.endpoints), described(destination, cluster.endpoints)),
+        allowed=allowed,
+        stages=tuple(stages),
+        notes=notes,
+    )
 
 
 class _Teller(Struct):
