@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -118,3 +119,19 @@ def test_the_guide_tells_the_truth(cloud: EtcdClient) -> None:
     assert len(found) > 10
     for words, given, expected in found:
         assert run(cloud, words, given) == expected, words
+
+
+@pytest.mark.parametrize("source", ["web-1", "1f0c", "instance-1", "tap1f0c4a5e-po", "10.0.0.1"])
+def test_an_end_may_be_called_by_any_name(cloud: EtcdClient, source: str) -> None:
+    told = run(cloud, ["explain", source, "instance-2", "tcp/3306"], "")
+    assert "from 10.0.0.1: port 1f0c4a5e-port of web-1.example.org" in told
+    assert told.endswith("and so do the answers to it.\n")
+
+
+def test_scripts_are_told_by_the_exit_status(cloud: EtcdClient) -> None:
+    environment = {"ETCD_ENDPOINTS": ",".join(cloud.config.endpoints), "CALICO_ETCD_ENDPOINTS": ""}
+    for port, status in ((3306, 0), (5432, 2)):
+        words = ["explain", "web-1", "db-1", f"tcp/{port}", "--fail-if-refused", "-o", "json"]
+        result = CliRunner().invoke(cli, words, env=environment)
+        assert result.exit_code == status
+        assert json.loads(result.output)["allowed"] is (status == 0)

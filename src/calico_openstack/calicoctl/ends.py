@@ -63,14 +63,30 @@ def candidates(endpoints: Mapping[ResourceKey, WorkloadEndpoint], text: str) -> 
         network = ipaddress.ip_network(text, strict=False)
     except ValueError:
         return _of_endpoint(endpoints, text)
+    first = _first(network)
     if network.num_addresses > 1:
-        first = str(next(iter(network.hosts())))
         note = f"{first} stands for {network}"
         return [
             End(end.address, end.endpoint, end.floating, note)
             for end in _of_address(endpoints, first)
         ]
-    return _of_address(endpoints, str(network.network_address))
+    return _of_address(endpoints, first)
+
+
+def _first(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> str:
+    return str(next(iter(network.hosts()), network.network_address))
+
+
+def trace_of(text: str) -> bytes | None:
+    """Return what stands in the stored form of every endpoint that *text* can stand for.
+
+    None if nothing can be relied on: IPv6 addresses and other alphabets have several notations.
+    """
+    try:
+        network = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return text.encode() if text.isascii() and text.isprintable() else None
+    return _first(network).encode() if network.version == 4 else None
 
 
 def _of_address(endpoints: Mapping[ResourceKey, WorkloadEndpoint], address: str) -> list[End]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Final
 
 import click
@@ -10,7 +10,7 @@ import msgspec
 
 from calico_openstack.calicoctl import output
 from calico_openstack.calicoctl.command_line import CONFIG, open_client
-from calico_openstack.calicoctl.ends import End, candidates, matched, packet_of
+from calico_openstack.calicoctl.ends import End, candidates, matched, packet_of, trace_of
 from calico_openstack.calicoctl.explanation import Explanation, Resources, Stage, explain
 from calico_openstack.datamodel import (
     FelixConfiguration,
@@ -32,6 +32,7 @@ from calico_openstack.datamodel import (
     prefix_of,
 )
 from calico_openstack.etcd import EtcdClient
+from calico_openstack.etcd.records import KeyValue
 from calico_openstack.policy.addresses import pack_address
 from calico_openstack.policy.cluster import Cluster
 
@@ -90,23 +91,36 @@ def _explained(client: EtcdClient, source: str, destination: str, protocol: str)
         isinstance(configuration, FelixConfiguration)
         and configuration.spec.get("workloadSourceSpoofing") == "Any"
     )
-    workloads = _resources(client, WorkloadEndpoint)
-    endpoints = Cluster(workloads, source_spoofing=spoofing).endpoints
+    # A hundred thousand endpoints are read at once and decoded only where they matter.
+    stored_endpoints = _stored(client, WorkloadEndpoint)
+    named = _decoded(stored_endpoints, [trace_of(source), trace_of(destination)])
+    endpoints = Cluster(named, source_spoofing=spoofing).endpoints
     ends = matched(candidates(endpoints, source), candidates(endpoints, destination))
-    others = {k: v for cls in _KINDS for k, v in _resources(client, cls).items()}
+    interfaces = [endpoints[end.endpoint].spec.interface_name for end in ends if end.endpoint]
+    addresses = [text for end in ends for text in (end.address, end.floating) if text]
+    workloads = _decoded(stored_endpoints, [trace_of(text) for text in (*interfaces, *addresses)])
+    others = {k: v for cls in _KINDS for k, v in _decoded(_stored(client, cls)).items()}
     resources = {**others, **_near(workloads, ends)}
     cluster = Cluster(resources, source_spoofing=spoofing)
     return explain(resources, cluster, packet_of(protocol, *ends), *ends)
 
 
-def _resources(client: EtcdClient, cls: type[Resource]) -> dict[ResourceKey, Resource | Invalid]:
+def _stored(client: EtcdClient, cls: type[Resource]) -> list[KeyValue]:
+    return [kv for page in client.iterate_prefix(prefix_of(cls.KIND)) for kv in page.kvs]
+
+
+def _decoded(
+    stored: Iterable[KeyValue], traces: Collection[bytes | None] | None = None
+) -> dict[ResourceKey, Resource | Invalid]:
+    """Return the resources, only those with one of *traces* in them if all of these are known."""
+    wanted = None if traces is None or None in traces else [trace for trace in traces if trace]
     found: dict[ResourceKey, Resource | Invalid] = {}
-    for page in client.iterate_prefix(prefix_of(cls.KIND)):
-        for kv in page.kvs:
-            key = parse_key(kv.key)
-            value = decode(kv.key, kv.value)
-            if isinstance(key, ResourceKey) and isinstance(value, Resource | Invalid):
-                found[key] = value
+    for kv in stored:
+        if wanted is not None and not any(trace in kv.value for trace in wanted):
+            continue
+        key, value = parse_key(kv.key), decode(kv.key, kv.value)
+        if isinstance(key, ResourceKey) and isinstance(value, Resource | Invalid):
+            found[key] = value
     return found
 
 

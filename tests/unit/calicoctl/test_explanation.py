@@ -15,6 +15,7 @@ from calico_openstack.calicoctl.ends import (
     candidates,
     matched,
     packet_of,
+    trace_of,
 )
 from calico_openstack.calicoctl.explaining import lines
 from calico_openstack.calicoctl.explanation import Explanation, explain
@@ -177,6 +178,21 @@ def test_the_verdict_is_that_of_the_whole_cluster(seed: int) -> None:
     judged = cluster.judge(packet, lambda key, direction: (key, direction) in concerned)
     assert found.allowed == judged.allowed
     assert list(lines(found))
+
+
+@pytest.mark.parametrize(
+    ("text", "trace"),
+    [
+        ("10.0.0.0/8", b"10.0.0.1"),
+        ("10.0.0.7/32", b"10.0.0.7"),
+        ("10.0.0.6/31", b"10.0.0.6"),
+        ("port1", b"port1"),
+        ("fd00::1", None),
+        ("b\u00fccher", None),
+    ],
+)
+def test_an_end_leaves_its_trace_in_what_is_stored(text: str, trace: bytes | None) -> None:
+    assert trace_of(text) == trace
 
 
 def test_who_has_an_address_twice_is_noted() -> None:
