@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Iterable, Iterator
 from typing import Final
 
@@ -80,7 +81,7 @@ def command(
         for line in lines(found):
             click.echo(line)
     if fail_if_refused and not found.allowed:
-        raise click.exceptions.Exit(2)
+        sys.exit(2)
 
 
 def _explained(client: EtcdClient, source: str, destination: str, protocol: str) -> Explanation:
