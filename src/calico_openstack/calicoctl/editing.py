@@ -11,7 +11,7 @@ import click
 from calico_openstack.calicoctl import output
 from calico_openstack.calicoctl.command_line import CONFIG, NAMESPACE, open_store, tell
 from calico_openstack.calicoctl.documents import resource_of, value_in
-from calico_openstack.calicoctl.kinds import READ_ONLY, Row, kind_named
+from calico_openstack.calicoctl.kinds import READ_ONLY, Row, complete_kind, kind_named
 from calico_openstack.calicoctl.labelling import LabelChange, changed_labels, parse_changes
 from calico_openstack.calicoctl.patches import PATCHES
 from calico_openstack.calicoctl.store import ConflictError, Store, StoreError, key_for
@@ -22,7 +22,7 @@ _PAUSE: Final = 0.2  # seconds
 
 
 @click.command()
-@click.argument("kind")
+@click.argument("kind", shell_complete=complete_kind)
 @click.argument("name")
 @click.option("-p", "--patch", "text", required=True, help="The patch, JSON or YAML.")
 @click.option(
@@ -46,7 +46,7 @@ def patch(*, kind: str, name: str, text: str, form: str, namespace: str, config:
 
 
 @click.command()
-@click.argument("kind")
+@click.argument("kind", shell_complete=complete_kind)
 @click.argument("name")
 @click.argument("labels", nargs=-1, required=True, metavar="KEY=VALUE...")
 @click.option("--overwrite", is_flag=True, help="Change labels that have another value.")

@@ -260,3 +260,13 @@ def kind_named(text: str) -> type[Resource]:
         hint = f"; did you mean '{near[0]}'?" if near else ""
         raise UnknownKindError(f"resource type '{text}' is not supported{hint}")
     return found
+
+
+def complete_kind(context: object, parameter: object, incomplete: str) -> list[str]:
+    """Return the names of kinds that begin so, for the shell to complete.
+
+    The first two arguments are those of every completion and not used.
+    """
+    beginning = incomplete.lower()
+    plurals = sorted(cls.PLURAL for cls in RESOURCE_TYPES)
+    return [name for name in plurals if name.startswith(beginning)]

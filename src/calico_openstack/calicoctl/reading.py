@@ -14,6 +14,7 @@ from calico_openstack.calicoctl.kinds import (
     Column,
     Row,
     columns_named,
+    complete_kind,
     kind_named,
     presentation_of,
 )
@@ -23,7 +24,7 @@ from calico_openstack.datamodel.selector import SelectorError, parse
 
 
 @click.command()
-@click.argument("kind")
+@click.argument("kind", shell_complete=complete_kind)
 @click.argument("names", nargs=-1)
 @click.option(
     "-o",

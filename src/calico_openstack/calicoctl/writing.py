@@ -15,7 +15,7 @@ from calico_openstack.calicoctl.command_line import (
     tell,
 )
 from calico_openstack.calicoctl.documents import read_resources
-from calico_openstack.calicoctl.kinds import READ_ONLY, kind_named
+from calico_openstack.calicoctl.kinds import READ_ONLY, complete_kind, kind_named
 from calico_openstack.calicoctl.node_deletion import CASCADES, delete_node
 from calico_openstack.calicoctl.store import ExistsError, MissingError, Store, StoreError, key_for
 from calico_openstack.datamodel import Node, Resource, ResourceKey
@@ -88,7 +88,7 @@ def replace(filename: str, recursive: bool, config: str) -> None:
 
 
 @click.command()
-@click.argument("kind", required=False)
+@click.argument("kind", required=False, shell_complete=complete_kind)
 @click.argument("names", nargs=-1)
 @click.option("-f", "--filename", default="", help="File, directory, or - for standard input.")
 @click.option("-s", "--skip-not-exists", is_flag=True, help="Absent resources are no error.")
