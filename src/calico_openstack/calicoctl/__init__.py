@@ -1,5 +1,8 @@
 """The operator's command: reads and writes resources in etcd as upstream's calicoctl does.
 
-``kinds`` knows names and columns, ``documents`` reads YAML and JSON into resources, ``store`` does
-the compare-and-swap writes, ``output`` prints, ``main`` is the command line.
+``main`` is the command line and ``command_line`` what its commands share. ``reading``, ``writing``,
+``editing``, ``datastore``, ``node`` and ``explaining`` hold the commands and are imported when they
+are used. ``kinds`` knows names and columns, ``documents`` reads YAML and JSON into resources,
+``store`` does the compare-and-swap writes, ``output`` prints. ``patches``, ``labelling``, ``ends``,
+``explanation`` and ``wording`` decide on plain data.
 """

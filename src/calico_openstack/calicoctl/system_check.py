@@ -30,7 +30,7 @@ _OPTIONAL: Final = (
     ("sch_tbf", "NET_SCH_TBF"),
     ("ifb", "IFB"),
 )
-# Sets with concatenated ranges, which the rules need, came with 5.6.
+# Felix describes the fields of its concatenated sets (NFTA_SET_DESC_CONCAT), since Linux 5.6.
 _MINIMUM_KERNEL: Final = (5, 6)
 _SWITCHES: Final = {
     "net/ipv4/ip_forward": "IPv4 traffic of instances is not forwarded: set it to 1",
