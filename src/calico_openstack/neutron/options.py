@@ -115,11 +115,11 @@ OPTIONS: tuple[cfg.Opt, ...] = (
     cfg.StrOpt("metrics_host", default="127.0.0.1", help="Address on which metrics are served."),
     cfg.StrOpt(
         "startup_resync",
-        default="auto",
-        choices=["auto", "always", "never"],
+        default="always",
+        choices=["always", "auto", "never"],
         help="Whether all of etcd is compared with Neutron's database when "
-        "neutron-periodic-workers starts; auto does so only where etcd was never provided for. "
-        "What servers have left undone is written at every start.",
+        "neutron-periodic-workers starts; auto, for large clouds, does so only where etcd was "
+        "never provided for. What servers have left undone is written at every start.",
     ),
     cfg.IntOpt(
         "resync_interval_secs",
