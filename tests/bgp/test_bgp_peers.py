@@ -70,6 +70,7 @@ def test_the_outside_behind_a_router(fabric: Fabric, dynamic: bool, tmp_path: Pa
         eventually(lambda h=host: "default" in h.routes("-6"), 10)
     for address in (f"{OUTSIDE_IPV4}.2", f"{OUTSIDE_IPV6}::2"):
         eventually(lambda a=address: workload.ping(a).returncode == 0, 15)
+    hosts[1].wait_for_route(workload.ipv4, hosts[0].ipv4)
     # Hosts never pass routes on between the router and each other.
     assert set(hosts[1].routes()) == {"default", workload.ipv4}
     assert hosts[1].routes()[workload.ipv4] == [hosts[0].ipv4]
