@@ -68,10 +68,6 @@ class ReportBook:
         """Return what a host says about a port of a device: up, down, error or nothing."""
         return self._reports.get(port_id, {}).get((host, device_id))
 
-    def ports_up(self) -> set[str]:
-        """Return the ids of the ports that some host says are up."""
-        return {port for port, reports in self._reports.items() if "up" in reports.values()}
-
     def apply(self, updates: Iterable[Update]) -> Changes:
         """Take in changed keys, and return what they were about; other keys are ignored."""
         changes = Changes()

@@ -114,13 +114,6 @@ class IPSet:
         found = self.ranges[place]
         return len(found.last) == len(key) and key <= found.last
 
-    def families_with_ranges(self) -> tuple[bool, bool]:
-        """Tell for IPv4 and for IPv6 whether there are ranges."""
-        return (
-            any(len(r.first) == 4 for r in self.ranges),
-            any(len(r.first) == 16 for r in self.ranges),
-        )
-
     def _keys(self, address: bytes, ports: Iterable[EndpointPort]) -> Iterator[bytes]:
         named = self.named
         if named is None:
