@@ -31,10 +31,11 @@ from rich.table import Table
 from benchmarks.conditions import conditions, load_average
 from calico_openstack.lab import bring_up, namespaces, teardown
 from calico_openstack.lab.cloud import api, supervisor
-from calico_openstack.lab.neutron_api import NeutronApi, Resource
+from calico_openstack.lab.neutron_api import NeutronApi
 from calico_openstack.lab.probing import checksum
 from calico_openstack.lab.processes import resident_bytes
 from calico_openstack.lab.progress import Progress
+from calico_openstack.lab.rest import Resource
 from calico_openstack.lab.settings import DEFAULT_CACHE, Lab
 from calico_openstack.lab.workload import tap_name
 

@@ -22,10 +22,11 @@ from calico_openstack.lab.booting import Order
 from calico_openstack.lab.cloud import api, supervisor, topology_of
 from calico_openstack.lab.matrix import attempt
 from calico_openstack.lab.namespaces import inside
-from calico_openstack.lab.neutron_api import NeutronApi, NeutronError
+from calico_openstack.lab.neutron_api import NeutronApi
 from calico_openstack.lab.probing import Attempt, Outcome
 from calico_openstack.lab.processes import spawn
 from calico_openstack.lab.progress import Progress
+from calico_openstack.lab.rest import RestError
 from calico_openstack.lab.security_groups import ICMP, TCP
 from calico_openstack.lab.settings import Lab
 from calico_openstack.lab.traffic import Flow, FlowReport, read_report
@@ -145,7 +146,7 @@ class Cloud:
     def agents_alive(self) -> bool:
         try:
             agents = self.neutron.find_all("agents")
-        except NeutronError:
+        except RestError:
             return False
         return {a["host"] for a in agents if a["alive"]} == set(self.hosts)
 

@@ -14,9 +14,10 @@ from calico_openstack.lab.cloud import CloudError, api, topology_of
 from calico_openstack.lab.commands import CommandError, run
 from calico_openstack.lab.guest import Addressing
 from calico_openstack.lab.log_files import last_words, tail
-from calico_openstack.lab.neutron_api import NeutronApi, NeutronError, Resource
+from calico_openstack.lab.neutron_api import NeutronApi
 from calico_openstack.lab.processes import spawn
 from calico_openstack.lab.progress import Progress
+from calico_openstack.lab.rest import Resource, RestError
 from calico_openstack.lab.settings import Lab
 from calico_openstack.lab.waiting import NotReadyError, wait_until
 from calico_openstack.lab.workload import Workload, WorkloadStore, check_name, tap_name
@@ -41,7 +42,7 @@ class Order:
 def boot(lab: Lab, order: Order, progress: Progress) -> Workload:
     """Boot a workload and wait until it has its addresses. What fails is taken back.
 
-    Raises CloudError, NeutronError, CommandError or NotReadyError with the reason.
+    Raises CloudError, RestError, CommandError or NotReadyError with the reason.
     """
     check_name(order.name)
     host = _choose_host(lab, order)
@@ -50,7 +51,7 @@ def boot(lab: Lab, order: Order, progress: Progress) -> Workload:
     try:
         return _boot(lab, order, host, store, progress)
     except BaseException:
-        with contextlib.suppress(NeutronError, CommandError, NotReadyError):
+        with contextlib.suppress(RestError, CommandError, NotReadyError):
             delete(lab, order.name)
         raise
 

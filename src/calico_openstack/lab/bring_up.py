@@ -26,10 +26,10 @@ from calico_openstack.lab.cloud import (
 )
 from calico_openstack.lab.log_files import last_words
 from calico_openstack.lab.namespaces import inside
-from calico_openstack.lab.neutron_api import NeutronError
 from calico_openstack.lab.neutron_config import NeutronSettings
 from calico_openstack.lab.processes import ProcessSpec, spawn
 from calico_openstack.lab.progress import Progress
+from calico_openstack.lab.rest import RestError
 from calico_openstack.lab.settings import Lab
 from calico_openstack.lab.teardown import down, leftovers
 from calico_openstack.lab.topology import Topology, plan, setups
@@ -179,7 +179,7 @@ def await_agents(lab: Lab, topology: Topology, *, timeout: float = AGENTS_TIMEOU
     def missing() -> set[str]:
         try:
             agents = api(lab).find_all("agents")
-        except NeutronError:
+        except RestError:
             return wanted
         return wanted - {agent["host"] for agent in agents if agent["alive"]}
 

@@ -73,6 +73,6 @@ def supervisor(lab: Lab) -> Supervisor:
     return Supervisor(lab.control_socket)
 
 
-def api(lab: Lab, project: str | None = None) -> NeutronApi:
-    """The lab's Neutron, as its administrator or as a project."""
-    return NeutronApi(lab.api_socket, project=project)
+def api(lab: Lab) -> NeutronApi:
+    """The lab's Neutron, as its administrator."""
+    return NeutronApi(lab.api_socket)

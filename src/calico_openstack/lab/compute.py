@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from calico_openstack.lab import etcd_server
+from calico_openstack.lab.ini import section
 from calico_openstack.lab.namespaces import inside_host
 from calico_openstack.lab.processes import ProcessSpec
 from calico_openstack.lab.settings import Lab
@@ -58,9 +59,9 @@ def configuration(lab: Lab, topology: Topology, host: Host) -> dict[Path, str]:
         "MTUFilePath": str(run_folder(lab, host) / "mtu"),
     }
     return {
-        folder / _FILE["felix"]: _ini("global", felix),
-        folder / _FILE["bgp"]: _ini("global", bgp),
-        folder / _FILE["dhcp"]: _ini("global", agent),
+        folder / _FILE["felix"]: section("global", felix),
+        folder / _FILE["bgp"]: section("global", bgp),
+        folder / _FILE["dhcp"]: section("global", agent),
     }
 
 
@@ -97,7 +98,3 @@ def bgp_command(lab: Lab, host: Host, *options: str) -> list[str]:
 def _command(lab: Lab, host: Host, agent: str) -> list[str]:
     program = Path(sys.prefix) / "bin" / _PROGRAM[agent]
     return [str(program), "-c", str(lab.host_folder(host.name) / _FILE[agent])]
-
-
-def _ini(section: str, options: dict[str, str]) -> str:
-    return "\n".join([f"[{section}]", *(f"{key} = {value}" for key, value in options.items()), ""])

@@ -6,8 +6,9 @@ from typing import Any
 
 from calico_openstack.lab.booting import Order, boot
 from calico_openstack.lab.cloud import api, topology_of
-from calico_openstack.lab.neutron_api import NeutronApi, Resource
+from calico_openstack.lab.neutron_api import NeutronApi
 from calico_openstack.lab.progress import Progress
+from calico_openstack.lab.rest import Resource
 from calico_openstack.lab.settings import Lab
 from calico_openstack.lab.workload import WorkloadStore
 

@@ -11,7 +11,7 @@ from enum import StrEnum
 from ipaddress import ip_address
 from pathlib import Path
 
-from calico_openstack.lab.neutron_api import Resource
+from calico_openstack.lab.rest import Resource
 
 # busybox's udhcpc calls it with the event as $1 and the lease in the environment.
 UDHCPC_SCRIPT = """\

@@ -12,7 +12,7 @@ from calico_openstack.lab.cloud import CloudError
 from calico_openstack.lab.commands import CommandError
 from calico_openstack.lab.control import ControlError
 from calico_openstack.lab.namespaces import NamespaceError
-from calico_openstack.lab.neutron_api import NeutronError
+from calico_openstack.lab.rest import RestError
 from calico_openstack.lab.settings import (
     DEFAULT_CACHE,
     DEFAULT_NAME,
@@ -27,7 +27,7 @@ EXPECTED = (
     CommandError,
     ControlError,
     NamespaceError,
-    NeutronError,
+    RestError,
     NotReadyError,
     SettingsError,
     ValueError,

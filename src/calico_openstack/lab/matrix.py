@@ -13,8 +13,9 @@ from calico_openstack.lab import machine
 from calico_openstack.lab.cloud import api, topology_of
 from calico_openstack.lab.commands import run
 from calico_openstack.lab.namespaces import inside
-from calico_openstack.lab.neutron_api import NeutronApi, Resource
+from calico_openstack.lab.neutron_api import NeutronApi
 from calico_openstack.lab.probing import Attempt, Outcome
+from calico_openstack.lab.rest import Resource
 from calico_openstack.lab.security_groups import (
     ICMP,
     TCP,

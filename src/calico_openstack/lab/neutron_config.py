@@ -1,4 +1,4 @@
-"""The configuration of a Neutron without Keystone and message queue, as texts.
+"""The configuration of a Neutron without message queue, with or without Keystone, as texts.
 
 Neutron 29 as operators run it (API under uWSGI, ``neutron-periodic-workers``,
 MariaDB), reduced to what one machine needs. Everything here is a function from
@@ -7,15 +7,15 @@ written, so the lab and the tests start the same server.
 
 Choices that are not obvious:
 
-* Who calls is taken from the headers ``X-User-Id``, ``X-Project-Id`` and
+* Without Keystone, who calls is taken from the headers ``X-User-Id``, ``X-Project-Id`` and
   ``X-Roles`` (filter ``keystonecontext``), not from Neutron's stock ``noauth``
   filter: with that one everybody is an administrator.
 * ``transport_url = fake://`` and no RPC workers: nothing here speaks RPC, since
   the agents report through etcd.
 * MariaDB listens on a Unix socket only, so it is reached from any network
   namespace and takes no port.
-* ``Connection: close``: uWSGI otherwise resets connections that clients keep.
-* ``lazy-apps``: each API process loads the application itself, after the fork.
+* With Keystone (``keystone``), who calls is what Keystone says of the token, and Nova is told of
+  ports where Keystone's catalogue names it.
 """
 
 from __future__ import annotations
@@ -24,6 +24,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
+
+from calico_openstack.lab import wsgi
+from calico_openstack.lab.ini import section, sections
+from calico_openstack.lab.keystone_access import REGION, KeystoneAccess
+from calico_openstack.lab.wsgi import tcp_address
 
 NEUTRON_CONF = "neutron.conf"
 ML2_CONF = "ml2_conf.ini"
@@ -42,7 +47,8 @@ class NeutronSettings:
     which Neutron is installed. ``api_socket`` is a Unix socket on which the API
     listens too. ``identity_filter`` names a Paste filter factory that supplies the
     caller's identity where no headers do. ``nova_endpoint`` is the address of a Nova that is told
-    of ports without asking Keystone. Times are in seconds.
+    of ports without asking Keystone; ``keystone`` is asked who calls, and where Nova is. Times are
+    in seconds.
     """
 
     state_dir: Path
@@ -62,6 +68,7 @@ class NeutronSettings:
     agent_down_time: int = 75
     nova_notifications: bool = False
     nova_endpoint: str | None = None
+    keystone: KeystoneAccess | None = None
     debug: bool = False
     calico_options: tuple[tuple[str, str], ...] = ()
 
@@ -98,18 +105,8 @@ class NeutronSettings:
         return f"http://{host}:{self.api_port}"
 
 
-def _text(value: object) -> str:
-    """Return a value as oslo.config and uWSGI read it."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, tuple):
-        return ",".join(value)
-    return str(value)
-
-
-def _section(name: str, options: Mapping[str, object]) -> str:
-    lines = [f"[{name}]", *(f"{key} = {_text(value)}".rstrip() for key, value in options.items())]
-    return "\n".join(lines) + "\n"
+def _auth_strategy(settings: NeutronSettings) -> str:
+    return "keystone" if settings.keystone else "noauth"
 
 
 def neutron_conf(settings: NeutronSettings) -> str:
@@ -117,7 +114,7 @@ def neutron_conf(settings: NeutronSettings) -> str:
     default = {
         "core_plugin": "ml2",
         "service_plugins": settings.service_plugins,
-        "auth_strategy": "noauth",
+        "auth_strategy": _auth_strategy(settings),
         "transport_url": "fake://",
         "rpc_workers": 0,
         "rpc_state_report_workers": 0,
@@ -137,26 +134,33 @@ def neutron_conf(settings: NeutronSettings) -> str:
     unlimited = ("port", "network", "subnet", "security_group", "security_group_rule")
     return "\n".join(
         (
-            _section("DEFAULT", default),
-            _section("database", {"connection": settings.database_url}),
-            _section("oslo_concurrency", {"lock_path": settings.state_dir / "lock"}),
-            _section("oslo_messaging_notifications", {"driver": "noop"}),
-            _section("quotas", {f"quota_{resource}": -1 for resource in unlimited}),
-            _section("calico", calico),
-            *(
-                [_section("nova", {"auth_type": "none", "endpoint": settings.nova_endpoint})]
-                if settings.nova_endpoint
-                else []
-            ),
+            section("DEFAULT", default),
+            section("database", {"connection": settings.database_url}),
+            section("oslo_concurrency", {"lock_path": settings.state_dir / "lock"}),
+            section("oslo_messaging_notifications", {"driver": "noop"}),
+            section("quotas", {f"quota_{resource}": -1 for resource in unlimited}),
+            section("calico", calico),
+            *_peers(settings),
         )
     )
+
+
+def _peers(settings: NeutronSettings) -> list[str]:
+    """Return the sections that say where Keystone and Nova are."""
+    if settings.keystone is not None:
+        nova = {**settings.keystone.credentials("neutron"), "region_name": REGION}
+        validation = settings.keystone.validation("neutron")
+        return [section("keystone_authtoken", validation), section("nova", nova)]
+    if settings.nova_endpoint is not None:
+        return [section("nova", {"auth_type": "none", "endpoint": settings.nova_endpoint})]
+    return []
 
 
 def ml2_conf(settings: NeutronSettings) -> str:
     """Return the text of ``ml2_conf.ini``: networks of type local and flat."""
     return "\n".join(
         (
-            _section(
+            section(
                 "ml2",
                 {
                     "type_drivers": ("local", "flat"),
@@ -165,111 +169,53 @@ def ml2_conf(settings: NeutronSettings) -> str:
                     "extension_drivers": settings.extension_drivers,
                 },
             ),
-            _section("ml2_type_flat", {"flat_networks": "*"}),
-            _section("securitygroup", {"enable_security_group": True}),
+            section("ml2_type_flat", {"flat_networks": "*"}),
+            section("securitygroup", {"enable_security_group": True}),
         )
     )
 
 
 def api_paste(settings: NeutronSettings) -> str:
     """Return the text of ``api-paste.ini``, with the caller's identity from headers."""
-    supplied = "default_identity " if settings.identity_filter else ""
+    filters = {
+        "http_proxy_to_wsgi": "oslo_middleware.http_proxy_to_wsgi:HTTPProxyToWSGI.factory",
+        "request_id": "oslo_middleware:RequestId.factory",
+        "catch_errors": "oslo_middleware:CatchErrors.factory",
+        "identity": "neutron.auth:NeutronKeystoneContext.factory",
+        "extensions": "neutron.api.extensions:plugin_aware_extension_middleware_factory",
+    }
+    supplied = ""
+    if settings.identity_filter is not None:
+        supplied = "caller "
+        filters["caller"] = settings.identity_filter
     pipeline = f"http_proxy_to_wsgi request_id catch_errors {supplied}identity extensions api"
-    return "\n".join(
-        (
-            *(
-                [
-                    _section(
-                        "filter:default_identity",
-                        {"paste.filter_factory": settings.identity_filter},
-                    )
-                ]
-                if settings.identity_filter
-                else []
-            ),
-            _section(
-                "composite:neutron",
-                {"use": "egg:Paste#urlmap", "/": "versions", "/v2.0": "v2_0"},
-            ),
-            _section(
-                "composite:v2_0",
-                {
-                    "use": "call:neutron.auth:pipeline_factory",
-                    "noauth": pipeline,
-                },
-            ),
-            _section(
-                "composite:versions",
-                {
-                    "use": "call:neutron.auth:pipeline_factory",
-                    "noauth": "http_proxy_to_wsgi version_list",
-                },
-            ),
-            _section(
-                "filter:http_proxy_to_wsgi",
-                {
-                    "paste.filter_factory": (
-                        "oslo_middleware.http_proxy_to_wsgi:HTTPProxyToWSGI.factory"
-                    )
-                },
-            ),
-            _section(
-                "filter:request_id",
-                {"paste.filter_factory": "oslo_middleware:RequestId.factory"},
-            ),
-            _section(
-                "filter:catch_errors",
-                {"paste.filter_factory": "oslo_middleware:CatchErrors.factory"},
-            ),
-            _section(
-                "filter:identity",
-                {"paste.filter_factory": "neutron.auth:NeutronKeystoneContext.factory"},
-            ),
-            _section(
-                "filter:extensions",
-                {
-                    "paste.filter_factory": (
-                        "neutron.api.extensions:plugin_aware_extension_middleware_factory"
-                    )
-                },
-            ),
-            _section(
-                "app:version_list",
-                {"paste.app_factory": "neutron.pecan_wsgi.app:versions_factory"},
-            ),
-            _section(
-                "app:api",
-                {"paste.app_factory": "neutron.api.v2.router:APIRouter.factory"},
-            ),
-        )
-    )
+    by_strategy = {"use": "call:neutron.auth:pipeline_factory"}
+    strategy = _auth_strategy(settings)
+    content: dict[str, Mapping[str, object]] = {
+        "composite:neutron": {"use": "egg:Paste#urlmap", "/": "versions", "/v2.0": "v2_0"},
+        "composite:v2_0": {**by_strategy, strategy: pipeline},
+        "composite:versions": {**by_strategy, strategy: "http_proxy_to_wsgi version_list"},
+        "app:version_list": {"paste.app_factory": "neutron.pecan_wsgi.app:versions_factory"},
+        "app:api": {"paste.app_factory": "neutron.api.v2.router:APIRouter.factory"},
+    }
+    for name, factory in filters.items():
+        content[f"filter:{name}"] = {"paste.filter_factory": factory}
+    return sections(content)
 
 
 def uwsgi_conf(settings: NeutronSettings) -> str:
     """Return the text of ``uwsgi.ini`` for the API."""
-    host = f"[{settings.api_host}]" if ":" in settings.api_host else settings.api_host
-    extra = f"http-socket = {settings.api_socket}\n" if settings.api_socket else ""
-    text = _section(
-        "uwsgi",
-        {
-            "http-socket": f"{host}:{settings.api_port}",
-            "module": "neutron.wsgi.api:application",
-            "virtualenv": settings.prefix,
-            "need-app": True,
-            "master": True,
-            "no-orphans": True,
-            "processes": settings.api_processes,
-            "threads": settings.api_threads,
-            "enable-threads": True,
-            "lazy-apps": True,
-            "die-on-term": True,
-            "worker-reload-mercy": 5,
-            "add-header": "Connection: close",
-            "buffer-size": 65535,
-            "procname-prefix-spaced": "neutron-api",
-        },
+    listen = [tcp_address(settings.api_host, settings.api_port)]
+    if settings.api_socket:
+        listen.append(str(settings.api_socket))
+    return wsgi.uwsgi_conf(
+        name="neutron-api",
+        module="neutron.wsgi.api:application",
+        listen=listen,
+        prefix=settings.prefix,
+        processes=settings.api_processes,
+        threads=settings.api_threads,
     )
-    return text + extra
 
 
 def config_files(settings: NeutronSettings) -> dict[Path, str]:

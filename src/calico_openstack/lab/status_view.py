@@ -12,8 +12,8 @@ from calico_openstack.lab.cloud import api, supervisor, topology_of
 from calico_openstack.lab.control import ControlError
 from calico_openstack.lab.lifecycle import State
 from calico_openstack.lab.names import daemon
-from calico_openstack.lab.neutron_api import NeutronError, Resource
 from calico_openstack.lab.processes import Snapshot, resident_by_group
+from calico_openstack.lab.rest import Resource, RestError
 from calico_openstack.lab.settings import Lab
 from calico_openstack.lab.topology import Topology
 from calico_openstack.lab.workload import Workload, WorkloadStore
@@ -30,7 +30,7 @@ def show(console: Console, lab: Lab) -> None:
     workloads = WorkloadStore(lab).all()
     try:
         agents, ports = api(lab).find_all("agents"), api(lab).find_all("ports")
-    except NeutronError as error:
+    except RestError as error:
         console.print(Text(str(error), style="red"))
         agents, ports = [], []
     console.print(_agents(agents))
