@@ -21,6 +21,8 @@ if ! .venv/bin/pip install --quiet --disable-pip-version-check \
     echo "pip could not install the packages; the lines above tell why" >&2
     exit 1
 fi
+# The first start of every program is quick too, and where Python may not write beside its sources.
+.venv/bin/python -m compileall -q src
 rm -f .venv/stamp-"$extras"-*
 touch "$stamp"
 echo "Python packages installed in $SECONDS s"

@@ -11,7 +11,7 @@ import click
 
 from calico_openstack.calicoctl.connection import DEFAULT_FILE, connection_config
 from calico_openstack.calicoctl.store import Store, StoreError
-from calico_openstack.etcd import EtcdClient, EtcdError
+from calico_openstack.etcd import EtcdClient, EtcdError, EtcdUnavailable
 
 FILE: Final = click.option(
     "-f", "--filename", required=True, help="File, directory, or - for standard input."
@@ -59,6 +59,11 @@ class Commands(click.Group):
         """Run a command; every foreseeable failure is one message and exit status 1."""
         try:
             return super().invoke(ctx)
+        except EtcdUnavailable as error:
+            fail(
+                f"etcd cannot be reached: {error}\nSee whether it runs there; where else it is, "
+                f"tell in {DEFAULT_FILE} or by the variable ETCD_ENDPOINTS."
+            )
         except (EtcdError, StoreError, ValueError) as error:
             # ValueError: a document, a kind or the connection's configuration is not usable.
             fail(str(error))

@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
 from calico_openstack.datamodel import API_VERSION
 from calico_openstack.etcd import EtcdConfig
 
@@ -64,6 +62,8 @@ def connection_config(path: str, environment: Mapping[str, str]) -> EtcdConfig:
 
 
 def _from_file(file: Path) -> dict[str, Any]:
+    import yaml  # noqa: PLC0415 - not needed, and slow to load, where there is no file
+
     try:
         content = yaml.safe_load(file.read_text())
     except (OSError, UnicodeError, yaml.YAMLError) as error:

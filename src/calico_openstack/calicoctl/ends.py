@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -77,16 +79,37 @@ def _first(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> str:
     return str(next(iter(network.hosts()), network.network_address))
 
 
-def trace_of(text: str) -> bytes | None:
+class Trace(NamedTuple):
+    """What stands in the stored form of every endpoint that a text can stand for.
+
+    *beginning* is quick to find; only where it is found *whole* is worth a search.
+    """
+
+    beginning: bytes
+    whole: re.Pattern[bytes]
+
+    def is_in(self, stored: bytes) -> bool:
+        """Tell whether the text may stand for the endpoint that is *stored*."""
+        return self.beginning in stored and self.whole.search(stored) is not None
+
+
+def trace_of(text: str) -> Trace | None:
     """Return what stands in the stored form of every endpoint that *text* can stand for.
 
-    None if nothing can be relied on: IPv6 addresses and other alphabets have several notations.
+    None if nothing can be relied on: JSON has several notations for other alphabets. IPv6 addresses
+    are taken to be in the usual one (RFC 5952), in which Neutron keeps them.
     """
     try:
         network = ipaddress.ip_network(text, strict=False)
     except ValueError:
-        return text.encode() if text.isascii() and text.isprintable() else None
-    return _first(network).encode() if network.version == 4 else None
+        if not (text.isascii() and text.isprintable()) or set(text) & {'"', "\\", "/"}:
+            return None
+        quoted = re.escape(text.encode())
+        # The whole of a text, the first label of a guest's name, or the beginning of an id.
+        pattern = rb'"%b\.?"|"%b\.|"(?:endpoint|workload)"\s*:\s*"%b' % (quoted, quoted, quoted)
+        return Trace(b'"' + text.encode(), re.compile(pattern))
+    address = _first(network).encode()
+    return Trace(b'"' + address, re.compile(rb'"%b["/]' % re.escape(address)))
 
 
 def _of_address(endpoints: Mapping[ResourceKey, WorkloadEndpoint], address: str) -> list[End]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 import click
@@ -11,43 +11,11 @@ import msgspec
 
 from calico_openstack.calicoctl import output
 from calico_openstack.calicoctl.command_line import CONFIG, open_client
-from calico_openstack.calicoctl.ends import End, candidates, matched, packet_of, trace_of
-from calico_openstack.calicoctl.explanation import Explanation, Resources, Stage, explain
-from calico_openstack.datamodel import (
-    FelixConfiguration,
-    GlobalNetworkPolicy,
-    GlobalNetworkSet,
-    HostEndpoint,
-    Invalid,
-    NetworkPolicy,
-    NetworkSet,
-    Profile,
-    Resource,
-    ResourceKey,
-    StagedGlobalNetworkPolicy,
-    StagedNetworkPolicy,
-    Tier,
-    WorkloadEndpoint,
-    decode,
-    parse_key,
-    prefix_of,
-)
+from calico_openstack.calicoctl.ends import packet_of
+from calico_openstack.calicoctl.excerpt import excerpt
+from calico_openstack.calicoctl.explanation import Explanation, Stage, explain
 from calico_openstack.etcd import EtcdClient
-from calico_openstack.etcd.records import KeyValue
-from calico_openstack.policy.addresses import pack_address
-from calico_openstack.policy.cluster import Cluster
 
-_KINDS: Final = (
-    Tier,
-    NetworkPolicy,
-    GlobalNetworkPolicy,
-    StagedNetworkPolicy,
-    StagedGlobalNetworkPolicy,
-    Profile,
-    NetworkSet,
-    GlobalNetworkSet,
-    HostEndpoint,
-)
 _MARKS: Final = {True: "allowed", False: "REFUSED", None: "goes on"}
 
 
@@ -85,70 +53,9 @@ def command(
 
 
 def _explained(client: EtcdClient, source: str, destination: str, protocol: str) -> Explanation:
-    felix = ResourceKey(FelixConfiguration.KIND, "default")
-    stored = client.get(felix.path)
-    configuration = decode(stored.key, stored.value) if stored else None
-    spoofing = (
-        isinstance(configuration, FelixConfiguration)
-        and configuration.spec.get("workloadSourceSpoofing") == "Any"
-    )
-    # A hundred thousand endpoints are read at once and decoded only where they matter.
-    stored_endpoints = _stored(client, WorkloadEndpoint)
-    named = _decoded(stored_endpoints, [trace_of(source), trace_of(destination)])
-    endpoints = Cluster(named, source_spoofing=spoofing).endpoints
-    ends = matched(candidates(endpoints, source), candidates(endpoints, destination))
-    interfaces = [endpoints[end.endpoint].spec.interface_name for end in ends if end.endpoint]
-    addresses = [text for end in ends for text in (end.address, end.floating) if text]
-    workloads = _decoded(stored_endpoints, [trace_of(text) for text in (*interfaces, *addresses)])
-    others = {k: v for cls in _KINDS for k, v in _decoded(_stored(client, cls)).items()}
-    resources = {**others, **_near(workloads, ends)}
-    cluster = Cluster(resources, source_spoofing=spoofing)
-    return explain(resources, cluster, packet_of(protocol, *ends), *ends)
-
-
-def _stored(client: EtcdClient, cls: type[Resource]) -> list[KeyValue]:
-    return [kv for page in client.iterate_prefix(prefix_of(cls.KIND)) for kv in page.kvs]
-
-
-def _decoded(
-    stored: Iterable[KeyValue], traces: Collection[bytes | None] | None = None
-) -> dict[ResourceKey, Resource | Invalid]:
-    """Return the resources, only those with one of *traces* in them if all of these are known."""
-    wanted = None if traces is None or None in traces else [trace for trace in traces if trace]
-    found: dict[ResourceKey, Resource | Invalid] = {}
-    for kv in stored:
-        if wanted is not None and not any(trace in kv.value for trace in wanted):
-            continue
-        key, value = parse_key(kv.key), decode(kv.key, kv.value)
-        if isinstance(key, ResourceKey) and isinstance(value, Resource | Invalid):
-            found[key] = value
-    return found
-
-
-def _near(workloads: Resources, ends: tuple[End, End]) -> Resources:
-    """Return the endpoints that matter: selectors are asked about the addresses of the ends only.
-
-    Those that claim the interface of an end matter too, for only one of them has it.
-    """
-    addresses = {end.packed for end in ends}
-    addresses |= {pack_address(end.floating) for end in ends if end.floating}
-    own = [workloads[end.endpoint] for end in ends if end.endpoint is not None]
-    interfaces = {_interface(value) for value in own}
-    return {
-        key: value
-        for key, value in workloads.items()
-        if isinstance(value, WorkloadEndpoint)
-        and (
-            _interface(value) in interfaces
-            or not addresses.isdisjoint(map(pack_address, value.spec.ip_networks))
-        )
-    }
-
-
-def _interface(value: Resource | Invalid) -> tuple[str, str] | None:
-    if isinstance(value, WorkloadEndpoint):
-        return value.spec.node, value.spec.interface_name
-    return None
+    found = excerpt(client, source, destination)
+    ends = found.source, found.destination
+    return explain(found.resources, found.cluster, packet_of(protocol, *ends), *ends)
 
 
 def lines(found: Explanation) -> Iterator[str]:

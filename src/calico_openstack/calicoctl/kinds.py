@@ -5,7 +5,6 @@ Source of aliases and columns: specification of the command line, section 3.4.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -256,6 +255,8 @@ def kind_named(text: str) -> type[Resource]:
     """
     found = _BY_SPELLING.get(text.lower())
     if found is None:
+        import difflib  # noqa: PLC0415 - for this rare case alone
+
         near = difflib.get_close_matches(text.lower(), _BY_SPELLING, n=1)
         hint = f"; did you mean '{near[0]}'?" if near else ""
         raise UnknownKindError(f"resource type '{text}' is not supported{hint}")

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
-import yaml
 
 from calico_openstack.calicoctl.kinds import Column, Row
 from calico_openstack.datamodel import API_VERSION, Resource, encode
@@ -73,5 +72,7 @@ def as_json(value: Any) -> str:
 
 def as_yaml(value: Any) -> str:
     """Return YAML with sorted keys."""
+    import yaml  # noqa: PLC0415 - tables must not wait for it
+
     text: str = yaml.safe_dump(value, sort_keys=True, default_flow_style=False, allow_unicode=True)
     return text.rstrip("\n")
