@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, TypeVar
 
+from msgspec import structs
+
 from calico_openstack.datamodel.endpoints import (
     GlobalNetworkSet,
     HostEndpoint,
@@ -41,7 +43,7 @@ from calico_openstack.datamodel.policies import (
 )
 from calico_openstack.datamodel.pools import IPPool, IPPoolSpec
 from calico_openstack.datamodel.resource import Metadata, Resource
-from calico_openstack.datamodel.rules import EntityRule, IcmpMatch, Rule
+from calico_openstack.datamodel.rules import EntityRule, IcmpMatch, Rule, ServiceAccountMatch
 from calico_openstack.policy.addresses import pack_address
 from calico_openstack.policy.packet import Packet
 
@@ -66,11 +68,20 @@ SELECTORS = (
     "!has(b)",
     "a in {'1', '2'} && has(b)",
     "b == '1' || c == '1'",
-    "global()",
+    "!(a == '1' && !has(b)) || c starts with '2'",
 )
 PORTS = (22, 80, 443)
-PROTOCOLS = (None, None, None, "TCP", "TCP", "TCP", "UDP", "UDP", "SCTP", "ICMP", "ICMPv6", 47)
+PROTOCOLS = (
+    *(None, None, None, "TCP", "TCP", "TCP", "UDP", "UDP", "SCTP", "SCTP"),
+    *("ICMP", "ICMPv6", 1, 6, 47, "UDPLite"),
+)
+WITH_PORTS = frozenset(("TCP", "UDP", "SCTP", 6))
 RULE_PORTS = (22, 80, "80:443", "http", "other")
+# More than kernel rules are made for, and a range that is too wide to be listed.
+MANY_PORTS = (*range(1000, 1040, 2), 22, 80, "440:450", "10000:60000")
+MANY_NETS_4 = (*(f"10.0.0.{n}/32" for n in range(1, 7)), *(f"10.{n}.0.0/16" for n in range(9)))
+MANY_NETS_6 = (*(f"fd00::{n}/128" for n in range(1, 4)), *(f"fd00:{n}::/32" for n in range(9)))
+SERVICE_ACCOUNTS = ("", "", "", "sa1", "sa2")
 
 Value = Resource | Invalid
 Update = tuple[ResourceKey, Value | None]
@@ -138,6 +149,8 @@ class ClusterGenerator:
             ip_networks=addresses,
             ip_nats=self._floating(addresses) if self._once_in(3) else (),
             profiles=self._some(("p1", "p2", "projectcalico-default-allow"), 2),
+            service_account_name=self._choice(SERVICE_ACCOUNTS),
+            allow_spoofed_source_prefixes=self._spoofed(),
             ports=tuple(self._port() for _ in range(self.random.randint(0, 2))),
         )
         metadata = Metadata(name=name, namespace=namespace, labels=labels)
@@ -178,6 +191,7 @@ class ClusterGenerator:
             "selector": self._choice(("", *SELECTORS)),
             "types": self._choice(((), ("Ingress",), ("Egress",), ("Ingress", "Egress"))),
             "performance_hints": ("AssumeNeededOnEveryNode",) if self._once_in(8) else (),
+            "service_account_selector": self._choice((*("",) * 6, "all()", "x == 'y'")),
         }
         if staged := self._once_in(5):
             common["staged_action"] = self._choice(("", "Set", "Learn", "Delete", "Ignore"))
@@ -231,9 +245,10 @@ class ClusterGenerator:
     def profile(self) -> tuple[ResourceKey, Value]:
         """Draw a profile."""
         name = self._choice(("p1", "p2", "kns.openstack"))
-        spec = ProfileSpec(
-            ingress=self.rules(), egress=self.rules(), labels_to_apply=self._labels()
-        )
+        labels = self._labels()
+        if self._once_in(2):
+            labels |= {"pcns.x": "y", "pcsa.x": "y"}
+        spec = ProfileSpec(ingress=self.rules(), egress=self.rules(), labels_to_apply=labels)
         return ResourceKey("Profile", name), Profile(metadata=Metadata(name=name), spec=spec)
 
     def network_set(self) -> tuple[ResourceKey, Value]:
@@ -255,7 +270,10 @@ class ClusterGenerator:
         return ResourceKey("IPPool", name), IPPool(metadata=Metadata(name=name), spec=spec)
 
     def rules(self) -> tuple[Rule, ...]:
-        """Draw up to four rules."""
+        """Draw up to four rules, or many that only allow."""
+        if self._once_in(8):
+            many = (self.rule() for _ in range(self.random.randint(5, 20)))
+            return tuple(structs.replace(rule, action="Allow") for rule in many)
         return tuple(self.rule() for _ in range(self.random.randint(0, 4)))
 
     def rule(self) -> Rule:
@@ -263,19 +281,21 @@ class ClusterGenerator:
         version = self._choice((None, None, None, 4, 6))
         protocol = self._choice(PROTOCOLS)
         icmp = not_icmp = None
-        if protocol in ("ICMP", "ICMPv6"):
-            version = 4 if protocol == "ICMP" else 6
+        if protocol in ("ICMP", "ICMPv6", 1):
+            version = self._choice((None, 6 if protocol == "ICMPv6" else 4))
             icmp, not_icmp = self._icmp(), self._icmp()
-        with_numbers = protocol in ("TCP", "UDP", "SCTP")
+        excluded: tuple[int | str | None, ...] = (None, None, None, "TCP", 17)
+        # Networks of one family say which one is meant, too.
+        family = version or self._choice((None, None, 4, 6))
         return Rule(
             action=self._choice((*("Allow",) * 5, "Deny", "Pass", "Pass", "Log")),
             ip_version=version,
             protocol=protocol,
-            not_protocol=None if protocol else self._choice((None, None, None, "TCP", "ICMP")),
+            not_protocol=self._choice((*excluded, "ICMP") if version in (None, 4) else excluded),
             icmp=icmp,
             not_icmp=not_icmp,
-            source=self._entity(version, with_numbers),
-            destination=self._entity(version, with_numbers),
+            source=self._entity(family, protocol in WITH_PORTS, protocol is None),
+            destination=self._entity(family, protocol in WITH_PORTS, protocol is None),
         )
 
     def packet(self) -> Packet:
@@ -283,28 +303,45 @@ class ClusterGenerator:
         pool = self._choice((ADDRESSES_4 + OUTSIDE[:1], ADDRESSES_6 + OUTSIDE[1:]))
         source, destination = pack_address(self._choice(pool)), pack_address(self._choice(pool))
         icmp = 1 if len(source) == 4 else 58
-        protocol = self._choice((6, 6, 6, 17, 17, 132, icmp, icmp, 47))
-        if protocol in (6, 17, 132):
-            ports = (*PORTS, 100)
+        protocol = self._choice((6, 6, 6, 17, 17, 132, 132, icmp, icmp, 47, 136))
+        if protocol in (6, 17, 132, 136):
+            ports = (*PORTS, 100, 1002, 20000)
             return Packet(source, destination, protocol, self._choice(ports), self._choice(ports))
         if protocol == icmp:
             kind, code = self._choice((0, 8, 128, 135)), self._choice((0, 1))
             return Packet(source, destination, icmp, icmp_type=kind, icmp_code=code)
         return Packet(source, destination, protocol)
 
-    def _entity(self, version: int | None, with_numbers: bool) -> EntityRule:
-        nets = {4: NETS_4, 6: NETS_6}.get(version or 0, ())
-        ports: tuple[int | str, ...] = RULE_PORTS if with_numbers else ("http",)
+    def _entity(self, family: int | None, with_numbers: bool, any_protocol: bool) -> EntityRule:
+        nets = {4: NETS_4, 6: NETS_6}.get(family or 0, ())
+        many = {4: MANY_NETS_4, 6: MANY_NETS_6}.get(family or 0, ())
+        most = 2 if self._once_in(2) else 20
+        if not self._once_in(3):
+            many = nets
+        ports: tuple[int | str, ...] = ("http", "other") if any_protocol else ()
+        if with_numbers:
+            ports = MANY_PORTS if self._once_in(3) else RULE_PORTS
         excluded = tuple(net for net in nets if not net.endswith("/0"))
+        accounts = ServiceAccountMatch(
+            names=self._some(("sa1", "sa2"), 1), selector=self._choice(("", "x == 'y'"))
+        )
         return EntityRule(
-            nets=self._some(nets, 2) if self._once_in(4) else (),
+            nets=self._some(many, most) if self._once_in(4) else (),
             not_nets=self._some(excluded, 2) if self._once_in(8) else (),
+            service_accounts=accounts if self._once_in(20) else None,
             selector=self._choice(SELECTORS) if self._once_in(3) else "",
             not_selector=self._choice(SELECTORS) if self._once_in(10) else "",
-            namespace_selector=self._choice(("all()", "global()")) if self._once_in(12) else "",
-            ports=self._some(ports, 3) if self._once_in(6) else (),
-            not_ports=self._some(ports, 3) if self._once_in(10) else (),
+            namespace_selector=self._namespaces() if self._once_in(12) else "",
+            ports=self._some(ports, most + 1) if self._once_in(6) else (),
+            not_ports=self._some(ports, most + 1) if self._once_in(10) else (),
         )
+
+    def _namespaces(self) -> str:
+        return self._choice(("all()", "global()", "x == 'y'", "!has(x)"))
+
+    def _spoofed(self) -> tuple[str, ...]:
+        """Draw foreign networks that an endpoint may use, which most may not."""
+        return self._some(NETS_4[1:2] + NETS_6[:1], 2) if self._once_in(12) else ()
 
     def _floating(self, addresses: Sequence[str]) -> tuple[IpNat, ...]:
         """Draw floating addresses that lead to some of *addresses*."""

@@ -7,7 +7,7 @@ from ipaddress import ip_address
 
 from calico_openstack.policy.packet import Packet
 
-_TCP, _UDP, _SCTP, _SYN = 6, 17, 132, 0x02
+_TCP, _UDP, _SCTP, _UDPLITE, _SYN = 6, 17, 132, 136, 0x02
 _CRC32C = 0x82F63B78
 _ETHERTYPES = {4: b"\x08\x00", 6: b"\x86\xdd"}
 _ETHERNET = 14
@@ -49,6 +49,12 @@ def _transport(packet: Packet, tag: bytes) -> bytes:
     elif packet.protocol == _UDP:
         ports = struct.pack("!HH", packet.source_port, packet.destination_port)
         body = (ports + struct.pack("!H", 8 + len(tag)), tag)
+    elif packet.protocol == _UDPLITE:
+        # The checksum covers the header alone (RFC 3828, section 3.1).
+        ports = struct.pack("!HHH", packet.source_port, packet.destination_port, 8)
+        pseudo = packet.source + packet.destination
+        pseudo += struct.pack("!II", 8 + len(tag), packet.protocol)
+        return ports + _checksum(pseudo + ports) + tag
     elif packet.protocol == _SCTP:
         return _sctp_init(packet, tag)
     elif packet.icmp_type is not None:

@@ -86,7 +86,7 @@ SPECS: dict[str, dict[str, Any]] = {
         "selector": "role == 'web'",
         "types": ["Egress"],
         "egress": RULES,
-        "stagedAction": "Delete",
+        "stagedAction": "Learn",
     },
     "Tier": {"order": 1000000, "defaultAction": "Deny"},
     "Profile": {"ingress": RULES, "egress": RULES, "labelsToApply": {"a": "b"}},

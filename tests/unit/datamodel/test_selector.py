@@ -305,6 +305,13 @@ def test_long_and_shallow_texts_are_read() -> None:
     assert parse("has(b) || " * 50_000 + "has(a)").matches({"a": ""})
 
 
+def test_negations_that_vanish_are_not_deep() -> None:
+    # As many as fit into a selector of a policy.
+    for levels in (338, 339):
+        text = "!(" * levels + "has(a)" + ")" * levels
+        assert parse(text).canonical == ("!has(a)" if levels % 2 else "has(a)")
+
+
 def test_deepest_tree_can_be_used() -> None:
     levels = MAX_DEPTH - 1
     selector = parse("(has(a) && " * levels + "has(a)" + ")" * levels)

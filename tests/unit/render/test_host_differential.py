@@ -65,7 +65,8 @@ def test_every_way_through_the_host(seed: int, action: HostAction) -> None:
     resources.update(generator.host_endpoint() for _ in range(generator.random.randint(0, 3)))
     resources.update(generator.policy() for _ in range(4))
     interfaces = generator.interfaces()
-    calculation = HostCalculation(HOST, CalculationSettings())
+    spoofing = generator.random.randrange(2) == 0
+    calculation = HostCalculation(HOST, CalculationSettings(source_spoofing=spoofing))
     calculation.update_interfaces(interfaces)
     renderer = Renderer(rendering(action), calculation.state)
     for key, value in resources.items():
@@ -74,7 +75,8 @@ def test_every_way_through_the_host(seed: int, action: HostAction) -> None:
     for table in renderer.desired.ruleset.values():
         check(table)
     own = {name: some for name, some in interfaces.items() if not name.startswith("tap")}
-    host = Cluster(resources).host(HOST, own, evaluation(action))
+    cluster = Cluster(resources, source_spoofing=spoofing)
+    host = cluster.host(HOST, own, evaluation(action))
     names = ("", "eth0", "eth1", "lo", "tap0", "tap1", "tap2", "tap5")
     for _ in range(60):
         packet = generator.packet()

@@ -256,7 +256,7 @@ def test_hosts_can_be_excluded() -> None:
     nodes = dict(
         [
             node("a", NodeSpec(bgp=NodeBgpSpec(ipv4_address="192.0.2.1/24"))),
-            node("b", NodeSpec(addresses=(NodeAddress(address="192.0.2.2"),))),
+            node("b", NodeSpec(addresses=(NodeAddress(address="192.0.2.2", type="InternalIP"),))),
         ]
     )
     external = (IPv4Network("203.0.113.0/24"),)

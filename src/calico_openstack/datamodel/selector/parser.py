@@ -23,6 +23,7 @@ from calico_openstack.datamodel.selector.nodes import (
     Has,
     In,
     Node,
+    Not,
     NotEqual,
     NotIn,
     Or,
@@ -103,10 +104,14 @@ class _Group:
         self.end_conjunction()
         single = len(self.alternatives) == 1
         node = self.alternatives[0] if single else Or(tuple(self.alternatives))
-        self.depth += (0 if single else 1) + (1 if self.negated else 0)
+        self.depth += 0 if single else 1
+        if self.negated:
+            # A negation of a negation takes one away.
+            self.depth += -1 if isinstance(node, Not) else 1
+            node = negation(node)
         if self.depth > MAX_DEPTH:
             raise SelectorError("nested too deeply")
-        return negation(node) if self.negated else node
+        return node
 
 
 def parse_tree(text: str) -> Node:

@@ -93,4 +93,4 @@ def _check_metadata(findings: Findings, resource: Resource) -> None:
     if metadata.labels:
         check_labels(findings, "metadata.labels", metadata.labels)
     if metadata.annotations:
-        check_annotations(findings, metadata.annotations)
+        check_annotations(findings, "metadata.annotations", metadata.annotations)

@@ -147,6 +147,8 @@ def _check_communities(findings: Findings, spec: BGPConfigurationSpec) -> None:
         field = f"spec.prefixAdvertisements[{index}]"
         check_network(findings, f"{field}.cidr", advertisement.cidr)
         used = advertisement.communities
+        if not used:
+            findings.add(f"{field}.communities", "is empty")
         findings.require_at_most(f"{field}.communities", used, _MAX_COMMUNITIES_OF_ADVERTISEMENT)
         for text in used[:_MAX_COMMUNITIES_OF_ADVERTISEMENT]:
             if text not in names and not is_community(text):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from calico_openstack.datamodel.addresses import parse_network
+from calico_openstack.datamodel.addresses import Network, parse_network
 from calico_openstack.datamodel.asnumber import as_number
 from calico_openstack.datamodel.configuration import (
     GLOBAL_CONFIGURATION_NAME,
@@ -12,7 +12,7 @@ from calico_openstack.datamodel.configuration import (
     FelixConfiguration,
 )
 from calico_openstack.datamodel.nodes import Node, NodeBgpSpec
-from calico_openstack.datamodel.pools import IPPool
+from calico_openstack.datamodel.pools import IPPool, IPPoolSpec
 from calico_openstack.datamodel.validation.findings import Findings
 from calico_openstack.datamodel.validation.syntax import (
     check_address,
@@ -24,6 +24,7 @@ _ENCAPSULATION: Final = frozenset({"", "Never", "Always", "CrossSubnet"})
 _USES: Final = frozenset({"Workload", "Tunnel", "LoadBalancer"})
 # Shortest and longest prefix of a block.
 _BLOCK_SIZES: Final = {4: (20, 32), 6: (116, 128)}
+_DEFAULT_BLOCK_SIZE: Final = {4: 26, 6: 122}
 
 
 def check_node(findings: Findings, node: Node) -> None:
@@ -72,16 +73,23 @@ def check_ip_pool(findings: Findings, pool: IPPool) -> None:
             findings.add("spec.cidr", "overlaps the link-local network")
         if ipip and network.version != 4:
             findings.add("spec.ipipMode", "is for IPv4 only")
-        if spec.block_size:
-            shortest, longest = _BLOCK_SIZES[network.version]
-            shortest = max(shortest, network.prefixlen)
-            findings.require_within("spec.blockSize", spec.block_size, shortest, longest)
+        _check_block_size(findings, spec, network)
     check_selector(findings, "spec.nodeSelector", spec.node_selector)
     check_selector(findings, "spec.namespaceSelector", spec.namespace_selector)
     for use in spec.allowed_uses:
         findings.require_one_of("spec.allowedUses", use, _USES)
     mode = spec.assignment_mode or ""
     findings.require_one_of("spec.assignmentMode", mode, ("", "Automatic", "Manual"))
+
+
+def _check_block_size(findings: Findings, spec: IPPoolSpec, network: Network) -> None:
+    """Check that blocks have a known size, and that the pool, if it is used, holds one."""
+    if spec.block_size:
+        shortest, longest = _BLOCK_SIZES[network.version]
+        findings.require_within("spec.blockSize", spec.block_size, shortest, longest)
+    size = spec.block_size or _DEFAULT_BLOCK_SIZE[network.version]
+    if network.prefixlen > size and not spec.disabled:
+        findings.add("spec.cidr", f"is smaller than one block (/{size})")
 
 
 def check_felix_configuration(findings: Findings, configuration: FelixConfiguration) -> None:

@@ -180,8 +180,8 @@ def check_host_endpoint(findings: Findings, endpoint: HostEndpoint) -> None:
 def check_network_set(findings: Findings, networks: NetworkSet | GlobalNetworkSet) -> None:
     """Check a set of networks."""
     metadata = networks.metadata
-    # Policies take this label for the namespace: nobody may claim another's.
-    if metadata.labels.get(NAMESPACE_LABEL, metadata.namespace) != metadata.namespace:
+    # Readers add this label: what a policy takes for the namespace is nobody's to claim.
+    if NAMESPACE_LABEL in metadata.labels:
         findings.add("metadata.labels", f"may not have {NAMESPACE_LABEL}")
     for index, text in enumerate(networks.spec.nets):
         if findings.full:

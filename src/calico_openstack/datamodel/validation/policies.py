@@ -9,7 +9,9 @@ from calico_openstack.datamodel.policies import (
     NetworkPolicy,
     Profile,
     StagedGlobalNetworkPolicy,
+    StagedGlobalNetworkPolicySpec,
     StagedNetworkPolicy,
+    StagedNetworkPolicySpec,
     Tier,
 )
 from calico_openstack.datamodel.validation.findings import Findings
@@ -44,11 +46,25 @@ def check_staged_policy(
     findings: Findings, policy: StagedNetworkPolicy | StagedGlobalNetworkPolicy
 ) -> None:
     """Check a policy that is tried out."""
+    if policy.spec.staged_action == "Delete":
+        _check_deletion(findings, policy.spec)
     if isinstance(policy, StagedGlobalNetworkPolicy):
         check_global_network_policy(findings, policy)
     else:
         check_network_policy(findings, policy)
     findings.require_one_of("spec.stagedAction", policy.spec.staged_action, _STAGED_ACTIONS)
+
+
+def _check_deletion(
+    findings: Findings, spec: StagedNetworkPolicySpec | StagedGlobalNetworkPolicySpec
+) -> None:
+    """Check that a staged deletion says which policy it deletes and nothing of another one.
+
+    Its types may stand there: writers fill them in.
+    """
+    plain = type(spec)(tier=spec.tier, types=spec.types, staged_action=spec.staged_action)
+    if spec != plain:
+        findings.add("spec.stagedAction", "is 'Delete', but the policy says more than its tier")
 
 
 def _check_policy(findings: Findings, policy: NetworkPolicy | GlobalNetworkPolicy) -> None:

@@ -11,6 +11,7 @@ from calico_openstack.datamodel.protocols import ICMP, ICMPV6, PORT_PROTOCOLS, p
 from calico_openstack.datamodel.rules import ANY_ENTITY, EntityRule, IcmpMatch, Rule
 from calico_openstack.datamodel.validation.findings import Findings
 from calico_openstack.datamodel.validation.syntax import (
+    check_annotations,
     check_name,
     check_network,
     check_selector,
@@ -39,12 +40,13 @@ def _check_rule(findings: Findings, field: str, rule: Rule) -> None:
     if rule.ip_version not in (None, 4, 6):
         findings.reject(f"{field}.ipVersion", rule.ip_version, "4 or 6")
     protocol = _check_protocol(findings, f"{field}.protocol", rule.protocol)
-    _check_protocol(findings, f"{field}.notProtocol", rule.not_protocol)
+    not_protocol = _check_protocol(findings, f"{field}.notProtocol", rule.not_protocol)
     _check_icmp(findings, f"{field}.icmp", rule.icmp, protocol)
     _check_icmp(findings, f"{field}.notICMP", rule.not_icmp, protocol)
-    family = _FAMILY_OF_ICMP.get(protocol or 0)
-    if family is not None and rule.ip_version not in (None, family):
-        findings.add(f"{field}.protocol", f"is a protocol of IPv{family}, but ipVersion is not")
+    for name, number in (("protocol", protocol), ("notProtocol", not_protocol)):
+        family = _FAMILY_OF_ICMP.get(number or 0)
+        if family is not None and rule.ip_version not in (None, family):
+            findings.add(f"{field}.{name}", f"is a protocol of IPv{family}, but ipVersion is not")
     networks: list[Network] = []
     for side, entity in (("source", rule.source), ("destination", rule.destination)):
         if entity is not ANY_ENTITY:
@@ -56,6 +58,9 @@ def _check_rule(findings: Findings, field: str, rule: Rule) -> None:
         findings.add(field, "mixes IPv4 and IPv6")
     if rule.http is not None:
         findings.add(f"{field}.http", "is not supported")
+    if rule.metadata is not None:
+        annotations = rule.metadata.annotations
+        check_annotations(findings, f"{field}.metadata.annotations", annotations)
 
 
 def _check_protocol(findings: Findings, field: str, protocol: int | str | None) -> int | None:
@@ -85,7 +90,7 @@ def _check_entity(
     findings: Findings, field: str, entity: EntityRule, rule: Rule, protocol: int | None
 ) -> Iterator[Network]:
     """Check one side of a rule and yield its networks."""
-    check_selector(findings, f"{field}.selector", entity.selector)
+    check_selector(findings, f"{field}.selector", entity.selector, globally=False)
     check_selector(findings, f"{field}.notSelector", entity.not_selector)
     _check_namespace_selector(findings, f"{field}.namespaceSelector", entity.namespace_selector)
     for name, ports in (("ports", entity.ports), ("notPorts", entity.not_ports)):
@@ -104,6 +109,8 @@ def _check_entity(
             network = check_network(findings, where, text, strict=True)
             if network is None:
                 continue
+            if "/" not in text:
+                findings.reject(where, text, "a network with a prefix length")
             if name == "notNets" and network.prefixlen == 0:
                 findings.add(where, "excludes every address")
             yield network

@@ -59,16 +59,21 @@ def _label_problem(name: str, value: str) -> str | None:
     return None
 
 
-def check_annotations(findings: Findings, annotations: Mapping[str, str]) -> None:
-    """Check that the annotations together are not too large."""
+def check_annotations(findings: Findings, field: str, annotations: Mapping[str, str]) -> None:
+    """Check the names of annotations, and that all together are not too large.
+
+    Their names are those of labels, in whichever case.
+    """
+    for name in annotations:
+        # Names that are too long must not fill the cache.
+        if len(name) > _MAX_LABEL_KEY or _label_problem(name.lower(), ""):
+            findings.add(field, f"{quoted(name)} is not the name of an annotation")
     size = sum(len(name) + len(value) for name, value in annotations.items())
     # UTF-8 needs at most four bytes a character: only what may be too large is counted exactly.
     if size * 4 > MAX_ANNOTATIONS_BYTES:
         size = sum(len(k.encode()) + len(v.encode()) for k, v in annotations.items())
         if size > MAX_ANNOTATIONS_BYTES:
-            findings.add(
-                "metadata.annotations", f"has {size} bytes; {MAX_ANNOTATIONS_BYTES} may be"
-            )
+            findings.add(field, f"has {size} bytes; {MAX_ANNOTATIONS_BYTES} may be")
 
 
 def check_selector(findings: Findings, field: str, text: str, *, globally: bool = True) -> None:

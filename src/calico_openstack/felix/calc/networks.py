@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 from msgspec import Struct
 
-from calico_openstack.datamodel.addresses import parse_address
+from calico_openstack.datamodel.addresses import Address, parse_address
 from calico_openstack.datamodel.keys import ResourceKey
 from calico_openstack.datamodel.nodes import Node
 from calico_openstack.datamodel.pools import IPPool
@@ -26,7 +28,10 @@ class ClusterNetworks(Struct, frozen=True):
 
 
 class NetworkTable:
-    """Keeps `ClusterNetworks` from pools and nodes; there are few of the former."""
+    """Keeps `ClusterNetworks` from pools and nodes; there are few of the former.
+
+    Of several pools with the same network the one with the lowest name counts.
+    """
 
     def __init__(self) -> None:
         self._pools: dict[str, tuple[Prefix, bool]] = {}
@@ -54,18 +59,31 @@ class NetworkTable:
         if not self._stale:
             return before
         self._stale = False
+        hidden = dict(self._pools[name] for name in sorted(self._pools, reverse=True))
         return ClusterNetworks(
-            pools=merged({prefix for prefix, _ in self._pools.values()}),
-            masqueraded=merged({prefix for prefix, hidden in self._pools.values() if hidden}),
+            pools=merged(hidden),
+            masqueraded=merged({prefix for prefix in hidden if hidden[prefix]}),
             hosts=frozenset[bytes]().union(*self._hosts.values()),
         )
 
 
 def _addresses(node: Node) -> frozenset[bytes]:
-    """Return by which addresses a host is known: those of BGP, else those that it names."""
+    """Return by which address of each IP version a host is known (specification section 1.10).
+
+    That of BGP, if it says its network, else the first internal one, else the first external one.
+    """
     bgp = node.spec.bgp
-    texts = [bgp.ipv4_address, bgp.ipv6_address] if bgp else []
-    if not any(texts):
-        texts = [each.address for each in node.spec.addresses]
-    found = (parse_address(text.partition("/")[0]) for text in texts)
-    return frozenset(address.packed for address in found if address)
+    networks = (bgp.ipv4_address, bgp.ipv6_address) if bgp else ()
+    texts = [text for text in networks if "/" in text]
+    for kind in ("InternalIP", "ExternalIP"):
+        texts += [each.address for each in node.spec.addresses if each.type == kind]
+    found: dict[int, Address] = {}
+    for address in _parsed(texts):
+        found.setdefault(address.version, address)
+    return frozenset(address.packed for address in found.values())
+
+
+def _parsed(texts: Iterable[str]) -> Iterator[Address]:
+    for text in texts:
+        if address := parse_address(text.partition("/")[0]):
+            yield address
