@@ -390,10 +390,13 @@ def test_refused_chain_is_reported_for_what_it_serves(host: Host) -> None:
     host.apply(delta)
     assert not host.dataplane.status("tap1").working
     assert "chain ip calico broken" in host.dataplane.failures[0]
+    # A base chain leads to it, so it may concern every interface.
+    assert host.dataplane.unprotected == {""}
     host.desired.ruleset[IPV4].chains["broken"] = Chain((Rule((DROP,)),))
     host.dataplane.audit(host.clock.now)
     assert host.apply() == {"tap1"}
     assert host.dataplane.failures == ()
+    assert not host.dataplane.unprotected
 
 
 def test_overrun_of_notifications_loses_nothing(host: Host) -> None:

@@ -13,7 +13,7 @@ import pytest
 from calico_openstack.etcd import EtcdClient
 from tests.kernel.conftest import NamespaceFactory
 from tests.support.etcd import EtcdServer
-from tests.support.felix import FelixHost, declare_ready, put, put_endpoint, put_group
+from tests.support.felix import HOST, FelixHost, declare_ready, put, put_endpoint, put_group
 from tests.support.netns import NetworkNamespace, needs_root
 from tests.support.processes import eventually
 
@@ -93,3 +93,18 @@ def test_what_leaves_the_cluster_is_marked(host: FelixHost, etcd: EtcdClient, ad
     for name, cidr in (("four", "198.51.100.0/24"), ("six", "2001:db8:1::/64")):
         put(etcd, "ippools", name, {"cidr": cidr})
     eventually(lambda: code_point(header_seen(host, workload, address)) == 0)
+
+
+def test_what_the_host_itself_sends_is_marked(host: FelixHost, etcd: EtcdClient) -> None:
+    spec = {"node": HOST, "interfaceName": "eth1", "expectedIPs": ["192.0.2.1"]}
+    profiles = {"profiles": ["projectcalico-default-allow"]}
+    put(etcd, "hostendpoints", "uplink", spec | profiles)
+    own = host.namespace
+    assert code_point(header_seen(host, own, "198.51.100.1")) == 0
+    annotations = {"qos.projectcalico.org/dscp": "CS5"}
+    put(etcd, "hostendpoints", "uplink", spec | profiles, annotations=annotations)
+    eventually(lambda: code_point(header_seen(host, own, "198.51.100.1")) == 40)
+    # Nonsense is told and ignored, and does not close the host.
+    annotations = {"qos.projectcalico.org/dscp": "sometimes"}
+    put(etcd, "hostendpoints", "uplink", spec | profiles, annotations=annotations)
+    eventually(lambda: code_point(header_seen(host, own, "198.51.100.1")) == 0)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
+
+DSCP_ANNOTATION: Final = "qos.projectcalico.org/dscp"
+"""The annotation of a host endpoint with the code point of what it sends out of the cluster."""
 
 MAX_DSCP: Final = 63
 
@@ -25,3 +29,9 @@ def dscp_value(value: int | str) -> int | None:
             return None
         value = int(value)
     return value if 0 <= value <= MAX_DSCP else None
+
+
+def annotated_dscp(annotations: Mapping[str, str]) -> int | None:
+    """Return the code point that annotations ask for, None if they ask for none or for nonsense."""
+    text = annotations.get(DSCP_ANNOTATION)
+    return None if text is None else dscp_value(text)

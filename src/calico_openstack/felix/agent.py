@@ -123,6 +123,7 @@ class FelixAgent:
         self._endpoint_of: dict[str, ResourceKey] = {}
         self._interface_of: dict[ResourceKey, str] = {}
         self._refused: dict[ResourceKey, str] = {}
+        self._unprotected: frozenset[str] = frozenset()
         self._failures: frozenset[str] = frozenset()
         self._unreported: dict[str, str | None] = {}
 
@@ -211,8 +212,13 @@ class FelixAgent:
                 self._flow_ending.add(delta.withdrawals)
             if changed or self._schedule.due or not self._complete:
                 self._program(changed, delta)
-            if delta.host_endpoints or self._own_interfaces_changed:
-                self._report_host_endpoints()
+            unprotected = self._dataplane.unprotected
+            if (
+                delta.host_endpoints
+                or self._own_interfaces_changed
+                or unprotected != self._unprotected
+            ):
+                self._report_host_endpoints(unprotected)
             self._report_refusals()
         self._health.report(CALCULATION, ready=self._in_sync)
         self._health.report(DATAPLANE, ready=self._complete)
@@ -362,9 +368,10 @@ class FelixAgent:
             self._reporter.update(changes)
         self._metrics.status_pending.set(self._reporter.pending)
 
-    def _report_host_endpoints(self) -> None:
+    def _report_host_endpoints(self, unprotected: frozenset[str]) -> None:
         self._own_interfaces_changed = False
-        if changes := self._host_endpoints.changes(self._dataplane.interfaces):
+        self._unprotected = unprotected
+        if changes := self._host_endpoints.changes(self._dataplane.interfaces, unprotected):
             self._reporter.update(changes)
 
     def _report_refusals(self) -> None:

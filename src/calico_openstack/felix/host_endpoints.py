@@ -1,12 +1,13 @@
 """The host's own interfaces: what the calculation is told of them, and what is reported about them.
 
-A host endpoint is reported ``up`` while all interfaces that it governs are, ``down`` otherwise, and
-``error`` if it governs none. One for all interfaces is always ``up`` (specification section 4.6).
+A host endpoint is reported ``up`` while all interfaces that it governs are and the kernel has taken
+all its rules, ``down`` otherwise, and ``error`` if it governs none. One for all interfaces does not
+depend on their state (specification section 4.6).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 
 from calico_openstack.datamodel.endpoints import HostEndpoint
 from calico_openstack.datamodel.keys import HostEndpointStatusKey
@@ -42,9 +43,15 @@ class HostEndpointFollower:
         )
         return True
 
-    def changes(self, interfaces: Mapping[str, Interface]) -> dict[str, str | None]:
-        """Return the statuses by key in etcd that differ from before; None: it is gone."""
-        statuses = statuses_of(self._host, self._calculation.state, interfaces)
+    def changes(
+        self, interfaces: Mapping[str, Interface], unprotected: Set[str] = frozenset()
+    ) -> dict[str, str | None]:
+        """Return the statuses by key in etcd that differ from before; None: it is gone.
+
+        *unprotected* are interfaces of which the kernel refused rules, "" stands for all.
+        """
+        state = self._calculation.state
+        statuses = statuses_of(self._host, state, interfaces, unprotected)
         before, self._reported = self._reported, statuses
         return {
             path: statuses.get(path)
@@ -56,7 +63,12 @@ class HostEndpointFollower:
         return name.startswith(self._prefixes)
 
 
-def statuses_of(host: str, state: HostState, interfaces: Mapping[str, Interface]) -> dict[str, str]:
+def statuses_of(
+    host: str,
+    state: HostState,
+    interfaces: Mapping[str, Interface],
+    unprotected: Set[str],
+) -> dict[str, str]:
     """Return the status of each host endpoint of *host* by its key in etcd."""
     statuses = {
         HostEndpointStatusKey(host, key.name).path: "error"
@@ -64,7 +76,7 @@ def statuses_of(host: str, state: HostState, interfaces: Mapping[str, Interface]
         if key.kind == HostEndpoint.KIND
     }
     for key, endpoint in state.host_endpoints.items():
-        up = all(
+        up = unprotected.isdisjoint(endpoint.interfaces | {""}) and all(
             name == EVERY_INTERFACE or (name in interfaces and interfaces[name].up)
             for name in endpoint.interfaces
         )

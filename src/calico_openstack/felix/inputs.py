@@ -15,6 +15,7 @@ from calico_openstack.datamodel.keys import ResourceKey, parse_key, prefix_of
 from calico_openstack.datamodel.policies import NetworkPolicy
 from calico_openstack.datamodel.remote import RemoteEndpoint, RemoteEndpoints
 from calico_openstack.datamodel.resource import Resource
+from calico_openstack.datamodel.validation import remarks
 from calico_openstack.etcd import Update
 
 _log = logging.getLogger(__name__)
@@ -74,7 +75,12 @@ class Inputs:
             self._note(path, "; ".join(map(str, resource.reasons)))
             return resource
         self._note(path, "")
-        return resource if isinstance(resource, Resource) else None
+        if not isinstance(resource, Resource):
+            return None
+        for remark in remarks(resource):
+            extra = fields(key=shortened(path), reason=str(remark))
+            _log.warning("Ignoring a part of an object", extra=extra)
+        return resource
 
     def _note(self, path: str, problem: str) -> None:
         known = self._invalid.get(path, "")

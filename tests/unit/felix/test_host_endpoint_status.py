@@ -47,6 +47,23 @@ def test_status_follows_the_interface() -> None:
     assert follower.changes({}) == {PATH + "uplink": "error", PATH + "all": None}
 
 
+def test_an_endpoint_with_refused_rules_is_not_up() -> None:
+    calculation = HostCalculation("here")
+    follower = HostEndpointFollower("here", ("tap",), calculation)
+    interfaces = {"eth0": interface("eth0"), "eth1": interface("eth1")}
+    put(calculation, "one", interface_name="eth0")
+    put(calculation, "two", interface_name="eth1")
+    put(calculation, "all", interface_name="*")
+    assert follower.follow({"eth0"}, interfaces)
+    calculation.flush()
+    up = {PATH + name: "up" for name in ("one", "two", "all")}
+    assert follower.changes(interfaces) == up
+    assert follower.changes(interfaces, {"tap1"}) == {}
+    assert follower.changes(interfaces, {"tap1", "eth0"}) == {PATH + "one": "down"}
+    assert follower.changes(interfaces, {""}) == {PATH + "two": "down", PATH + "all": "down"}
+    assert follower.changes(interfaces) == up
+
+
 def test_addresses_decide_where_no_interface_is_named() -> None:
     calculation = HostCalculation("here")
     follower = HostEndpointFollower("here", ("tap",), calculation)

@@ -6,7 +6,10 @@ from ipaddress import ip_address
 
 import pytest
 
+from calico_openstack.datamodel.dscp import DSCP_ANNOTATION
 from calico_openstack.datamodel.endpoints import (
+    HostEndpoint,
+    HostEndpointSpec,
     QosControls,
     WorkloadEndpoint,
     WorkloadEndpointSpec,
@@ -47,6 +50,14 @@ class Host:
         self.calculation.update(key, WorkloadEndpoint(metadata=metadata, spec=spec))
         self.flush()
 
+    def put_host_endpoint(self, dscp: str | None, *addresses: str) -> None:
+        annotations = {} if dscp is None else {DSCP_ANNOTATION: dscp}
+        spec = HostEndpointSpec(node=HOST, interface_name="eth0", expected_ips=addresses)
+        endpoint = HostEndpoint(metadata=Metadata(name="h", annotations=annotations), spec=spec)
+        self.calculation.update_interfaces({"eth0": frozenset()})
+        self.calculation.update(ResourceKey("HostEndpoint", "h"), endpoint)
+        self.flush()
+
     def key(self, number: int) -> ResourceKey:
         name = workload_endpoint_name(HOST, "openstack", f"vm{number}", f"port{number}")
         return ResourceKey("WorkloadEndpoint", name, "openstack")
@@ -65,13 +76,13 @@ class Host:
         for table in TABLES.values():
             check(self.renderer.desired.ruleset[table])
 
-    def code_point(self, source: str, target: str) -> int:
+    def code_point(self, source: str, target: str, leaves: str = "eth0") -> int:
         """Return what a packet without a code point has when it leaves the host."""
         ends = (ip_address(source), ip_address(target))
         state = self.renderer.desired.ruleset[TABLES[ends[0].version]]
         if "dscp-postrouting" not in state.chains:
             return 0
-        frame = Frame("tap1", "eth0", ends[0].packed, ends[1].packed, 17, 1000, 80)
+        frame = Frame("tap1", leaves, ends[0].packed, ends[1].packed, 17, 1000, 80)
         outcome = Machine(state, frame).run("dscp-postrouting")
         assert outcome.accepted
         return outcome.frame.dscp
@@ -130,3 +141,26 @@ def test_an_endpoint_of_one_version_leaves_the_other_alone(host: Host) -> None:
     host.put(1, "EF", "fd00::1")
     assert "dscp-postrouting" not in host.renderer.desired.ruleset[TABLES[4]].chains
     assert host.code_point("fd00::1", OUTSIDE[6]) == 46
+
+
+def test_the_host_itself_is_marked_by_an_annotation(host: Host) -> None:
+    host.put(1, "AF11")
+    host.put_host_endpoint("EF", "192.0.2.9", "2001:db8::9")
+    assert host.code_point("192.0.2.9", "198.51.100.1") == 46
+    assert host.code_point("2001:db8::9", "2001:db8:1::1") == 46
+    assert host.code_point("10.65.0.1", OUTSIDE[4]) == 10
+    host.put_host_endpoint("10", "192.0.2.9")
+    assert host.code_point("192.0.2.9", "198.51.100.1") == 10
+    assert host.code_point("2001:db8::9", "2001:db8:1::1") == 0
+
+
+def test_what_the_host_sends_to_itself_is_not_marked(host: Host) -> None:
+    host.put_host_endpoint("EF", "192.0.2.9")
+    assert host.code_point("192.0.2.9", "192.0.2.10", leaves="lo") == 0
+
+
+@pytest.mark.parametrize("annotation", ["64", "XX", "", None])
+def test_an_annotation_that_means_nothing_marks_nothing(host: Host, annotation: str | None) -> None:
+    host.put_host_endpoint("EF", "192.0.2.9")
+    host.put_host_endpoint(annotation, "192.0.2.9")
+    assert "dscp-postrouting" not in host.renderer.desired.ruleset[TABLES[4]].chains

@@ -42,7 +42,7 @@ from calico_openstack.datamodel.validation.syntax import (
     check_name,
 )
 
-__all__ = ["validate"]
+__all__ = ["remarks", "validate"]
 
 Validated = Resource | DhcpSubnet | AgentStatus | EndpointStatus
 
@@ -77,6 +77,14 @@ def validate(value: Validated) -> tuple[Reason, ...]:
     if isinstance(value, Resource):
         _check_metadata(findings, value)
     _CHECKS[type(value)](findings, value)
+    return tuple(findings.reasons)
+
+
+def remarks(resource: Resource) -> tuple[Reason, ...]:
+    """Return what is wrong with a valid resource and is ignored, because the rest can be used."""
+    findings = Findings()
+    if isinstance(resource, HostEndpoint):
+        endpoints.check_host_annotations(findings, resource.metadata.annotations)
     return tuple(findings.reasons)
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from calico_openstack.datamodel.addresses import is_host_network, parse_address
 from calico_openstack.datamodel.conventions import NAMESPACE_LABEL
-from calico_openstack.datamodel.dscp import dscp_value
+from calico_openstack.datamodel.dscp import DSCP_ANNOTATION, dscp_value
 from calico_openstack.datamodel.endpoints import (
     GlobalNetworkSet,
     HostEndpoint,
@@ -175,6 +175,14 @@ def check_host_endpoint(findings: Findings, endpoint: HostEndpoint) -> None:
     _check_profiles(findings, spec.profiles)
     for index, port in enumerate(spec.ports):
         _check_port(findings, f"spec.ports[{index}]", port, named=True)
+
+
+def check_host_annotations(findings: Findings, annotations: Mapping[str, str]) -> None:
+    """Check those annotations of a host endpoint that mean something."""
+    text = annotations.get(DSCP_ANNOTATION)
+    if text is not None and dscp_value(text) is None:
+        field = f"metadata.annotations[{DSCP_ANNOTATION}]"
+        findings.reject(field, text, "0 to 63 or the name of a code point")
 
 
 def check_network_set(findings: Findings, networks: NetworkSet | GlobalNetworkSet) -> None:

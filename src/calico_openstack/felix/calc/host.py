@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from msgspec import Struct, field
 
 from calico_openstack.datamodel.deferred import DeferredPolicy
+from calico_openstack.datamodel.dscp import annotated_dscp
 from calico_openstack.datamodel.endpoints import (
     GlobalNetworkSet,
     HostEndpoint,
@@ -196,7 +197,8 @@ class HostCalculation:
             self._replace_entry(key.path, group, addresses)
             if spec.node == self._hostname:
                 is_new = not self._is_local(group.id)
-                self._host_endpoints.put(key, spec, group)
+                dscp = annotated_dscp(endpoint.metadata.annotations)
+                self._host_endpoints.put(key, spec, group, dscp)
                 if is_new:
                     self._policies.add_group(group)
             else:

@@ -19,6 +19,7 @@ UNUSED = "it governs no interface of this host"
 class _Local(Struct, frozen=True):
     spec: HostEndpointSpec
     group: int
+    dscp: int | None
 
 
 class HostEndpoints:
@@ -39,9 +40,9 @@ class HostEndpoints:
     def __contains__(self, key: ResourceKey) -> bool:
         return key in self._by_key
 
-    def put(self, key: ResourceKey, spec: HostEndpointSpec, group: Group) -> None:
+    def put(self, key: ResourceKey, spec: HostEndpointSpec, group: Group, dscp: int | None) -> None:
         """Take up a host endpoint or its new value."""
-        local = _Local(spec, group.id)
+        local = _Local(spec, group.id, dscp)
         if self._by_key.get(key) == local:
             return
         self.discard(key)
@@ -103,7 +104,9 @@ class HostEndpoints:
         for interface, key in governors(specs, self._interfaces).items():
             governed.setdefault(key, set()).add(interface)
         found = {
-            key: LocalHostEndpoint(key, frozenset(names), specs[key], self.policies[key])
+            key: LocalHostEndpoint(
+                key, frozenset(names), specs[key], self.policies[key], self._by_key[key].dscp
+            )
             for key, names in governed.items()
         }
         changed = {

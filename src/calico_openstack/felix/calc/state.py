@@ -33,13 +33,14 @@ class LocalHostEndpoint(Struct, frozen=True):
     """A host endpoint of this host, with everything that decides about its packets.
 
     ``interfaces`` are those that it governs; `policy.host_interfaces.EVERY_INTERFACE` stands for
-    all that no other one governs.
+    all that no other one governs. ``dscp`` is the code point of what it sends out of the cluster.
     """
 
     key: ResourceKey
     interfaces: frozenset[str]
     spec: HostEndpointSpec
     policy: HostEndpointPolicy
+    dscp: int | None = None
 
 
 class HostState(Struct):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from ipaddress import ip_address
+from typing import Final
 
 from msgspec import Struct
 
@@ -30,6 +31,8 @@ from calico_openstack.felix.render.dataplane import (
 )
 from calico_openstack.felix.render.nft import Table
 from calico_openstack.netlink.batch import BatchWriter
+
+_NFTABLES: Final = "nftables"
 
 
 class InterfaceStatus(Struct, frozen=True):
@@ -69,6 +72,7 @@ class Dataplane:
         self._stage_failures: dict[str, str] = {}
         self._statuses: dict[str, InterfaceStatus] = {}
         self._unreported: set[str] = set()
+        self._unprotected: frozenset[str] = frozenset()
 
     def close(self) -> None:
         """Close all sockets; the kernel stays as it is."""
@@ -159,6 +163,11 @@ class Dataplane:
         """Return how far the interface *name* is served, as of the last `apply`."""
         return self._statuses.get(name) or InterfaceStatus(present=False, up=False)
 
+    @property
+    def unprotected(self) -> frozenset[str]:
+        """Interfaces of which rules were refused by the last `apply`; "" stands for all."""
+        return self._unprotected
+
     def read_notifications(self, now: float) -> set[str]:
         """Take in what others changed; return the names of interfaces that differ.
 
@@ -216,13 +225,13 @@ class Dataplane:
         self._take_wishes(desired, changed)
         self._stage_failures.clear()
         if self._first:
-            self._attempt("nftables", self._note_found_translations)
+            self._attempt(_NFTABLES, self._note_found_translations)
         self._first = False
         self._attempt("routes", lambda: self._routes.remove(now))
         self._attempt("neighbours", self._neighbours.remove)
         self._unreported |= self._parameters.apply()
         self._qdiscs.apply()
-        protected = self._attempt("nftables", lambda: self._apply_nft(desired, changed))
+        protected = self._attempt(_NFTABLES, lambda: self._apply_nft(desired, changed))
         self._attempt("conntrack", lambda: self._departures.end(desired.translations))
         if protected:
             # Without its rules a new endpoint gets no traffic.
@@ -306,10 +315,13 @@ class Dataplane:
         refused: dict[str, list[str]] = {}
         for stage, reason in self._stage_failures.items():
             refused.setdefault("", []).append(f"{stage}: {reason}")
+        affected: dict[str, str] = {}
         if self._nft.failures:
             affected = interfaces_affected(desired.ruleset, self._nft.failures)
             for name, reason in affected.items():
                 refused.setdefault(name, []).append(reason)
+        everything = ("",) if _NFTABLES in self._stage_failures else ()
+        self._unprotected = frozenset((*affected, *everything))
         for destination, reason in self._routes.failures.items():
             route = self._routes.wanted(destination)
             if route is not None:

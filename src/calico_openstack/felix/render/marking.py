@@ -1,9 +1,9 @@
 """Code points for what endpoints send out of the cluster, of one IP version (section 3.17).
 
 A map leads from the source address to the chain that writes the code point, one chain for each that
-is in use. Only destinations outside of all address pools are asked for: without any pool that is
-everything. The specification leaves the host's own addresses out too; what a workload sends there
-does not come by here. The chains exist only while an endpoint has a code point.
+is in use. Only destinations outside of all address pools are asked for, without any pool that is
+everything, and not what the host sends to itself. The addresses of host endpoints are those that
+they expect. The chains exist only while an endpoint has a code point.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from msgspec import Struct
 
 from calico_openstack.datamodel.dscp import dscp_value
 from calico_openstack.datamodel.keys import ResourceKey
-from calico_openstack.felix.calc import HostState, LocalEndpoint
+from calico_openstack.felix.calc import HostState
 from calico_openstack.felix.render import names
 from calico_openstack.felix.render.matches import ADDRESS_KEY
 from calico_openstack.felix.render.nft import (
     Chain,
+    Compare,
     Field,
     Hook,
     InSet,
@@ -32,6 +33,7 @@ from calico_openstack.felix.render.nft import (
 )
 from calico_openstack.felix.render.tables import TableWriter
 from calico_openstack.policy.addresses import ip_version
+from calico_openstack.policy.host_interfaces import expected_addresses
 
 _SOURCE: Final = {4: Field.IP_SADDR, 6: Field.IP6_SADDR}
 _DESTINATION: Final = {4: Field.IP_DADDR, 6: Field.IP6_DADDR}
@@ -39,7 +41,7 @@ _POSTROUTING: Final = Hook("filter", "postrouting", -150)
 
 
 class _Marked(Struct, frozen=True):
-    """An endpoint with a code point, and its addresses of the IP version."""
+    """A workload's or host's endpoint with a code point, and its addresses of the IP version."""
 
     value: int
     addresses: frozenset[bytes]
@@ -59,11 +61,11 @@ class MarkingRenderer:
         self._claims: dict[bytes, set[ResourceKey]] = {}
 
     def apply(self, changed: Iterable[ResourceKey]) -> None:
-        """Bring everything up to date, given which endpoints changed."""
+        """Bring everything up to date, given which endpoints, also of the host, changed."""
         touched: set[bytes] = set()
         for key in changed:
             old = self._marked.pop(key, None)
-            new = self._read(self._state.endpoints.get(key))
+            new = self._read(key)
             for address in old.addresses if old else ():
                 self._claims[address].discard(key)
                 touched.add(address)
@@ -75,13 +77,17 @@ class MarkingRenderer:
         if touched:
             self._write(touched)
 
-    def _read(self, endpoint: LocalEndpoint | None) -> _Marked | None:
-        controls = endpoint.spec.qos_controls if endpoint else None
-        if endpoint is None or controls is None or controls.dscp is None:
-            return None
-        value = dscp_value(controls.dscp)
-        addresses = frozenset(a for a in endpoint.addresses if ip_version(a) == self._version)
-        return _Marked(value, addresses) if value is not None and addresses else None
+    def _read(self, key: ResourceKey) -> _Marked | None:
+        value: int | None = None
+        addresses: tuple[bytes, ...] = ()
+        if endpoint := self._state.endpoints.get(key):
+            controls = endpoint.spec.qos_controls
+            if controls is not None and controls.dscp is not None:
+                value, addresses = dscp_value(controls.dscp), endpoint.addresses
+        elif host := self._state.host_endpoints.get(key):
+            value, addresses = host.dscp, expected_addresses(host.spec)
+        mine = frozenset(a for a in addresses if ip_version(a) == self._version)
+        return _Marked(value, mine) if value is not None and mine else None
 
     def _write(self, touched: Iterable[bytes]) -> None:
         writer = self._writer
@@ -110,6 +116,7 @@ class MarkingRenderer:
             writer.remove_chain(names.DSCP_POSTROUTING)
 
     def _hook(self) -> Chain:
+        away = Compare(Field.OIFNAME, b"lo", invert=True)
         leaving = InSet((_DESTINATION[self._version],), names.POOLS, invert=True)
         mark = VerdictMap((_SOURCE[self._version],), names.DSCP_SOURCES)
-        return Chain((Rule((leaving, mark)),), _POSTROUTING)
+        return Chain((Rule((away, leaving, mark)),), _POSTROUTING)

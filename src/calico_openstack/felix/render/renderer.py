@@ -80,7 +80,7 @@ class Renderer:
             for translations in self._translations:
                 translations.apply(moved)
         for markings in self._markings:
-            markings.apply(changed.endpoints)
+            markings.apply((*changed.endpoints, *changed.host_endpoints))
         self._network.apply(changed.endpoints, moved, delta)
         self._note_translations(moved, delta)
         for table, writer in self._writers.items():
