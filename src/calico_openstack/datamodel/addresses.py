@@ -23,13 +23,13 @@ Network = IPv4Network | IPv6Network
 
 # "ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255/128" has 49 characters.
 _MAX_LENGTH: Final = 49
-_OCTET: Final = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_OCTETS: Final = {str(number): number for number in range(256)}
 _HEX: Final = r"[0-9a-fA-F]{1,4}"
-_IPV4_HOST: Final = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}(?:/32)?")
 # The usual form: with "::" inside, not beginning with 0 as IPv4-mapped addresses do.
 _IPV6_HOST: Final = re.compile(
-    rf"[1-9a-fA-F][0-9a-fA-F]{{0,3}}(?::{_HEX}){{0,5}}::(?:{_HEX}(?::{_HEX}){{0,5}})?(?:/128)?"
+    rf"([1-9a-fA-F][0-9a-fA-F]{{0,3}}(?::{_HEX}){{0,5}})::({_HEX}(?::{_HEX}){{0,5}})?(?:/128)?"
 )
+_IPV6_GROUPS: Final = 8
 _PREFIX_LENGTH: Final = re.compile(r"[0-9]{1,3}")
 
 
@@ -71,10 +71,28 @@ def parse_network(text: str, *, strict: bool = False) -> Network | None:
 
 def is_host_network(text: str) -> bool:
     """Tell whether ``text`` is one address: bare, or with the full prefix length."""
+    return packed_host(text) is not None
+
+
+def packed_host(text: str) -> bytes | None:
+    """Return one address, bare or with the full prefix length, packed; None if it is none.
+
+    Packed is four or sixteen bytes in network order.
+    """
     # Every endpoint asks this: the usual forms are settled without building an address.
     if ":" not in text:
-        return _IPV4_HOST.fullmatch(text) is not None
+        if text.endswith("/32"):
+            text = text[:-3]
+        try:
+            first, second, third, fourth = text.split(".")
+            return bytes((_OCTETS[first], _OCTETS[second], _OCTETS[third], _OCTETS[fourth]))
+        except (ValueError, KeyError):
+            return None
     usual = _IPV6_HOST.fullmatch(text)
-    if usual is not None and text.count(":") <= 6:
-        return True
-    return parse_address(text.removesuffix("/128")) is not None
+    # At least two groups must be left for "::" to stand for.
+    if usual is not None and text.count(":") <= _IPV6_GROUPS - 2:
+        head, tail = usual[1].split(":"), usual[2].split(":") if usual[2] else []
+        missing = ["0"] * (_IPV6_GROUPS - len(head) - len(tail))
+        return bytes.fromhex("".join([group.zfill(4) for group in (*head, *missing, *tail)]))
+    address = parse_address(text.removesuffix("/128"))
+    return None if address is None else address.packed

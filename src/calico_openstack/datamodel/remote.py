@@ -14,9 +14,9 @@ from typing import Final, Literal
 
 import msgspec
 
-from calico_openstack.datamodel.addresses import is_host_network, parse_address
+from calico_openstack.datamodel.addresses import is_host_network, packed_host, parse_address
 from calico_openstack.datamodel.endpoints import CANONICAL_MAC, WorkloadEndpoint
-from calico_openstack.datamodel.keys import ResourceKey, prefix_of
+from calico_openstack.datamodel.keys import prefix_of
 from calico_openstack.datamodel.validation.findings import Findings
 from calico_openstack.datamodel.validation.plain import TIMESTAMP
 from calico_openstack.datamodel.validation.syntax import (
@@ -32,7 +32,8 @@ LabelTexts = tuple[str, ...]
 
 # Written where an object has no time of creation.
 _SOME_TIME: Final = "1970-01-01T00:00:00Z"
-_PART: Final = "[a-zA-Z0-9_.](?:[a-zA-Z0-9_.-]{0,126}[a-zA-Z0-9_.])?"
+# No dash at either end; possessive, because there is no other way to read it.
+_PART: Final = "[a-zA-Z0-9_.][a-zA-Z0-9_.-]{0,127}+(?<!-)"
 _HOST: Final = re.compile(rf"{_PART}\n{_PART}\n{IDENTIFIER.pattern}")
 _FIELDS: Final = re.compile(
     rf"{_PART}\n{_PART}\n{INTERFACE.pattern}\n(?:{CANONICAL_MAC.pattern})?\n{TIMESTAMP.pattern}"
@@ -43,17 +44,15 @@ _MAX_KNOWN: Final = 65536
 
 
 class RemoteEndpoint(msgspec.Struct, frozen=True, gc=False):
-    """A valid endpoint of another host. It has addresses; it has no named ports.
+    """A valid endpoint of another host. It has addresses, packed; it has no named ports.
 
-    ``path`` is the text of its key. ``addresses`` are as stored, each a single address with or
-    without its prefix length.
+    ``path`` is the text of its key.
     """
 
     path: str
-    key: ResourceKey
     labels: LabelTexts
     profiles: tuple[str, ...]
-    addresses: tuple[str, ...]
+    addresses: tuple[bytes, ...]
 
 
 class _Metadata(msgspec.Struct, rename="camel", forbid_unknown_fields=True, gc=False):
@@ -97,18 +96,24 @@ class RemoteEndpoints:
     """Reads the endpoints of the hosts other than *host*.
 
     Endpoints have much in common: labels with others of their groups, host and namespace with their
-    neighbours in the listing. What was seen and found right is kept until `forget`.
+    neighbours in the listing, gateways with others of their network. What was seen and found right
+    is kept until `forget`. A start reads every endpoint there is, so what is done for each of them
+    is written for speed: few calls, no objects in between.
     """
 
     def __init__(self, host: str) -> None:
         self._host = host
         self._known_labels: dict[bytes, LabelTexts] = {}
+        self._valid_labels: set[tuple[str, str]] = set()
         self._starts: dict[tuple[str, str, str], str] = {}
+        self._gateways: set[tuple[str, str]] = set()
 
     def forget(self) -> None:
         """Release what was kept for the sake of speed."""
         self._known_labels = {}
+        self._valid_labels = set()
         self._starts = {}
+        self._gateways = set()
 
     def read(self, path: str, value: bytes) -> RemoteEndpoint | None:
         """Return an endpoint; None if it is one of this host, unusual, or wrong.
@@ -124,40 +129,38 @@ class RemoteEndpoints:
         except _UNREADABLE:
             return None
         metadata, spec = endpoint.metadata, endpoint.spec
-        if spec.node == self._host or not spec.ip_networks:
+        networks, node, name = spec.ip_networks, spec.node, metadata.name
+        if node == self._host or not networks:
             return None
         raw = bytes(metadata.labels)
         labels = self._known_labels.get(raw) or self._new_labels(raw)
+        common = (metadata.namespace, node, spec.orchestrator)
+        start = self._starts.get(common) or self._new_start(*common)
+        workload, port, created = spec.workload, spec.endpoint, metadata.creation_timestamp
+        gateways, profiles = (spec.ipv4_gateway, spec.ipv6_gateway), spec.profiles
+        # The name is the key's and made of the specification. Parts that do not begin or end with
+        # a dash make a name that can be taken apart in one way only.
         if (
             labels is None
-            or not self._is_proper(path, metadata, spec)
-            or not _are_lists_valid(spec)
+            or path != f"{start}{workload.replace('-', '--')}-{port.replace('-', '--')}"
+            or path != f"{_PREFIX}{metadata.namespace}/{name}"
+            or len(name) > _MAX_NAME
+            or not _FIELDS.fullmatch(
+                f"{workload}\n{port}\n{spec.interface_name}\n{spec.mac}"
+                f"\n{_SOME_TIME if created is None else created}"
+            )
+            or (gateways not in self._gateways and not self._are_gateways(gateways))
+            or (spec.allowed_ips and not all(map(is_host_network, spec.allowed_ips)))
+            or (profiles and not _are_names(profiles))
         ):
             return None
-        key = ResourceKey(WorkloadEndpoint.KIND, metadata.name, metadata.namespace)
-        return RemoteEndpoint(path, key, labels, spec.profiles, spec.ip_networks)
-
-    def _is_proper(self, path: str, metadata: _Metadata, spec: _Spec) -> bool:
-        """Tell whether the name is the key's and made of the specification, and all is well-formed.
-
-        Parts that do not begin or end with a dash make a name that can be taken apart in one way
-        only.
-        """
-        common = (metadata.namespace, spec.node, spec.orchestrator)
-        start = self._starts.get(common) or self._new_start(*common)
-        workload, endpoint = spec.workload, spec.endpoint
-        if path != f"{start}{workload.replace('-', '--')}-{endpoint.replace('-', '--')}":
-            return False
-        name, created = metadata.name, metadata.creation_timestamp
-        fields = (
-            f"{workload}\n{endpoint}\n{spec.interface_name}\n{spec.mac}"
-            f"\n{_SOME_TIME if created is None else created}"
-        )
-        return (
-            path == f"{_PREFIX}{metadata.namespace}/{name}"
-            and len(name) <= _MAX_NAME
-            and _FIELDS.fullmatch(fields) is not None
-        )
+        addresses = []
+        for text in networks:
+            packed = packed_host(text)
+            if packed is None:
+                return None
+            addresses.append(packed)
+        return RemoteEndpoint(path, labels, profiles, tuple(addresses))
 
     def _new_start(self, namespace: str, node: str, orchestrator: str) -> str:
         """Return how keys of a host's endpoints begin, in a way that none does if that is wrong."""
@@ -175,27 +178,31 @@ class RemoteEndpoints:
             labels = _LABELS.decode(raw)
         except _UNREADABLE:
             return None
-        findings = Findings()
-        check_labels(findings, "", labels)
-        if findings.reasons:
-            return None
+        # New combinations are mostly made of labels that others have, too.
+        if not labels.items() <= self._valid_labels:
+            findings = Findings()
+            check_labels(findings, "", labels)
+            if findings.reasons:
+                return None
+            if len(self._valid_labels) >= _MAX_KNOWN:
+                self.forget()
+            self._valid_labels.update(labels.items())
         if len(self._known_labels) >= _MAX_KNOWN:
             self.forget()
         texts = self._known_labels[raw] = tuple(map(intern, (*labels, *labels.values())))
         return texts
 
-
-def _are_lists_valid(spec: _Spec) -> bool:
-    """Tell whether addresses, gateways and profiles are what they must be."""
-    for text in spec.ip_networks:
-        if not is_host_network(text):
+    def _are_gateways(self, gateways: tuple[str, str]) -> bool:
+        """Tell whether the gateways of IPv4 and IPv6 are addresses or empty."""
+        if not all(
+            not text or _is_address(text, version)
+            for text, version in zip(gateways, (4, 6), strict=True)
+        ):
             return False
-    return (
-        (not spec.ipv4_gateway or _is_address(spec.ipv4_gateway, 4))
-        and (not spec.ipv6_gateway or _is_address(spec.ipv6_gateway, 6))
-        and (not spec.allowed_ips or all(map(is_host_network, spec.allowed_ips)))
-        and (not spec.profiles or _are_names(spec.profiles))
-    )
+        if len(self._gateways) >= _MAX_KNOWN:
+            self.forget()
+        self._gateways.add(gateways)
+        return True
 
 
 def _is_address(text: str, version: int) -> bool:

@@ -22,6 +22,7 @@ from calico_openstack.agent.health import Health
 from calico_openstack.agent.log import fields
 from calico_openstack.agent.mainloop import MainLoop
 from calico_openstack.datamodel.deferred import DeferredPolicy
+from calico_openstack.datamodel.endpoints import WorkloadEndpoint
 from calico_openstack.datamodel.keys import ResourceKey
 from calico_openstack.datamodel.migration import LiveMigration
 from calico_openstack.datamodel.remote import RemoteEndpoint
@@ -51,7 +52,6 @@ RESTART: Final = 129
 _PATIENCE: Final = 5.0
 # How often is looked at deletions that wait.
 _MOMENT: Final = 0.1
-_PARTS: Final = (RemoteEndpoint, DeferredPolicy)
 
 CALCULATION: Final = "CalculationGraph"
 DATAPLANE: Final = "InternalDataplaneMainLoop"
@@ -227,19 +227,26 @@ class FelixAgent:
         began = time.monotonic()
         kinds: Counter[str] = Counter()
         sizes = self._watch.sizes if self._watch else {}
+        remote = 0
         for update in self._deletions.admit(batches, sizes, began):
             decoded = self._inputs.decode(update)
             if decoded is None:
+                continue
+            if isinstance(decoded, RemoteEndpoint):
+                self._calculation.update_remote(decoded)
+                remote += 1
                 continue
             key, resource = decoded
             kinds[key.kind] += 1
             if key.kind == LiveMigration.KIND:
                 self._migrations.update(key, resource)
                 continue
-            if not isinstance(resource, _PARTS):
+            if not isinstance(resource, DeferredPolicy):
                 self._parameters.update(key, resource)
             # Nodes may matter to both.
             self._calculation.update(key, resource)
+        if remote:
+            kinds[WorkloadEndpoint.KIND] += remote
         if self._deletions.waiting and not self._look_due:
             self._look_due = True
             self.loop.after(_MOMENT, self._look_again)

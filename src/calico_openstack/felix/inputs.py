@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 _ENDPOINTS = prefix_of(WorkloadEndpoint.KIND)
 
-Input = tuple[ResourceKey, Resource | Invalid | RemoteEndpoint | DeferredPolicy | None]
+Input = tuple[ResourceKey, Resource | Invalid | DeferredPolicy | None]
 
 
 class Inputs:
@@ -41,14 +41,18 @@ class Inputs:
         """Why each unusable key is unusable, by key."""
         return self._invalid
 
-    def decode(self, update: Update) -> Input | None:
-        """Return the key and present value of a resource, None for what is no resource of ours."""
+    def decode(self, update: Update) -> Input | RemoteEndpoint | None:
+        """Return what an update tells; None for what is no resource of ours.
+
+        That is an endpoint of another host, or else a resource's key and present value.
+        """
         path, value = update.key, update.value
         if value is not None and path.startswith(_ENDPOINTS):
             endpoint = self._remote.read(path, value)
             if endpoint is not None:
-                self._note(path, "")
-                return endpoint.key, endpoint
+                if self._invalid:
+                    self._note(path, "")
+                return endpoint
         key = parse_key(path)
         if not isinstance(key, ResourceKey):
             problem = "is no key of a known kind" if value is not None else ""

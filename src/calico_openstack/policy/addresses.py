@@ -9,7 +9,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import NamedTuple
 
-_OCTETS = {str(number): number for number in range(256)}
+from calico_openstack.datamodel.addresses import packed_host
 
 
 class Prefix(NamedTuple):
@@ -51,19 +51,11 @@ def ip_version(packed: bytes) -> int:
 
 def pack_address(text: str) -> bytes:
     """Pack an address; a full-length prefix ("/32", "/128") may follow. Raises ValueError."""
-    address, slash, length = text.partition("/")
-    if ":" not in address:
-        if slash and length != "32":
-            raise ValueError(f"not a single address: {text!r}")
-        try:
-            first, second, third, fourth = address.split(".")
-            octets = (_OCTETS[first], _OCTETS[second], _OCTETS[third], _OCTETS[fourth])
-        except (ValueError, KeyError):
-            raise ValueError(f"not an address: {text!r}") from None
-        return bytes(octets)
-    if slash and length != "128":
-        raise ValueError(f"not a single address: {text!r}")
-    return IPv6Address(address).packed
+    packed = packed_host(text)
+    if packed is not None:
+        return packed
+    # What no endpoint may have, other things may: IPv4 addresses in IPv6 notation.
+    return IPv6Address(text.removesuffix("/128")).packed
 
 
 def pack_prefix(text: str) -> Prefix:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from ipaddress import ip_interface
 from typing import Any
 
 from hypothesis import example, given, settings
@@ -99,10 +100,12 @@ def check(path: str, value: bytes) -> bool:
     whole = decode(path, value)
     assert isinstance(whole, WorkloadEndpoint), whole
     spec, labels = whole.spec, whole.metadata.labels
-    assert remote.key == parse_key(path)
-    assert remote.path == path == remote.key.path
+    key = ResourceKey(whole.KIND, whole.metadata.name, whole.metadata.namespace)
+    assert key == parse_key(path)
+    assert remote.path == path == key.path
     assert remote.labels == (*labels, *labels.values())
-    assert (remote.profiles, remote.addresses) == (spec.profiles, spec.ip_networks)
+    assert remote.profiles == spec.profiles
+    assert remote.addresses == tuple(ip_interface(text).packed for text in spec.ip_networks)
     assert spec.interface_name and spec.ip_networks
     assert not (spec.ports or spec.allow_spoofed_source_prefixes or spec.service_account_name)
     return True

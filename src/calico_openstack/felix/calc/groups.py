@@ -89,10 +89,11 @@ class GroupIndex:
     def join(self, group: Group, members: Iterable[Member]) -> None:
         """Count in one object of *group* with these addresses."""
         group.holders += 1
+        counts = group.members
         for member in members:
-            count = group.members.get(member, 0)
-            group.members[member] = count + 1
-            if not count:
+            count = counts.get(member, 0)
+            counts[member] = count + 1
+            if not count and group.sets:
                 for ipset in group.sets.values():
                     ipset.add(member, group.ports)
                     self.changed_sets[ipset.uid] = ipset

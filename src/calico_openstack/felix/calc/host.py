@@ -54,7 +54,7 @@ from calico_openstack.policy.host_interfaces import InterfaceSelection
 from calico_openstack.policy.packet import Direction, Packet
 from calico_openstack.policy.rules import RuleBlock
 
-Value = Resource | Invalid | RemoteEndpoint | DeferredPolicy
+Value = Resource | Invalid | DeferredPolicy
 """What a key may have: read completely, or as far as it is needed."""
 
 _POLICY = (NetworkPolicy, GlobalNetworkPolicy, DeferredPolicy, Invalid)
@@ -99,6 +99,8 @@ class HostCalculation:
         )
         self._networks = NetworkTable()
         self._by_address: dict[bytes, set[ResourceKey]] = {}
+        # The endpoints of this host, refused ones included, by their keys' text.
+        self._local: dict[str, ResourceKey] = {}
         self.state = HostState(blocks=self._blocks.blocks, sets=self._groups.sets)
 
     # --- input --------------------------------------------------------------------------------
@@ -106,10 +108,6 @@ class HostCalculation:
     def update(self, key: ResourceKey, value: Value | None) -> None:
         """Take up the present value of a key; None: there is none. Unknown kinds are ignored."""
         match key.kind:
-            case "WorkloadEndpoint" if isinstance(value, RemoteEndpoint):
-                group = self._groups.group_of_texts(value.labels, value.profiles)
-                self._replace_entry(value.path, group, map(pack_address, value.addresses))
-                self._leave_host(key)
             case "WorkloadEndpoint":
                 self._update_endpoint(key, value if isinstance(value, WorkloadEndpoint) else None)
             case "NetworkSet" | "GlobalNetworkSet":
@@ -134,6 +132,20 @@ class HostCalculation:
             case "Node":
                 self._networks.update_node(key, value if isinstance(value, Node) else None)
 
+    def update_remote(self, endpoint: RemoteEndpoint) -> None:
+        """Take up an endpoint of another host: what `update` does with one, in less time."""
+        path, groups = endpoint.path, self._groups
+        group = groups.group_of_texts(endpoint.labels, endpoint.profiles)
+        old = self._entries.get(path)
+        new: _Entry = (group.id, *endpoint.addresses)
+        if old != new:
+            self._entries[path] = new
+            groups.join(group, endpoint.addresses)
+            if old is not None:
+                groups.leave(groups.by_id[old[0]], old[1:])
+        if path in self._local:
+            self._leave_host(self._local[path])
+
     def update_interfaces(self, interfaces: Mapping[str, frozenset[bytes]]) -> None:
         """Take up all interfaces of this host, with their packed addresses."""
         self._host_endpoints.set_interfaces(interfaces)
@@ -144,6 +156,7 @@ class HostCalculation:
             self._replace_entry(key.path, None, ())
             self._leave_host(key)
             if endpoint is not None and endpoint.spec.node == self._hostname:
+                self._local[key.path] = key
                 self.state.problems[key] = problem
             return
         spec = endpoint.spec
@@ -234,6 +247,7 @@ class HostCalculation:
             self._groups.leave(self._groups.by_id[old[0]], old[1:])
 
     def _join_host(self, key: ResourceKey, endpoint: WorkloadEndpoint, group: Group) -> None:
+        self._local[key.path] = key
         known = key in self._endpoints
         before = self._endpoints.group_of(key) if known else None
         # Even if a host endpoint made the group local: what it has for workloads is new.
@@ -246,6 +260,7 @@ class HostCalculation:
             self._policies.add_group(group)
 
     def _leave_host(self, key: ResourceKey) -> None:
+        self._local.pop(key.path, None)
         self.state.problems.pop(key, None)
         if key in self._endpoints:
             group = self._endpoints.group_of(key)
