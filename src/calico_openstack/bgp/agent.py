@@ -38,6 +38,7 @@ from calico_openstack.bgp.render import (
     secrets_of,
 )
 from calico_openstack.bgp.reporter import NodeStatusReporter
+from calico_openstack.bgp.safeguard import reason_to_wait
 from calico_openstack.bgp.service import BirdPaths, BirdService
 from calico_openstack.bgp.stanza import HostOptions
 from calico_openstack.bgp.state import WATCHED_TYPES, RefusedError, StateStore
@@ -51,13 +52,16 @@ from calico_openstack.bgp.status import (
 from calico_openstack.bgp.version import OLDEST_SUPPORTED
 from calico_openstack.datamodel.codec import decode_at
 from calico_openstack.datamodel.dhcp import DhcpSubnet
+from calico_openstack.datamodel.endpoints import WorkloadEndpoint
 from calico_openstack.datamodel.invalid import Invalid
 from calico_openstack.datamodel.keys import (
     DHCP_PREFIX,
     DhcpSubnetKey,
     ResourceKey,
+    openstack_namespace,
     parse_key,
     prefix_of,
+    workload_endpoint_prefix,
 )
 from calico_openstack.datamodel.resource import Resource
 from calico_openstack.etcd import Batch, EtcdClient, EtcdError, SnapshotWatch, Update
@@ -94,6 +98,7 @@ class BgpAgent:
             router_id=options.router_id,
             log_file=options.bird_log,
             service_interface=options.service_interface,
+            like_kubernetes=options.like_kubernetes,
         )
         self._service = bird_service(options, self._host_options)
         self._store = StateStore()
@@ -125,7 +130,12 @@ class BgpAgent:
             self._loop.on_signal(number, self._loop.stop)
         client = EtcdClient(options.etcd)
         prefixes = [prefix_of(kind.KIND) for kind in WATCHED_TYPES]
-        prefixes += [DHCP_PREFIX, affinity_prefix(options.host)]
+        namespace = openstack_namespace(options.region)
+        prefixes += [
+            DHCP_PREFIX,
+            affinity_prefix(options.host),
+            workload_endpoint_prefix(namespace, options.host),
+        ]
         watch = SnapshotWatch(client, prefixes, self._loop.post)
         with contextlib.ExitStack() as stack:
             if options.health_port:
@@ -162,22 +172,26 @@ class BgpAgent:
 
     def _take(self, batch: Batch, now: float) -> None:
         self._connected = batch.connected
-        for update in batch.updates:
-            self._take_update(update)
-        if batch.updates or batch.in_sync != self._in_sync:
+        matter = [self._take_update(update) for update in batch.updates]
+        if any(matter) or batch.in_sync != self._in_sync:
             self._debounce.touch(now)
         self._in_sync = batch.in_sync
 
-    def _take_update(self, update: Update) -> None:
+    def _take_update(self, update: Update) -> bool:
+        """Note a change; return whether it may matter to the configuration."""
         block = affine_block(update.key)
         if block is not None:
             state = None if update.value is None else affinity_state(update.value)
             self._store.apply_affinity(block, state)
-            return
+            return True
         key = parse_key(update.key)
         if key is None:
-            return
+            return False
         value = None if update.value is None else decode_at(update.key, key, update.value)
+        if isinstance(key, ResourceKey) and key.kind == WorkloadEndpoint.KIND:
+            usable = value if isinstance(value, WorkloadEndpoint) else None
+            self._store.apply_workload(f"{key.namespace}/{key.name}", usable)
+            return self._store.workloads_matter
         if isinstance(value, Invalid):
             _log.warning("Left out: %s", value)
         if isinstance(key, DhcpSubnetKey):
@@ -187,6 +201,7 @@ class BgpAgent:
             value is None or isinstance(value, Invalid | Resource)
         ):
             self._store.apply(key.kind, key.name, value)
+        return True
 
     def _render(self) -> None:
         state = self._store.state()
@@ -216,6 +231,10 @@ class BgpAgent:
             self._loop.after(_RETRY, lambda: self._debounce.touch(time.monotonic()))
             return
         self._metrics.render_time.observe(time.monotonic() - begun)
+        reason = reason_to_wait(self._service.wanted or "", rendered)
+        if reason:
+            self._refuse(reason)
+            return
         before = self._rendered.problems if self._rendered else ()
         for problem in rendered.problems:
             if problem not in before:

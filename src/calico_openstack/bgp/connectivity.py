@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from typing import Final
 
 from calico_openstack.bgp.detection import Family
-from calico_openstack.bgp.peering import Session
+from calico_openstack.bgp.session import Session
 
 PATIENCE: Final = 20.0
 """Seconds without any session within the AS after which a host counts as isolated. A restarted

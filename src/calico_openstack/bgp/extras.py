@@ -10,8 +10,13 @@ BGPConfiguration ``default`` for the sessions of the mesh:
 ``export-limit``   the same for what is sent: ``2000/block``
 ``hold-time``      how long a silent neighbour is believed in: ``90s``
 ``direct``         ``true``: the neighbour is on the same link, as routers of the rack are
+``interface``      where a neighbour with a link-local address is: ``eth0``
 ``aggregates``     networks to announce to neighbours in other ASs in place of the workloads in
                    them, and ``subnets`` for all of Neutron's: ``subnets, 203.0.113.0/24``
+
+Two more belong to the BGPConfiguration ``default`` alone, and each lifts a guard against mistakes:
+``mesh-limit`` is the most hosts that a mesh may have, ``allow-no-sessions`` lets hosts give up all
+their sessions at once.
 
 An annotation that cannot be read counts as absent and is reported.
 """
@@ -31,6 +36,9 @@ DOMAIN: Final = "bgp.calico-openstack.org/"
 DRAIN_ANNOTATION: Final = DOMAIN + "drain"
 """On a Node: ``true`` makes every route of the host the last choice of its neighbours."""
 
+MESH_LIMIT_ANNOTATION: Final = DOMAIN + "mesh-limit"
+NO_SESSIONS_ANNOTATION: Final = DOMAIN + "allow-no-sessions"
+
 DEFAULT_INTERVAL: Final = 300
 DEFAULT_MULTIPLIER: Final = 3
 # 32 bits of microseconds (RFC 5880 section 4.1), and of no use beyond a minute.
@@ -43,6 +51,8 @@ _LIMIT_ACTIONS: Final = ("warn", "block", "restart", "disable")
 _LIMIT: Final = re.compile(r"([0-9]{1,9})(?:/([a-z]+))?")
 _TRUE: Final = ("true", "yes", "on", "1")
 _FALSE: Final = ("false", "no", "off", "0", "")
+_INTERFACE: Final = re.compile(r"[a-zA-Z0-9_.-]{1,15}")
+_COUNT: Final = re.compile(r"[0-9]{1,6}")
 _SUBNETS: Final = "subnets"
 
 _T = TypeVar("_T")
@@ -78,13 +88,15 @@ class Aggregates:
 
 @dataclass(frozen=True, slots=True)
 class Extras:
-    """The additions of one session. ``hold_time`` is seconds, None for BIRD's own."""
+    """The additions of one session. ``hold_time`` is seconds, None for BIRD's own; ``interface``
+    is empty but for a neighbour with a link-local address."""
 
     bfd: Bfd | None = None
     receive_limit: Limit = DEFAULT_RECEIVE_LIMIT
     export_limit: Limit | None = None
     hold_time: int | None = None
     direct: bool = False
+    interface: str = ""
     aggregates: Aggregates | None = None
 
 
@@ -112,6 +124,7 @@ def extras_of(resource: str, annotations: Mapping[str, str]) -> tuple[Extras, tu
         export_limit=read("export-limit", _limit, None),
         hold_time=read("hold-time", _hold_time, None),
         direct=read("direct", boolean, False),
+        interface=read("interface", _interface, ""),
         aggregates=read("aggregates", _aggregates, None),
     )
     return extras, tuple(problems)
@@ -123,6 +136,19 @@ def boolean(text: str) -> bool:
     if word not in (*_TRUE, *_FALSE):
         raise ValueError(f"{text!r} is neither true nor false")
     return word in _TRUE
+
+
+def count(text: str) -> int:
+    """Read a number of hosts; raises ValueError for anything else."""
+    if not _COUNT.fullmatch(text.strip()):
+        raise ValueError(f"{text!r} is no number of hosts")
+    return int(text)
+
+
+def _interface(text: str) -> str:
+    if not _INTERFACE.fullmatch(text):
+        raise ValueError(f"{text!r} is no interface")
+    return text
 
 
 def _bfd(text: str) -> Bfd | None:

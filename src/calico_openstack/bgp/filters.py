@@ -75,6 +75,12 @@ def function_lines(
     return (*lines, "}")
 
 
+def is_unconditional(rule: BGPFilterRule) -> bool:
+    """Whether a rule applies to every route."""
+    plain = BGPFilterRule(action=rule.action, operations=rule.operations)
+    return rule == plain
+
+
 def _rule_lines(rule: BGPFilterRule, direction: Direction, family: Family) -> list[str]:
     conditions = list(_conditions(rule, family))
     actions = _actions(rule, direction, family)

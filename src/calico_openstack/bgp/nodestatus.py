@@ -18,7 +18,7 @@ from calico_openstack.bgp.birdroutes import Route
 from calico_openstack.bgp.birdstatus import DaemonStatus, ProtocolStatus
 from calico_openstack.bgp.detection import Family
 from calico_openstack.bgp.extras import DOMAIN
-from calico_openstack.bgp.peering import Scope
+from calico_openstack.bgp.session import Scope
 from calico_openstack.bgp.settings import FAMILIES
 from calico_openstack.datamodel.addresses import parse_address
 
@@ -34,6 +34,8 @@ _PEER_TYPES: Final = {
     Scope.MESH.value: "NodeMesh",
     Scope.GLOBAL.value: "GlobalPeer",
     Scope.NODE.value: "NodePeer",
+    # The kind has no word of its own for workloads.
+    Scope.WORKLOAD.value.partition("_")[0]: "NodePeer",
 }
 _ROUTE_SOURCES: Final = {"calico_kernel": "Kernel", "calico_direct": "Direct"}
 

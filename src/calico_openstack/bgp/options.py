@@ -23,7 +23,9 @@ from calico_openstack.agent.configuration import (
 from calico_openstack.bgp.detection import Family, parse_method
 from calico_openstack.bgp.nodestatus import LONGEST_PERIOD
 from calico_openstack.bgp.registration import AddressSource, Registration
+from calico_openstack.bgp.settings import REGION_LABEL
 from calico_openstack.datamodel.asnumber import as_number
+from calico_openstack.datamodel.keys import is_region
 from calico_openstack.etcd import EtcdConfig
 
 ENVIRONMENT_PREFIX: Final = "CALICO_"
@@ -38,7 +40,8 @@ class AgentOptions:
 
     ``router_id`` and ``service_interface`` are as in ``stanza.HostOptions``; ``bird_log`` empty
     means syslog. ``status_period`` is how often the host reports into the datastore unasked, 0 for
-    never; ``metrics_port`` 0 serves no metrics.
+    never; ``metrics_port`` 0 serves no metrics. ``region`` is the OpenStack region that shares etcd
+    with others, empty without one. ``like_kubernetes`` is as in ``stanza.HostOptions``.
     """
 
     etcd: EtcdConfig
@@ -62,6 +65,8 @@ class AgentOptions:
     status_period: int
     metrics_host: str
     metrics_port: int
+    region: str
+    like_kubernetes: bool
 
     @property
     def host(self) -> str:
@@ -96,6 +101,8 @@ def read_options(settings: LocalSettings) -> AgentOptions:
         status_period=settings.integer("NodeStatusPeriod", 0, high=LONGEST_PERIOD),
         metrics_host=settings.text("PrometheusMetricsHost", "localhost"),
         metrics_port=settings.integer("PrometheusMetricsPort", 0, high=65535),
+        region=_region(settings),
+        like_kubernetes=_like_kubernetes(settings),
     )
 
 
@@ -108,7 +115,7 @@ def _registration(settings: LocalSettings) -> Registration:
         name=name,
         host_id=settings.text("HostId", name),
         sources={4: _source(settings, 4), 6: _source(settings, 6)},
-        labels=_labels(settings.text("NodeLabels")),
+        labels=_labels(settings),
         as_number=as_number(number) if number else None,
         check_conflicts=not _boolean(settings, "DisableNodeIpCheck"),
     )
@@ -132,15 +139,30 @@ def _source(settings: LocalSettings, family: Family) -> AddressSource:
     return AddressSource(setting, method)
 
 
-def _labels(text: str) -> Mapping[str, str]:
-    """Read ``key=value,key=value``."""
-    labels = {}
-    for part in filter(None, (part.strip() for part in text.split(","))):
+def _labels(settings: LocalSettings) -> Mapping[str, str]:
+    """Read ``key=value,key=value``; the region is a label too."""
+    region = _region(settings)
+    labels = {REGION_LABEL: region} if region else {}
+    for part in filter(None, (part.strip() for part in settings.text("NodeLabels").split(","))):
         key, separator, value = part.partition("=")
         if not separator or not key.strip():
             raise ConfigurationError(f"NodeLabels: {part!r} is not of the form key=value")
         labels[key.strip()] = value.strip()
     return labels
+
+
+def _region(settings: LocalSettings) -> str:
+    region = settings.text("OpenstackRegion")
+    if region and not is_region(region):
+        raise ConfigurationError(f"OpenstackRegion: {region!r} is no name for a region")
+    return region
+
+
+def _like_kubernetes(settings: LocalSettings) -> bool:
+    text = settings.text("Compatibility", "openstack").lower()
+    if text not in ("openstack", "kubernetes"):
+        raise ConfigurationError(f"Compatibility: {text!r} is neither openstack nor kubernetes")
+    return text == "kubernetes"
 
 
 def _router_id(settings: LocalSettings) -> str:

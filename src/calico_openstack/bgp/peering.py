@@ -5,19 +5,21 @@ nodes of ``peerSelector``; the nodes of ``node`` or ``nodeSelector`` (all, if bo
 session with each. Unless ``reversePeering`` is Manual, remote ends that are nodes themselves get
 the matching session back. BGPPeers are taken in order of their names, and the first session for an
 address and port wins: global ones before those of the node, both before reverse ones, all before
-the full mesh.
+the full mesh. BGPPeers with workloads are in ``workload_peers``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from enum import Enum
+from typing import Final
 
 from calico_openstack.bgp.detection import Family
-from calico_openstack.bgp.extras import NO_EXTRAS, Extras, extras_of
+from calico_openstack.bgp.extras import Extras, extras_of
+from calico_openstack.bgp.session import NextHop, Scope, Session
 from calico_openstack.bgp.settings import (
     FAMILIES,
+    REGION_LABEL,
     SecretRef,
     Settings,
     Speaker,
@@ -26,72 +28,17 @@ from calico_openstack.bgp.settings import (
     secret_ref,
     speakers,
 )
-from calico_openstack.bgp.state import BgpState, Problem
+from calico_openstack.bgp.state import BgpState, Problem, RefusedError
+from calico_openstack.bgp.workload_peers import workload_sessions
 from calico_openstack.datamodel.addresses import Address, parse_address
 from calico_openstack.datamodel.asnumber import as_number
 from calico_openstack.datamodel.bgp import BGPPeer, BGPPeerSpec
 from calico_openstack.datamodel.selector import SelectorError, parse
 from calico_openstack.datamodel.validation.bgp import parse_peer_ip
 
-
-class Scope(Enum):
-    """Where a session comes from; the value is the prefix of its protocol's name."""
-
-    MESH = "Mesh"
-    GLOBAL = "Global"
-    NODE = "Node"
-
-
-class NextHop(Enum):
-    """A next-hop mode that differs from BGP's own; the value is BIRD's word."""
-
-    SELF = "self"
-    KEEP = "keep"
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """One BGP session of this host: one neighbour, one address family.
-
-    ``source`` None leaves the choice of the address to the kernel. ``cluster_id`` is empty unless
-    the neighbour is this host's route reflector client. ``hops`` is the distance that TTL security
-    allows, None without it. Times are seconds. ``disabled`` says why the session may not come up,
-    empty if it may. ``resource`` names the object that asked for it.
-    """
-
-    scope: Scope
-    family: Family
-    neighbor: Address
-    port: int | None
-    remote_as: int
-    local_as: int
-    source: Address | None
-    resource: str
-    node: str = ""
-    passive: bool = False
-    password: SecretRef | None = None
-    restart_time: int | None = None
-    keepalive_time: int | None = None
-    hops: int | None = None
-    cluster_id: str = ""
-    next_hop: NextHop | None = None
-    allow_local_as: int | None = None
-    filters: tuple[str, ...] = ()
-    reachable_by: Address | None = None
-    extras: Extras = NO_EXTRAS
-    disabled: str = ""
-
-    @property
-    def internal(self) -> bool:
-        """Whether this is an iBGP session."""
-        return self.remote_as == self.local_as
-
-    @property
-    def name(self) -> str:
-        """The protocol's name in BIRD, the same for ever while the neighbour stays."""
-        address = str(self.neighbor).replace(".", "_").replace(":", "_")
-        suffix = f"_port_{self.port}" if self.port and self.scope is not Scope.MESH else ""
-        return f"{self.scope.value}_{address}{suffix}"
+# Each host of a mesh has a session with each other, so the cluster's grow with the square.
+_LARGE_MESH: Final = 100
+_LARGEST_MESH: Final = 250
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,21 +53,48 @@ class _RemoteEnd:
     by_address: bool = False
 
 
-_Table = dict[tuple[Address, int | None], Session]
+_Table = dict[tuple[Address, int | None, str], Session]
 
 
 def sessions_of(
     state: BgpState, settings: Settings
 ) -> tuple[tuple[Session, ...], tuple[Problem, ...]]:
-    """Return this host's sessions, sorted by name, and the BGPPeers that had to be left out."""
+    """Return this host's sessions, sorted by name, and the BGPPeers that had to be left out.
+
+    Raises RefusedError for a mesh of more hosts than there may be.
+    """
     if settings.speaker is None:
         return (), ()
     planner = _Planner(state, settings, settings.speaker)
     explicit = planner.explicit()
     taken = {session.neighbor for session in explicit}
-    mesh = [session for session in planner.mesh() if session.neighbor not in taken]
-    found = sorted([*explicit, *mesh], key=lambda session: session.name)
-    return tuple(found), tuple(planner.problems)
+    mesh = list(planner.mesh())
+    problems = (*planner.problems, *_mesh_problems(mesh, settings))
+    mesh = [session for session in mesh if session.neighbor not in taken]
+    workloads, workload_problems = workload_sessions(state, settings, settings.speaker)
+    found = sorted([*explicit, *mesh, *workloads], key=lambda session: session.name)
+    return tuple(found), (*problems, *workload_problems)
+
+
+def _mesh_problems(mesh: list[Session], settings: Settings) -> Iterator[Problem]:
+    hosts = len({session.node for session in mesh}) + 1
+    limit = settings.mesh_limit
+    if hosts > (_LARGEST_MESH if limit is None else limit):
+        raise RefusedError(
+            f"BGPConfiguration default: a full mesh of {hosts} hosts; use route reflectors, or "
+            f"allow it by the annotation mesh-limit"
+        )
+    if hosts > _LARGE_MESH and limit is None:
+        reason = f"the mesh has {hosts} hosts; above {_LARGE_MESH} route reflectors serve better"
+        yield Problem("BGPConfiguration default", "spec.nodeToNodeMeshEnabled", reason)
+
+
+def skip_missing_filters(sessions: tuple[Session, ...], state: BgpState) -> tuple[Session, ...]:
+    """Leave out the filters that cannot be had."""
+    return tuple(
+        replace(session, filters=tuple(n for n in session.filters if n in state.filters))
+        for session in sessions
+    )
 
 
 def close_untrusted(
@@ -150,7 +124,9 @@ class _Planner:
     def __init__(self, state: BgpState, settings: Settings, own: Speaker) -> None:
         self._settings = settings
         self._own = own
-        self._peers = [peer for _, peer in sorted(state.peers.items())]
+        self._peers = [
+            peer for _, peer in sorted(state.peers.items()) if not peer.spec.local_workload_selector
+        ]
         self._speakers = list(speakers(state).values())
         self._extras: dict[str, Extras] = {}
         self.problems: list[Problem] = []
@@ -161,6 +137,8 @@ class _Planner:
             return
         for speaker in self._speakers:
             if speaker.name == self._own.name or speaker.cluster_id:
+                continue
+            if self._in_another_region(speaker):
                 continue
             for end in self._ends_at(speaker):
                 own = self._own.addresses.get(end.address.version)
@@ -182,6 +160,10 @@ class _Planner:
                     extras=self._settings.mesh_extras,
                 )
 
+    def _in_another_region(self, speaker: Speaker) -> bool:
+        regions = {s.labels.get(REGION_LABEL, "") for s in (self._own, speaker)}
+        return len(regions) > 1
+
     def explicit(self) -> list[Session]:
         """Return the sessions that BGPPeers ask for."""
         everywhere: _Table = {}
@@ -202,9 +184,6 @@ class _Planner:
     def _usable(self, peer: BGPPeer) -> bool:
         """Whether a BGPPeer can be worked with; says why where it cannot."""
         spec = peer.spec
-        if spec.local_workload_selector:
-            self._leave_out(peer, "spec.localWorkloadSelector", "workloads cannot be peers here")
-            return False
         for member, text in (
             ("spec.nodeSelector", spec.node_selector),
             ("spec.peerSelector", spec.peer_selector),
@@ -215,7 +194,14 @@ class _Planner:
                 self._leave_out(peer, member, str(error))
                 return False
         endpoint = parse_peer_ip(spec.peer_ip)
-        if not spec.peer_selector and (endpoint is None or not can_be_peer(endpoint[0])):
+        interface = self._extras_of(peer).interface
+        if interface and self._settings.bind_to_node_address:
+            reason = "with bindMode NodeIP nothing listens on link-local addresses"
+            self._leave_out(peer, "annotation interface", reason)
+            return False
+        if not spec.peer_selector and (
+            endpoint is None or not (interface or can_be_peer(endpoint[0]))
+        ):
             self._leave_out(peer, "spec.peerIP", f"{spec.peer_ip!r} cannot be a peer")
             return False
         if spec.reachable_by and _gateway(spec) is None:
@@ -231,11 +217,17 @@ class _Planner:
         extras, problems = extras_of(f"BGPPeer {name}", peer.metadata.annotations)
         self.problems += problems
         spec = peer.spec
-        if extras.direct and (spec.reachable_by or (spec.ttl_security or 1) > 1):
+        endpoint = parse_peer_ip(spec.peer_ip)
+        link_local = endpoint is not None and endpoint[0].version == 6 and endpoint[0].is_link_local
+        if extras.interface and not link_local:
+            self._leave_out(peer, "annotation interface", "the peer's address is not link-local")
+            extras = replace(extras, interface="")
+        further = bool(spec.reachable_by) or (spec.ttl_security or 1) > 1
+        if extras.direct and further:
             self._leave_out(peer, "annotation direct", "the spec says that the peer is further off")
-            extras = replace(extras, direct=False)
+        extras = replace(extras, direct=(extras.direct or bool(extras.interface)) and not further)
         unbound = spec.source_address == "None" and not self._settings.bind_to_node_address
-        if extras.bfd and unbound:
+        if extras.bfd and unbound and not extras.interface:
             self._leave_out(peer, "annotation bfd", "BFD needs a source address")
             extras = replace(extras, bfd=None)
         self._extras[name] = extras
@@ -247,10 +239,12 @@ class _Planner:
     def _insert(
         self, table: _Table, before: _Table, scope: Scope, peer: BGPPeer, ends: Iterator[_RemoteEnd]
     ) -> None:
+        interface = self._extras_of(peer).interface
         for end in ends:
-            key = (end.address, end.port)
+            key = (end.address, end.port, interface)
             own = self._own.addresses.get(end.address.version)
-            if own is not None and own != end.address and key not in before:
+            there = bool(interface) or (own is not None and own != end.address)
+            if there and key not in before:
                 table.setdefault(key, self._session(scope, peer, end, own))
 
     def _is_near(self, spec: BGPPeerSpec, speaker: Speaker) -> bool:
@@ -320,8 +314,11 @@ class _Planner:
         number = None if spec.as_number is None else as_number(spec.as_number)
         return number or self._settings.cluster_as_number
 
-    def _session(self, scope: Scope, peer: BGPPeer, end: _RemoteEnd, own: Address) -> Session:
+    def _session(
+        self, scope: Scope, peer: BGPPeer, end: _RemoteEnd, own: Address | None
+    ) -> Session:
         spec = peer.spec
+        extras = self._extras_of(peer)
         local_as = None
         if end.by_address and spec.local_as_number is not None:
             local_as = as_number(spec.local_as_number)
@@ -332,7 +329,7 @@ class _Planner:
             port=end.port,
             remote_as=end.as_number,
             local_as=local_as or self._settings.as_number,
-            source=None if spec.source_address == "None" else own,
+            source=None if spec.source_address == "None" or extras.interface else own,
             resource=f"BGPPeer {peer.metadata.name}",
             node=end.node,
             # Both ends compare the addresses as text, and so agree on who calls whom.
@@ -344,7 +341,8 @@ class _Planner:
             allow_local_as=(spec.num_allowed_local_as_numbers or None) if end.by_address else None,
             filters=spec.filters,
             reachable_by=_gateway(spec),
-            extras=self._extras_of(peer),
+            interface=extras.interface,
+            extras=extras,
         )
         if session.internal and session.extras.aggregates:
             self._leave_out(peer, "annotation aggregates", "they are for neighbours in other ASs")

@@ -82,6 +82,11 @@ class BirdService:
         return self._wanted is not None
 
     @property
+    def wanted(self) -> str | None:
+        """The text that BIRD is to run with; None if there is none yet."""
+        return self._wanted
+
+    @property
     def settled(self) -> bool:
         """Whether BIRD runs with the text that is wanted, or has refused it."""
         return self._wanted is not None and self._wanted in (self._running, self._refused)

@@ -4,33 +4,40 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
-from typing import Any, Final
+from typing import Final, TypeVar
 
 from calico_openstack.bgp.detection import Family
-from calico_openstack.bgp.extras import DRAIN_ANNOTATION, NO_EXTRAS, Extras, boolean, extras_of
+from calico_openstack.bgp.extras import (
+    DRAIN_ANNOTATION,
+    MESH_LIMIT_ANNOTATION,
+    NO_EXTRAS,
+    NO_SESSIONS_ANNOTATION,
+    Extras,
+    boolean,
+    count,
+    extras_of,
+)
+from calico_openstack.bgp.felix_view import FelixView, felix_view
 from calico_openstack.bgp.state import BgpState, Problem, RefusedError
+from calico_openstack.bgp.version import OLDEST_SUPPORTED, BirdVersion
 from calico_openstack.datamodel.addresses import Address, Network, parse_address, parse_network
 from calico_openstack.datamodel.asnumber import as_number
 from calico_openstack.datamodel.bgp import BGPConfigurationSpec, BgpPassword
 from calico_openstack.datamodel.durations import parse_duration
 from calico_openstack.datamodel.nodes import Node
+from calico_openstack.datamodel.resource import Resource
 
 FAMILIES: Final[tuple[Family, ...]] = (4, 6)
 DEFAULT_AS_NUMBER: Final = 64512
-DEFAULT_INTERFACE_PREFIX: Final = "cali"
-# The interfaces of OpenStack's workloads, whatever FelixConfiguration says.
-OPENSTACK_INTERFACE_PREFIX: Final = "tap"
-# Felix programs routes under its DeviceRouteProtocol, 3 ("boot") unless configured, and 80.
-ROUTE_PROTOCOLS: Final = (3, 80)
-NORMAL_PRIORITY: Final = 1024
-ELEVATED_PRIORITY: Final = 512
-# Between the two defaults above, so that BIRD's route never has the metric of one of Felix's.
-PREFERRED_KERNEL_METRIC: Final = 600
 
-_INTERFACE_PREFIX = re.compile(r"[a-zA-Z0-9_.-]{1,15}")
+REGION_LABEL: Final = "openstack-region"
+"""The label of Nodes that says which of several OpenStack regions in one etcd they belong to."""
+
+_T = TypeVar("_T")
+
 _INTERFACE_PATTERN = re.compile(r"[a-zA-Z0-9_.*-]{1,15}")
 
 
@@ -46,7 +53,8 @@ class SecretRef:
 class Speaker:
     """A node as a BGP speaker. ``as_number`` and ``listen_port`` None: that of the cluster.
 
-    ``cluster_id`` is empty unless the node reflects routes.
+    ``cluster_id`` is empty unless the node reflects routes. ``wireguard`` has the families in
+    which it has a WireGuard interface.
     """
 
     name: str
@@ -55,16 +63,7 @@ class Speaker:
     as_number: int | None
     cluster_id: str
     listen_port: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Priorities:
-    """Kernel metrics of one family: of workload routes, of routes during a live migration, and
-    the one that BIRD's own routes get."""
-
-    normal: int = NORMAL_PRIORITY
-    elevated: int = ELEVATED_PRIORITY
-    kernel: int = PREFERRED_KERNEL_METRIC
+    wireguard: frozenset[Family] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +78,10 @@ class Advertisement:
 class Settings:
     """BGP's settings of one host, defaults filled in. ``listen_port`` None is 179.
 
-    ``draining``: the host is about to lose its routes, and says so to its neighbours.
+    ``mesh_limit`` is the most hosts that a mesh may have, None for what is usual;
+    ``may_have_none``: all sessions may be given up at once. ``service_networks`` are those of
+    Kubernetes' services. ``draining``: the host is about to lose its routes, and says so to its
+    neighbours.
     """
 
     name: str
@@ -92,12 +94,13 @@ class Settings:
     mesh_password: SecretRef | None
     mesh_restart_time: int | None
     mesh_extras: Extras
+    mesh_limit: int | None
+    may_have_none: bool
     log_severity: str
     advertisements: tuple[Advertisement, ...]
     ignored_interfaces: tuple[str, ...]
-    workload_prefixes: tuple[str, ...]
-    route_protocols: tuple[int, ...]
-    priorities: Mapping[Family, Priorities]
+    felix: FelixView
+    service_networks: tuple[Network, ...]
     program_unencapsulated: bool
     draining: bool
 
@@ -112,9 +115,12 @@ class Settings:
         return self.speaker.cluster_id if self.speaker else ""
 
 
-def settings_of(state: BgpState, name: str) -> tuple[Settings, tuple[Problem, ...]]:
+def settings_of(
+    state: BgpState, name: str, version: BirdVersion = OLDEST_SUPPORTED
+) -> tuple[Settings, tuple[Problem, ...]]:
     """Return the settings of host *name* and what of the datastore they had to leave out.
 
+    *version* is that of the BIRD which is to follow them.
     Raises RefusedError where a resource that the whole configuration rests on is unusable, or the
     datastore is locked: defaults in its place could open sessions that nobody asked for.
     """
@@ -131,7 +137,9 @@ def settings_of(state: BgpState, name: str) -> tuple[Settings, tuple[Problem, ..
     cluster_as = _number(cluster.as_number) or DEFAULT_AS_NUMBER
     mesh_extras, mesh_problems = _mesh_extras(state)
     problems += mesh_problems
-    prefixes, protocols, priorities = _felix(state, name, cluster, problems)
+    default = state.configurations.get("default")
+    felix, felix_problems = felix_view(state, name, cluster, version)
+    problems += felix_problems
     settings = Settings(
         name=name,
         speaker=speaker,
@@ -143,15 +151,16 @@ def settings_of(state: BgpState, name: str) -> tuple[Settings, tuple[Problem, ..
         mesh_password=secret_ref(cluster.node_mesh_password),
         mesh_restart_time=seconds(cluster.node_mesh_max_restart_time),
         mesh_extras=mesh_extras,
+        mesh_limit=_annotation(default, MESH_LIMIT_ANNOTATION, count, None, problems),
+        may_have_none=_annotation(default, NO_SESSIONS_ANNOTATION, boolean, False, problems),
         log_severity=(own.log_severity_screen or cluster.log_severity_screen or "Info").lower(),
         advertisements=_advertisements(own if own.prefix_advertisements else cluster),
         ignored_interfaces=_ignored(cluster, problems),
-        workload_prefixes=prefixes,
-        route_protocols=protocols,
-        priorities=priorities,
+        felix=felix,
+        service_networks=_service_networks(cluster),
         program_unencapsulated=cluster.program_cluster_routes
         not in ("Disabled", "EnabledIPIPOnly"),
-        draining=_draining(state, name, problems),
+        draining=_annotation(state.nodes.get(name), DRAIN_ANNOTATION, boolean, False, problems),
     )
     return settings, tuple(problems)
 
@@ -225,7 +234,19 @@ def _speaker(name: str, node: Node, listen_port: int | None) -> Speaker | None:
         as_number=_number(bgp.as_number),
         cluster_id=bgp.route_reflector_cluster_id,
         listen_port=listen_port,
+        wireguard=_wireguard(node),
     )
+
+
+def _wireguard(node: Node) -> frozenset[Family]:
+    wireguard = node.spec.wireguard
+    if wireguard is None:
+        return frozenset()
+    texts: dict[Family, str] = {
+        4: wireguard.interface_ipv4_address,
+        6: wireguard.interface_ipv6_address,
+    }
+    return frozenset(family for family, text in texts.items() if text)
 
 
 def _configuration(state: BgpState, name: str) -> BGPConfigurationSpec:
@@ -239,21 +260,33 @@ def _mesh_extras(state: BgpState) -> tuple[Extras, tuple[Problem, ...]]:
         return NO_EXTRAS, ()
     name = "BGPConfiguration default"
     extras, problems = extras_of(name, configuration.metadata.annotations)
-    for what, there in (("direct", extras.direct), ("aggregates", extras.aggregates is not None)):
+    alone = {
+        "direct": extras.direct,
+        "interface": bool(extras.interface),
+        "aggregates": extras.aggregates is not None,
+    }
+    for what, there in alone.items():
         if there:
             problems += (Problem(name, f"annotation {what}", "means nothing in the mesh"),)
-    return replace(extras, direct=False, aggregates=None), problems
+    return replace(extras, direct=False, interface="", aggregates=None), problems
 
 
-def _draining(state: BgpState, name: str, problems: list[Problem]) -> bool:
-    node = state.nodes.get(name)
-    text = node.metadata.annotations.get(DRAIN_ANNOTATION, "") if node else ""
+def _annotation(
+    resource: Resource | None,
+    annotation: str,
+    parse: Callable[[str], _T],
+    default: _T,
+    problems: list[Problem],
+) -> _T:
+    text = resource.metadata.annotations.get(annotation) if resource else None
+    if resource is None or text is None:
+        return default
     try:
-        return boolean(text)
+        return parse(text)
     except ValueError as error:
-        where = f"metadata.annotations[{DRAIN_ANNOTATION}]"
-        problems.append(Problem(f"Node {name}", where, str(error)))
-        return False
+        where = f"metadata.annotations[{annotation}]"
+        problems.append(Problem(f"{resource.KIND} {resource.metadata.name}", where, str(error)))
+        return default
 
 
 def _advertisements(spec: BGPConfigurationSpec) -> tuple[Advertisement, ...]:
@@ -269,6 +302,17 @@ def _advertisements(spec: BGPConfigurationSpec) -> tuple[Advertisement, ...]:
     return tuple(sorted(result, key=lambda a: (a.prefix.version, a.prefix, a.communities)))
 
 
+def _service_networks(spec: BGPConfigurationSpec) -> tuple[Network, ...]:
+    """Return the networks of Kubernetes' services, in order."""
+    blocks = (
+        *spec.service_cluster_ips,
+        *spec.service_external_ips,
+        *spec.service_load_balancer_ips,
+    )
+    found = {n for block in blocks if (n := parse_network(block.cidr)) is not None}
+    return tuple(sorted(found, key=lambda n: (n.version, n)))
+
+
 def _ignored(spec: BGPConfigurationSpec, problems: list[Problem]) -> tuple[str, ...]:
     usable = []
     for pattern in spec.ignored_interfaces:
@@ -280,55 +324,6 @@ def _ignored(spec: BGPConfigurationSpec, problems: list[Problem]) -> tuple[str, 
     return tuple(usable)
 
 
-def _felix(
-    state: BgpState, name: str, bgp: BGPConfigurationSpec, problems: list[Problem]
-) -> tuple[tuple[str, ...], tuple[int, ...], dict[Family, Priorities]]:
-    """Return workload interface prefixes, route protocols and priorities, as Felix has them."""
-    parameters: dict[str, Any] = {}
-    for configuration in ("default", f"node.{name}"):
-        resource = state.felix.get(configuration)
-        parameters |= resource.spec if resource else {}
-    text = parameters.get("interfacePrefix")
-    named = text if isinstance(text, str) and text else DEFAULT_INTERFACE_PREFIX
-    prefixes = {OPENSTACK_INTERFACE_PREFIX}
-    for prefix in named.split(","):
-        if _INTERFACE_PREFIX.fullmatch(prefix.strip()):
-            prefixes.add(prefix.strip())
-        else:
-            reason = f"{prefix!r} is no interface prefix; left out"
-            problems.append(Problem("FelixConfiguration", "spec.interfacePrefix", reason))
-    protocol = _integer(parameters.get("deviceRouteProtocol"), 1, 255)
-    protocols = {*ROUTE_PROTOCOLS, *([protocol] if protocol else [])}
-    configured: Mapping[Family, int | None] = {
-        4: bgp.ipv4_normal_route_priority,
-        6: bgp.ipv6_normal_route_priority,
-    }
-    priorities = {f: _priorities(f, parameters, configured[f], problems) for f in FAMILIES}
-    return tuple(sorted(prefixes)), tuple(sorted(protocols)), priorities
-
-
-def _priorities(
-    family: Family, felix: Mapping[str, Any], configured: int | None, problems: list[Problem]
-) -> Priorities:
-    member = f"ipv{family}NormalRoutePriority"
-    in_felix = _integer(felix.get(member), 1, 2**31 - 2)
-    if configured and configured != (in_felix or NORMAL_PRIORITY):
-        reason = f"{configured} differs from Felix's {in_felix or NORMAL_PRIORITY}, which counts"
-        problems.append(Problem("BGPConfiguration default", f"spec.{member}", reason))
-    normal = in_felix or NORMAL_PRIORITY
-    elevated = _integer(felix.get(f"ipv{family}ElevatedRoutePriority"), 1, 2**31 - 2)
-    elevated = elevated or ELEVATED_PRIORITY
-    if normal - elevated < 2:
-        raise RefusedError(
-            f"FelixConfiguration: no metric is between the elevated IPv{family} route priority "
-            f"{elevated} and the normal {normal}; BIRD's routes need one"
-        )
-    kernel = PREFERRED_KERNEL_METRIC
-    if not elevated < kernel < normal:
-        kernel = (elevated + normal) // 2
-    return Priorities(normal, elevated, kernel)
-
-
 def _address(text: str) -> Address | None:
     address = parse_address(text.partition("/")[0])
     return address if address is not None and can_be_peer(address) else None
@@ -336,9 +331,3 @@ def _address(text: str) -> Address | None:
 
 def _number(value: int | str | None) -> int | None:
     return None if value is None else as_number(value)
-
-
-def _integer(value: object, lowest: int, highest: int) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        return None
-    return value if lowest <= value <= highest else None

@@ -9,7 +9,7 @@ from typing import Any, Final
 from calico_openstack.bgp.detection import Family
 from calico_openstack.bgp.extras import Bfd, Limit
 from calico_openstack.bgp.filters import Direction, function_name, rules_of
-from calico_openstack.bgp.peering import Session
+from calico_openstack.bgp.session import Scope, Session
 from calico_openstack.bgp.settings import SecretRef, Settings
 from calico_openstack.bgp.state import BgpState
 from calico_openstack.bgp.version import OLDEST_SUPPORTED, BirdVersion
@@ -30,6 +30,7 @@ _LONGEST_KEEPALIVE_TIME: Final = 65535
 class HostOptions:
     """What the host's own configuration says about BIRD.
 
+    ``like_kubernetes`` has the host announce and trust as upstream does on hosts of Kubernetes.
     ``router_id`` is ``hash``, an IPv4 address, or empty for the host's IPv4 address.
     ``log_file`` empty logs to syslog. ``service_interface`` holds the addresses of services on the
     host itself, which it announces.
@@ -38,6 +39,7 @@ class HostOptions:
     router_id: str = ""
     log_file: str = ""
     service_interface: str = "dummy1"
+    like_kubernetes: bool = False
     version: BirdVersion = OLDEST_SUPPORTED
 
 
@@ -48,23 +50,33 @@ def session_context(
     state: BgpState,
     options: HostOptions,
     *,
-    aggregates: Sequence[Network] = (),
+    aggregates: Mapping[Family, Sequence[Network]],
 ) -> dict[str, Any]:
     """Return what the template shows of a session; its password is in *passwords* or absent.
 
-    *aggregates* are the networks that this session announces in place of the workloads in them.
+    *aggregates* are the networks that this session announces in place of the workloads in them, by
+    family.
     """
     return {
         "name": session.name,
-        "family": session.family,
         "description": string_text(_description(session)),
         "disabled": comment_text(session.disabled),
         "local": _local(session, settings),
         "neighbor": _neighbor(session),
         "options": list(_session_options(session, settings, passwords, options)),
-        "channel_options": list(_channel_options(session)),
-        "import_calls": list(_import_calls(session, state)),
-        "export_calls": list(_export_calls(session, settings, state, aggregates)),
+        "channels": [
+            {
+                "family": family,
+                "options": list(_channel_options(session, family, options)),
+                "import_calls": list(_import_calls(session, family, state, options)),
+                "export_calls": [
+                    *_export_calls(session, family, settings, state),
+                    *_aggregate_calls(family, aggregates.get(family, ())),
+                    *_origin_calls(session, family, settings, options),
+                ],
+            }
+            for family in session.families
+        ],
     }
 
 
@@ -75,7 +87,7 @@ def _description(session: Session) -> str:
 def _local(session: Session, settings: Settings) -> str:
     address = session.source
     if settings.bind_to_node_address:
-        address = settings.addresses[session.family]
+        address = settings.addresses.get(session.family)
     parts = [str(address)] if address is not None else []
     if settings.listen_port:
         parts.append(f"port {settings.listen_port}")
@@ -83,8 +95,9 @@ def _local(session: Session, settings: Settings) -> str:
 
 
 def _neighbor(session: Session) -> str:
+    place = f"%'{session.interface}'" if session.interface else ""
     port = f" port {session.port}" if session.port else ""
-    return f"{session.neighbor}{port} as {session.remote_as}"
+    return f"{session.neighbor}{place}{port} as {session.remote_as}"
 
 
 def _session_options(
@@ -128,9 +141,13 @@ def _reach(session: Session) -> Iterable[str]:
         yield f"hold time {session.extras.hold_time}"
 
 
-def _channel_options(session: Session) -> Iterable[str]:
-    yield "gateway recursive"
-    if session.internal:
+def _channel_options(session: Session, family: Family, options: HostOptions) -> Iterable[str]:
+    if not session.interface:
+        # A link-local next hop is on the session's own link and needs no route to be found.
+        yield "gateway recursive"
+    elif family == 4:
+        yield "extended next hop on"
+    if session.internal or options.like_kubernetes:
         # All paths of an anycast address pass a route reflector, not only the best.
         yield "add paths on"
     if session.next_hop is not None:
@@ -149,16 +166,23 @@ def _limit(direction: str, limit: Limit) -> str:
     return f"{direction} limit {limit.routes} action {limit.action}"
 
 
-def _import_calls(session: Session, state: BgpState) -> Iterable[str]:
-    yield f"calico_graceful_shutdown{session.family}()"
-    yield from _filter_calls(session, Direction.IMPORT, state)
-    yield f"calico_prefer{session.family}()"
+def _import_calls(
+    session: Session, family: Family, state: BgpState, options: HostOptions
+) -> Iterable[str]:
+    if session.scope is Scope.WORKLOAD:
+        # A workload has no say in how good its routes are.
+        yield f"bgp_local_pref = CALICO_PRIORITY_BASE - CALICO_NORMAL{family}"
+    yield f"calico_graceful_shutdown{family}()"
+    yield from _filter_calls(session, family, Direction.IMPORT, state)
+    if session.scope is Scope.WORKLOAD and not options.like_kubernetes:
+        # It could claim any address, so it gets what filters accept.
+        yield "reject"
+    yield f"calico_prefer{family}()"
 
 
 def _export_calls(
-    session: Session, settings: Settings, state: BgpState, aggregates: Sequence[Network]
+    session: Session, family: Family, settings: Settings, state: BgpState
 ) -> Iterable[str]:
-    family = session.family
     yield f"calico_priority_out{family}()"
     if not session.internal:
         # LOCAL_PREF stays inside the AS; a router compares the metrics of its neighbours in one AS
@@ -166,13 +190,19 @@ def _export_calls(
         yield "if source != RTS_BGP then bgp_med = krt_metric"
     if settings.draining:
         yield f"bgp_community.add({_GRACEFUL_SHUTDOWN})"
-    yield from _filter_calls(session, Direction.EXPORT, state)
+    yield from _filter_calls(session, family, Direction.EXPORT, state)
     yield f"calico_prepare{family}()"
-    if not session.internal:
+    if not session.internal and session.scope is not Scope.WORKLOAD:
         yield f"calico_moving{family}()"
-    yield from _aggregate_calls(family, aggregates)
+
+
+def _origin_calls(
+    session: Session, family: Family, settings: Settings, options: HostOptions
+) -> Iterable[str]:
     yield f"calico_originate{family}()"
-    if settings.cluster_id:
+    if options.like_kubernetes:
+        yield f"calico_like_kubernetes{family}()"
+    elif settings.cluster_id and session.scope is not Scope.WORKLOAD:
         yield "if source = RTS_BGP then accept"
 
 
@@ -187,13 +217,15 @@ def _aggregate_calls(family: Family, aggregates: Sequence[Network]) -> Iterable[
     yield f"if (net ~ [ {inside} ] && bgp_local_pref <= {normal}) then reject"
 
 
-def _filter_calls(session: Session, direction: Direction, state: BgpState) -> Iterable[str]:
+def _filter_calls(
+    session: Session, family: Family, direction: Direction, state: BgpState
+) -> Iterable[str]:
     if session.disabled:
         return
     external = "false" if session.internal else "true"
     for name in session.filters:
-        if rules_of(state.filters[name], direction, session.family):
-            yield f"{function_name(name, direction, session.family)}({external})"
+        if rules_of(state.filters[name], direction, family):
+            yield f"{function_name(name, direction, family)}({external})"
 
 
 def string_text(text: str) -> str:

@@ -10,6 +10,7 @@ from calico_openstack.datamodel.addresses import Network, parse_network
 from calico_openstack.datamodel.bgp import BGPConfiguration, BGPFilter, BGPPeer
 from calico_openstack.datamodel.configuration import ClusterInformation, FelixConfiguration
 from calico_openstack.datamodel.dhcp import DhcpSubnet
+from calico_openstack.datamodel.endpoints import WorkloadEndpoint
 from calico_openstack.datamodel.invalid import Invalid
 from calico_openstack.datamodel.nodes import Node
 from calico_openstack.datamodel.pools import IPPool
@@ -57,7 +58,8 @@ class BgpState:
 
     ``nodes`` maps a host's name to its Node, and so on. A name is in ``invalid`` of its kind or in
     the kind's own map, never in both. ``subnets`` are the networks of Neutron's subnets by their
-    ids; ``affinities`` are the blocks of addresses that belong to this host, with their states.
+    ids; ``affinities`` are the blocks of addresses that belong to this host, with their states;
+    ``workloads`` are the endpoints on this host by namespace and name.
     """
 
     nodes: Mapping[str, Node] = field(default_factory=dict)
@@ -69,6 +71,7 @@ class BgpState:
     cluster: ClusterInformation | None = None
     subnets: Mapping[str, Network] = field(default_factory=dict)
     affinities: Mapping[Network, str] = field(default_factory=dict)
+    workloads: Mapping[str, WorkloadEndpoint] = field(default_factory=dict)
     invalid: Mapping[tuple[str, str], Invalid] = field(default_factory=dict)
 
     def refuse_if_invalid(self, kind: str, name: str) -> None:
@@ -93,6 +96,7 @@ class StateStore:
         self._valid: dict[type[Resource], dict[str, Resource]] = {t: {} for t in WATCHED_TYPES}
         self._subnets: dict[str, Network] = {}
         self._affinities: dict[Network, str] = {}
+        self._workloads: dict[str, WorkloadEndpoint] = {}
         self._invalid: dict[tuple[str, str], Invalid] = {}
 
     def apply(self, kind: str, name: str, value: Resource | Invalid | None) -> None:
@@ -121,6 +125,18 @@ class StateStore:
         if state is not None:
             self._affinities[block] = state
 
+    def apply_workload(self, name: str, value: WorkloadEndpoint | None) -> None:
+        """Take the newest value of an endpoint on this host; None is its absence, or that it
+        cannot be used."""
+        self._workloads.pop(name, None)
+        if value is not None:
+            self._workloads[name] = value
+
+    @property
+    def workloads_matter(self) -> bool:
+        """Whether some BGPPeer is about workloads."""
+        return any(peer.spec.local_workload_selector for peer in self._of(BGPPeer).values())
+
     def state(self) -> BgpState:
         """Return the current state; later updates do not change it."""
         cluster = self._of(ClusterInformation).get("default")
@@ -134,6 +150,7 @@ class StateStore:
             cluster=cluster,
             subnets=dict(self._subnets),
             affinities=dict(self._affinities),
+            workloads=dict(self._workloads),
             invalid=dict(self._invalid),
         )
 

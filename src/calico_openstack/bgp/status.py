@@ -13,8 +13,8 @@ from typing import Any, Final
 from calico_openstack.agent.log import fields
 from calico_openstack.bgp.birdstatus import DaemonStatus, ProtocolStatus
 from calico_openstack.bgp.detection import Family
-from calico_openstack.bgp.peering import Session
 from calico_openstack.bgp.render import Rendered
+from calico_openstack.bgp.session import Session
 
 _log = logging.getLogger(__name__)
 

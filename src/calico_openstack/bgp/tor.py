@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any
 
-from calico_openstack.bgp.render import environment, log_target, password_fault
+from calico_openstack.bgp.host_section import log_target
+from calico_openstack.bgp.render import environment, password_fault
 from calico_openstack.bgp.settings import FAMILIES
 
 

@@ -17,7 +17,12 @@ Document = Mapping[str, Any]
 """The agent's status file, or one session in it."""
 
 ESTABLISHED: Final = "Established"
-_TYPES: Final = {"mesh": "node-to-node mesh", "global": "global", "node": "node specific"}
+_TYPES: Final = {
+    "mesh": "node-to-node mesh",
+    "global": "global",
+    "node": "node specific",
+    "workload": "workload",
+}
 _COLUMNS: Final = ("PEER ADDRESS", "PEER TYPE", "STATE", "SINCE", "INFO")
 _WIDE: Final = (*_COLUMNS, "PEER AS", "IMPORTED", "EXPORTED", "PREFERRED", "BFD", "NAME")
 # The agent writes its file several times a minute.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from calico_openstack.bgp.extras import DOMAIN
-from calico_openstack.bgp.peering import Session, sessions_of
+from calico_openstack.bgp.peering import sessions_of
+from calico_openstack.bgp.session import Session
 from calico_openstack.bgp.settings import settings_of
 from calico_openstack.bgp.state import BgpState, StateStore
 from calico_openstack.datamodel.bgp import (

@@ -48,6 +48,13 @@ class TestOptions:
         assert chosen.control_socket == Path("/run/calico/bird.ctl")
         assert chosen.registration_interval == 60
 
+    def test_a_region_is_a_label(self) -> None:
+        chosen = options(CALICO_OpenstackRegion="north", CALICO_NodeLabels="rack=r1")
+        assert chosen.region == "north"
+        assert chosen.registration.labels == {"openstack-region": "north", "rack": "r1"}
+        assert not chosen.like_kubernetes
+        assert options(CALICO_Compatibility="Kubernetes").like_kubernetes
+
     def test_both_ways_to_write_a_name(self) -> None:
         for text in (
             "IpAutodetectionMethod=interface=eth1",

@@ -6,7 +6,8 @@ from ipaddress import ip_address
 
 import pytest
 
-from calico_openstack.bgp.peering import NextHop, Scope, close_untrusted, sessions_of
+from calico_openstack.bgp.peering import close_untrusted, sessions_of
+from calico_openstack.bgp.session import NextHop, Scope
 from calico_openstack.bgp.settings import SecretRef, settings_of
 from calico_openstack.bgp.state import RefusedError, StateStore
 from calico_openstack.datamodel.codec import decode
@@ -372,9 +373,3 @@ class TestClosed:
         found, _ = sessions_of(state, settings_of(state, "n2")[0])
         assert {session.node for session in found} == {"n4"}
         assert [problem.resource for problem in state.problems()] == ["Node n3"]
-
-    def test_workload_peers_are_reported(self) -> None:
-        state = state_of(*nodes(1), peer("w", local_workload_selector="all()", as_number=1))
-        found, problems = sessions_of(state, settings_of(state, "n2")[0])
-        assert found == ()
-        assert [problem.field for problem in problems] == ["spec.localWorkloadSelector"]

@@ -17,6 +17,7 @@ from calico_openstack.datamodel.configuration import (
     ClusterInformation,
     FelixConfiguration,
 )
+from calico_openstack.datamodel.felix_choice import selected_configuration
 from calico_openstack.datamodel.invalid import quoted
 from calico_openstack.datamodel.nodes import Node
 from calico_openstack.felix.config.kinds import BOOLEAN
@@ -27,7 +28,6 @@ from calico_openstack.felix.config.resources import (
     parameters_of,
     parameters_of_cluster,
     parameters_of_node,
-    selected_configuration,
 )
 from calico_openstack.felix.config.settings import ATTRIBUTES, PARAMETERS, FelixSettings
 

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from msgspec import Struct
 
 from calico_openstack.datamodel.configuration import (
     FELIX_CONFIG_ANNOTATION_PREFIX,
-    GLOBAL_CONFIGURATION_NAME,
     NODE_CONFIGURATION_PREFIX,
     ClusterInformation,
     FelixConfiguration,
 )
 from calico_openstack.datamodel.durations import parse_duration
+from calico_openstack.datamodel.felix_choice import NODE_SELECTOR
 from calico_openstack.datamodel.invalid import quoted
 from calico_openstack.datamodel.nodes import Node
-from calico_openstack.datamodel.selector import SelectorError, parse
 from calico_openstack.felix.config.kinds import SECONDS
 from calico_openstack.felix.config.settings import ATTRIBUTES, PARAMETERS
 
-_NODE_SELECTOR: Final = "nodeSelector"
 _BY_SPEC_FIELD: Final = {p.spec_field: p for p in PARAMETERS.values() if p.spec_field}
 
 
@@ -39,7 +37,7 @@ def parameters_of(configuration: FelixConfiguration) -> dict[str, str | Unreadab
     """
     found: dict[str, str | Unreadable] = {}
     for member, value in configuration.spec.items():
-        if member == _NODE_SELECTOR or value is None:
+        if member == NODE_SELECTOR or value is None:
             continue
         declared = _BY_SPEC_FIELD.get(member)
         duration = declared is not None and declared.kind is SECONDS
@@ -82,45 +80,6 @@ def parameters_of_node(node: Node) -> dict[str, str | Unreadable]:
 def host_configuration_name(host: str) -> str:
     """Return the name of the configuration of one host."""
     return NODE_CONFIGURATION_PREFIX + host
-
-
-def selected_configuration(
-    configurations: Iterable[FelixConfiguration], node: Node | None
-) -> tuple[FelixConfiguration | None, tuple[str, ...]]:
-    """Return the one configuration whose selector chooses this host, and warnings.
-
-    Of several the oldest counts, by name if they are of one age. Without a node none does.
-    """
-    if node is None:
-        return None, ()
-    warnings: list[str] = []
-    chosen: list[FelixConfiguration] = []
-    for configuration in configurations:
-        name = configuration.metadata.name
-        if name == GLOBAL_CONFIGURATION_NAME or name.startswith(NODE_CONFIGURATION_PREFIX):
-            continue
-        selector = configuration.spec.get(_NODE_SELECTOR)
-        try:
-            matches = isinstance(selector, str) and parse(selector).matches(node.metadata.labels)
-        except SelectorError as error:
-            warnings.append(f"FelixConfiguration {name} is ignored: nodeSelector: {error}")
-            continue
-        if not isinstance(selector, str):
-            warnings.append(f"FelixConfiguration {name} is ignored: it has no nodeSelector")
-        elif matches:
-            chosen.append(configuration)
-    chosen.sort(key=_age)
-    warnings += [
-        f"FelixConfiguration {other.metadata.name} is ignored: {chosen[0].metadata.name} is older"
-        for other in chosen[1:]
-    ]
-    return (chosen[0] if chosen else None), tuple(warnings)
-
-
-def _age(configuration: FelixConfiguration) -> tuple[str, str]:
-    """Order by creation, then name. Times in UTC with whole seconds order as their text does."""
-    metadata = configuration.metadata
-    return metadata.creation_timestamp or "", metadata.name
 
 
 def _shown(value: Any) -> str:
