@@ -13,7 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from calico_openstack.datamodel.endpoints import IpNat, WorkloadEndpoint, WorkloadEndpointSpec
+from calico_openstack.datamodel.endpoints import (
+    HostEndpoint,
+    HostEndpointSpec,
+    IpNat,
+    WorkloadEndpoint,
+    WorkloadEndpointSpec,
+)
 from calico_openstack.datamodel.keys import ResourceKey, workload_endpoint_name
 from calico_openstack.datamodel.pools import IPPool, IPPoolSpec
 from calico_openstack.datamodel.resource import Metadata, Resource
@@ -245,6 +251,22 @@ def test_policy_sees_the_internal_address(site: Site) -> None:
     site.store(key, value)
     site.apply()
     assert ask(site.outside, FLOATING[4]) == f"{OUTSIDE[4]} {FLOATING[4]}"
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize("interface", ["eth0", "*"])
+def test_the_host_reaches_its_workload_whatever_policy_it_has(
+    site: Site, version: int, interface: str
+) -> None:
+    site.put(1, version)
+    spec = HostEndpointSpec(node=HOST, interface_name=interface)
+    key = ResourceKey("HostEndpoint", "closed")
+    site.calculation.update_interfaces({"eth0": frozenset(), "lo": frozenset()})
+    site.store(key, HostEndpoint(metadata=Metadata(name="closed"), spec=spec))
+    site.apply()
+    floating = FLOATING[version]
+    assert ask(site.host, OUTSIDE[version]) == "-"
+    assert ask(site.host, floating).endswith(f" {floating}")
 
 
 @pytest.mark.parametrize("version", [4, 6])
