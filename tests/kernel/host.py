@@ -52,6 +52,7 @@ class Host:
         make_namespace: Callable[[str], NetworkNamespace],
         *,
         remove_external: bool = True,
+        manages_routes: bool = True,
     ) -> None:
         self.namespace = namespace
         self.clock = Clock()
@@ -61,6 +62,7 @@ class Host:
             lambda name: name.startswith("tap"),
             remove_external=remove_external,
             device_protocol=BOOT,
+            manages=manages_routes,
         )
         namespace.write_sysctl("net/ipv4/ip_forward", "1")
         namespace.write_sysctl("net/ipv6/conf/all/forwarding", "1")

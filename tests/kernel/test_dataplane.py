@@ -349,6 +349,58 @@ def test_learnt_neighbours_are_untouched(host: Host) -> None:
     assert "10.9.9.9" in host.namespace.ip("neigh", "show", "dev", "tap1")
 
 
+def test_of_two_that_claim_an_address_the_newest_has_it(host: Host) -> None:
+    host.plug(1)
+    host.plug(2)
+    host.settle()
+    delta = host.want(1)
+    delta.merge(host.want(2))
+    network = ip_network(f"{V4_1}/32")
+    host.desired.routes[network] = Route("tap1", METRIC, BOOT, others=(("tap2", METRIC),))
+    host.apply(delta)
+    claimed = f"{V4_1} scope link"
+
+    def owners() -> list[str]:
+        names = ("tap1", "tap2")
+        return [name for name in names if any(claimed in each for each in host.routes(name))]
+
+    assert owners() == ["tap2"]
+    host.namespace.ip("link", "set", "tap2", "down")
+    host.wake()
+    assert owners() == ["tap1"]
+    host.namespace.ip("link", "set", "tap2", "up")
+    host.wake()
+    assert owners() == ["tap2"]
+    # A better metric goes before age.
+    host.desired.routes[network] = Route("tap1", 512, BOOT, others=(("tap2", METRIC),))
+    host.apply(DataplaneDelta(routes={network}))
+    assert owners() == ["tap1"]
+    host.desired.routes[network] = Route("tap1", METRIC, BOOT)
+    host.apply(DataplaneDelta(routes={network}))
+    assert owners() == ["tap1"]
+    assert_quiet(host)
+
+
+def test_routes_may_be_somebody_elses_business(
+    namespace: NetworkNamespace, new_namespace: NamespaceFactory
+) -> None:
+    host = Host(namespace, new_namespace, manages_routes=False)
+    host.plug(1)
+    host.settle()
+    foreign = ("10.9.0.0/24", "dev", "tap1")
+    namespace.ip("route", "add", *foreign)
+    namespace.ip("route", "add", "10.8.0.0/24", "dev", "eth0", "proto", "80")
+    neighbour = ("10.9.9.8", "dev", "tap1", "lladdr", "02:00:00:00:00:03")
+    namespace.ip("neigh", "add", *neighbour, "nud", "permanent")
+    host.clock.now += GRACE_SECONDS + 1
+    host.apply(DataplaneDelta())
+    assert any("10.9.0.0/24" in each for each in host.routes("tap1"))
+    assert "10.8.0.0/24" in namespace.ip("route", "show", "dev", "eth0")
+    assert any("10.9.9.8" in each for each in host.neighbours("tap1"))
+    assert not host.dataplane.needs_apply
+    host.dataplane.close()
+
+
 # --- faults -------------------------------------------------------------------------------------
 
 

@@ -173,7 +173,8 @@ def shots(bench: Bench, generator: ClusterGenerator, count: int) -> list[Shot]:
         ]
         sender = generator.random.choice(senders or [None])
         route = bench.renderer.desired.routes.get(ip_network(packet.destination))
-        receiver = by_interface[route.interface] if route else None
+        # The newest interface has an address that several claim, and the newest has the last name.
+        receiver = by_interface[max(name for name, _ in route.candidates)] if route else None
         enters = sender.interface if sender else UPLINK
         leaves = receiver.interface if receiver else UPLINK
         passes = passage(host, sent, enters, leaves, packet).allowed

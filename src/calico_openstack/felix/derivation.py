@@ -42,6 +42,7 @@ def render_settings(settings: FelixSettings) -> RenderSettings:
         allow_ipip_from_workloads=settings.allow_ipip_packets_from_workloads,
         ipv6=settings.ipv6_support,
         ip_forwarding=settings.ip_forwarding == "Enabled",
+        sync_routes=not settings.route_sync_disabled,
         route_protocol=settings.device_route_protocol,
         ipv4_route_priority=settings.ipv4_normal_route_priority,
         ipv6_route_priority=settings.ipv6_normal_route_priority,
@@ -78,6 +79,7 @@ def route_ownership(settings: FelixSettings) -> RouteOwnership:
         is_workload=lambda name: name.startswith(settings.interface_prefixes),
         remove_external=settings.remove_external_routes,
         device_protocol=settings.device_route_protocol,
+        manages=not settings.route_sync_disabled,
     )
 
 

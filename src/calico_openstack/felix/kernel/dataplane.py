@@ -63,7 +63,7 @@ class Dataplane:
         self._monitor = InterfaceMonitor(self._writer.socket.port, now)
         self._parameters = ParameterDriver(self._monitor)
         self._nft = NftDriver(tables)
-        self._neighbours = NeighbourDriver(self._writer, self._monitor, ownership.is_workload)
+        self._neighbours = NeighbourDriver(self._writer, self._monitor, ownership.keeps)
         self._routes = RouteDriver(self._writer, self._monitor, ownership)
         self._qdiscs = QdiscDriver(self._writer, self._monitor, ownership.is_workload)
         self.conntrack = ConntrackTable()
@@ -208,8 +208,14 @@ class Dataplane:
         self._parameters.mark_stale()
         return changes.names
 
+    def _note_moved(self) -> None:
+        for network in self._routes.moved:
+            self._departures.left(network.network_address)
+        self._routes.moved.clear()
+
     def _interfaces_changed(self, names: set[str], interrupted: set[int]) -> None:
         self._routes.interfaces_changed(names, interrupted)
+        self._note_moved()
         self._neighbours.interfaces_changed(names, interrupted)
         self._qdiscs.interfaces_changed(names)
         self._unreported |= self._parameters.interfaces_changed(names)
@@ -243,10 +249,11 @@ class Dataplane:
         # At first everything counts as changed, whatever the caller says.
         first = self._first
         for network in desired.routes if first else changed.routes:
-            before, route = self._routes.wanted(network), desired.routes.get(network)
-            if before is not None and (route is None or route.interface != before.interface):
+            route = desired.routes.get(network)
+            if route is None and self._routes.wanted(network) is not None:
                 self._departures.left(network.network_address)
             self._routes.set_wanted(network, route)
+        self._note_moved()
         for key in desired.neighbours if first else changed.neighbours:
             self._neighbours.set_wanted(key, desired.neighbours.get(key))
         for name in desired.interfaces if first else changed.interfaces:
@@ -323,9 +330,9 @@ class Dataplane:
         everything = ("",) if _NFTABLES in self._stage_failures else ()
         self._unprotected = frozenset((*affected, *everything))
         for destination, reason in self._routes.failures.items():
-            route = self._routes.wanted(destination)
-            if route is not None:
-                refused.setdefault(route.interface, []).append(f"route {destination}: {reason}")
+            interface = self._routes.interface_of(destination)
+            if interface is not None:
+                refused.setdefault(interface, []).append(f"route {destination}: {reason}")
         for key, reason in self._neighbours.failures.items():
             refused.setdefault(key.interface, []).append(f"neighbour {key.address}: {reason}")
         return refused

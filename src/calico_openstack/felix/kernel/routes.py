@@ -4,6 +4,9 @@ Which routes are ours to remove (specification section 3.13): those of protocol 
 are; on workload interfaces every one, or, when foreign ones are tolerated, those of the protocols
 that we use. An unknown route on an interface that appeared a moment ago is left for a grace period:
 whoever made it may be ahead of the datastore. Nothing else is touched.
+
+Where several interfaces claim an address, that with the best metric has it, of several the newest,
+which has the highest index. One that is down has nothing.
 """
 
 from __future__ import annotations
@@ -42,11 +45,19 @@ GRACE_SECONDS = 10.0
 
 
 class RouteOwnership(Struct, frozen=True):
-    """Which routes are ours; *is_workload* tells a workload interface by its name."""
+    """Which routes are ours; *is_workload* tells a workload interface by its name.
+
+    Unless *manages*, no route is.
+    """
 
     is_workload: Callable[[str], bool]
     remove_external: bool = True
     device_protocol: int = 3
+    manages: bool = True
+
+    def keeps(self, interface: str) -> bool:
+        """Return whether an interface's routes and neighbours are ours to keep as they should be."""
+        return self.manages and self.is_workload(interface)
 
     def owns(self, key: RouteKey, route: RouteAttributes, interface: str | None) -> bool:
         """Return whether an unwanted route is ours to remove."""
@@ -54,8 +65,8 @@ class RouteOwnership(Struct, frozen=True):
             # The kernel's own, on every interface with IPv6.
             return False
         if route.protocol == FELIX_PROTOCOL:
-            return True
-        if interface is None or not self.is_workload(interface):
+            return self.manages
+        if interface is None or not self.keeps(interface):
             return False
         return self.remove_external or route.protocol == self.device_protocol
 
@@ -64,7 +75,9 @@ class RouteDriver:
     """Writes routes as they should be; see the module's docstring for what it removes.
 
     A route is programmed while its interface exists and is up. ``writes`` counts requests that the
-    kernel carried out, ``failures`` destinations that it refused.
+    kernel carried out, ``failures`` destinations that it refused. ``moved`` are destinations that
+    have another interface than before, as of now or of when there was one last; the owner clears
+    it.
     """
 
     def __init__(
@@ -72,6 +85,7 @@ class RouteDriver:
     ) -> None:
         self.writes = 0
         self.failures: dict[Network, str] = {}
+        self.moved: set[Network] = set()
         # Told how long, in seconds, it took to read all routes back.
         self.observe_resync: Callable[[float], object] = lambda _seconds: None
         self._writer = writer
@@ -81,6 +95,7 @@ class RouteDriver:
         # What is wanted, whether or not the interface is there; and the key it has in the kernel.
         self._wanted: dict[Network, Route] = {}
         self._keys: dict[Network, RouteKey] = {}
+        self._served_by: dict[Network, str] = {}
         self._by_interface: dict[str, set[Network]] = {}
         self._graced: set[RouteKey] = set()
         self._stale = True
@@ -96,18 +111,24 @@ class RouteDriver:
         """Return the route that is wanted to *destination*."""
         return self._wanted.get(destination)
 
+    def interface_of(self, destination: Network) -> str | None:
+        """Return the interface that *destination* has, or had while one was up."""
+        return self._served_by.get(destination)
+
     def set_wanted(self, destination: Network, route: Route | None) -> None:
         """Want *route* to *destination*, None for no route."""
         before = self._wanted.pop(destination, None)
-        if before is not None:
-            self._by_interface[before.interface].discard(destination)
-            if not self._by_interface[before.interface]:
-                del self._by_interface[before.interface]
+        for name, _ in before.candidates if before is not None else ():
+            self._by_interface[name].discard(destination)
+            if not self._by_interface[name]:
+                del self._by_interface[name]
         if route is not None:
             self._wanted[destination] = route
-            self._by_interface.setdefault(route.interface, set()).add(destination)
+            for name, _ in route.candidates:
+                self._by_interface.setdefault(name, set()).add(destination)
         else:
             self.failures.pop(destination, None)
+            self._served_by.pop(destination, None)
         self._resolve(destination)
 
     def interfaces_changed(self, names: Iterable[str], interrupted: Iterable[int]) -> None:
@@ -126,16 +147,27 @@ class RouteDriver:
         """Want of the kernel what is wanted and possible now."""
         key = None
         route = self._wanted.get(destination)
-        if route is not None:
-            interface = self._monitor.interfaces.get(route.interface)
-            if interface is not None and interface.up:
-                key = RouteKey(destination, route.metric, interface.index)
+        if route is not None and (found := self._choice(route)) is not None:
+            metric, interface = found
+            key = RouteKey(destination, metric, interface.index)
+            if self._served_by.setdefault(destination, interface.name) != interface.name:
+                self._served_by[destination] = interface.name
+                self.moved.add(destination)
         before = self._keys.pop(destination, None)
         if before is not None and before != key:
             self._tracker.delete_desired(before)
         if key is not None and route is not None:
             self._keys[destination] = key
             self._tracker.set_desired(key, RouteAttributes(route.protocol, route.source))
+
+    def _choice(self, route: Route) -> tuple[int, Interface] | None:
+        """Return which interface has an address, and the metric; None if none is up."""
+        up = [
+            (metric, interface)
+            for name, metric in route.candidates
+            if (interface := self._monitor.interfaces.get(name)) is not None and interface.up
+        ]
+        return min(up, key=lambda each: (each[0], -each[1].index), default=None)
 
     # --- reading --------------------------------------------------------------------------------
 

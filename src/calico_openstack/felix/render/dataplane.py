@@ -23,12 +23,22 @@ Address = IPv4Address | IPv6Address
 
 
 class Route(Struct, frozen=True):
-    """A route of one workload address over its interface; scope link, main table."""
+    """A route of one workload address over its interface; scope link, main table.
+
+    *others* are interfaces that claim the address too, with their metrics. Which of all of them has
+    it depends on which exist and are up.
+    """
 
     interface: str
     metric: int
     protocol: int
     source: Address | None = None
+    others: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def candidates(self) -> tuple[tuple[str, int], ...]:
+        """All interfaces that claim the address, with their metrics."""
+        return (self.interface, self.metric), *self.others
 
 
 class NeighbourKey(Struct, frozen=True):
@@ -53,7 +63,7 @@ class InterfaceSettings(Struct, frozen=True):
 class DesiredDataplane(Struct):
     """The whole wanted state of this host's kernel.
 
-    ``routes`` maps a destination to its route (one winner a destination), ``neighbours`` an
+    ``routes`` maps a destination to its route (one a destination), ``neighbours`` an
     interface and address to a MAC of six bytes, ``interfaces`` a workload interface to its
     settings, ``shaping`` one to the limits of its bandwidth, ``globals`` a path below ``/proc/sys``
     to its value. ``translations`` maps an external address to the internal one that it leads to:

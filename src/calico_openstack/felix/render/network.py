@@ -30,10 +30,10 @@ _MAC_SIZE = 6
 class NetworkRenderer:
     """Keeps everything but the IP tables in step with the endpoints of this host.
 
-    An address that several endpoints have is routed to the one with the lowest key. The newest
-    interface would win upstream; that cannot be told from the cluster's state. A floating address
-    that is nobody's own is routed to the endpoint that it leads to. Live migration withholds the
-    routes of an endpoint, or elevates their priority; then it goes before others.
+    An address that several endpoints have is routed to the newest interface of theirs that is up:
+    which that is the driver of routes knows. A floating address that is nobody's own is routed to
+    the endpoint that it leads to. Live migration withholds the routes of an endpoint, or elevates
+    their priority; then it goes before others.
     """
 
     def __init__(
@@ -108,49 +108,51 @@ class NetworkRenderer:
     def _update_route(self, address: bytes, delta: DataplaneDelta) -> None:
         network = ip_network(address)
         routes = self._desired.routes
-        winner = self._winner(address)
-        if winner is None:
+        claimants = self._claimants(address)
+        if not claimants:
             if routes.pop(network, None):
                 delta.routes.add(network)
             return
-        route = self._route(address, winner)
+        route = self._route(address, claimants)
         if routes.get(network) != route:
             routes[network] = route
             delta.routes.add(network)
 
-    def _route(self, address: bytes, endpoint: LocalEndpoint) -> Route:
+    def _route(self, address: bytes, claimants: list[ResourceKey]) -> Route:
         settings = self._settings
-        elevated = self._priority(endpoint.key) is RoutePriority.ELEVATED
         if ip_version(address) == 4:
             normal, high = settings.ipv4_route_priority, settings.ipv4_elevated_route_priority
             source: Address | None = settings.ipv4_route_source
         else:
             normal, high = settings.ipv6_route_priority, settings.ipv6_elevated_route_priority
             source = settings.ipv6_route_source
-        metric = high if elevated else normal
-        return Route(endpoint.interface, metric, settings.route_protocol, source)
+        candidates = []
+        for key in claimants:
+            elevated = self._priority(key) is RoutePriority.ELEVATED
+            candidates.append((self._known[key].interface, high if elevated else normal))
+        (interface, metric), *others = candidates
+        return Route(interface, metric, settings.route_protocol, source, tuple(others))
 
     def _priority(self, key: ResourceKey) -> RoutePriority:
         return self._priorities.get(key, RoutePriority.NORMAL)
 
-    def _winner(self, address: bytes) -> LocalEndpoint | None:
-        """Return the endpoint that an address is routed to, None for no route."""
+    def _claimants(self, address: bytes) -> list[ResourceKey]:
+        """Return the endpoints that an address may be routed to, in an order of no importance."""
+        if not self._settings.sync_routes:
+            return []
         claims = self._claims.get(address)
         if not claims:
             self._claims.pop(address, None)
             target = self._floating.targets.get(address)
             claims = {target.endpoint} if target else set()
         present = [key for key in claims if self._priority(key) is not RoutePriority.WITHHELD]
-        return self._known[min(present, key=self._rank)] if present else None
-
-    def _rank(self, key: ResourceKey) -> tuple[bool, str]:
-        return self._priority(key) is not RoutePriority.ELEVATED, key.path
+        return sorted(present, key=lambda key: key.path)
 
     def _update_interface(
         self, old: LocalEndpoint | None, new: LocalEndpoint | None, delta: DataplaneDelta
     ) -> None:
         """Bring one interface's neighbours, ARP addresses and settings up to date."""
-        had, has = _neighbours(old), _neighbours(new)
+        had, has = self._neighbours(old), self._neighbours(new)
         for neighbour in had.keys() - has.keys():
             del self._desired.neighbours[neighbour]
             delta.neighbours.add(neighbour)
@@ -179,16 +181,15 @@ class NetworkRenderer:
                 self._desired.shaping[interface] = shaping
             delta.shaping.add(interface)
 
-
-def _neighbours(endpoint: LocalEndpoint | None) -> dict[NeighbourKey, bytes]:
-    """Return the permanent neighbours: IPv4 only (specification section 3.13)."""
-    if endpoint is None or len(endpoint.mac) != _MAC_SIZE:
-        return {}
-    return {
-        NeighbourKey(endpoint.interface, unpack_address(address)): endpoint.mac
-        for address in endpoint.addresses
-        if ip_version(address) == 4
-    }
+    def _neighbours(self, endpoint: LocalEndpoint | None) -> dict[NeighbourKey, bytes]:
+        """Return the permanent neighbours: IPv4 only (specification section 3.13)."""
+        if endpoint is None or len(endpoint.mac) != _MAC_SIZE or not self._settings.sync_routes:
+            return {}
+        return {
+            NeighbourKey(endpoint.interface, unpack_address(address)): endpoint.mac
+            for address in endpoint.addresses
+            if ip_version(address) == 4
+        }
 
 
 def _arp_elements(endpoint: LocalEndpoint | None) -> set[bytes]:

@@ -59,7 +59,8 @@ class RenderSettings(Struct, frozen=True):
     workloads have no IPv6 at all. *floating_ips*: endpoints of any orchestrator may have them.
     *nat_ports*: first and last port. *nat_outgoing_interface*: empty for all, with ``+`` at its end
     a beginning of names. *nat_excludes_hosts*: what workloads send to hosts is not masqueraded;
-    *external_nodes* are hosts too. *log_rate*: packets in so many seconds, None for no limit.
+    *external_nodes* are hosts too. Without *sync_routes* routes and neighbours are somebody else's
+    business. *log_rate*: packets in so many seconds, None for no limit.
     """
 
     interface_prefixes: tuple[str, ...] = ("tap",)
@@ -85,6 +86,7 @@ class RenderSettings(Struct, frozen=True):
     ipv6_elevated_route_priority: int = 512
     ipv4_route_source: IPv4Address | None = None
     ipv6_route_source: IPv6Address | None = None
+    sync_routes: bool = True
     floating_ips: bool = False
     nat_outgoing_address: IPv4Address | None = None
     nat_outgoing_interface: str = ""
