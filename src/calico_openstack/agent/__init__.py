@@ -5,6 +5,7 @@
 ``mainloop``       the synchronous core loop: queue, timers, descriptors, coalescing
 ``delta``          desired and actual state, and the difference (pure)
 ``backoff``        how long to wait before trying again (pure)
+``introspection``  questions about the inside of a running agent
 ``health``         liveness and readiness from progress, and their HTTP server
 ``metrics``        the Prometheus server, summaries with quantiles
 ``log``            the format of log lines and their sinks

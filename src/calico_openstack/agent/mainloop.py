@@ -49,7 +49,7 @@ class MainLoop(Generic[E]):
     is built on, and what feeds the watchdog of the service *manager* (None: whoever started this
     process). That one is told that the agent is ready after the first pass, unless somebody else
     does because it is *ready_when_running* only in part. Other threads may call `post`,
-    `post_when_taken` and `stop` only, signal handlers `post` and `stop` only.
+    `post_when_taken`, `call` and `stop` only, signal handlers `post` and `stop` only.
     """
 
     def __init__(
@@ -67,6 +67,7 @@ class MainLoop(Generic[E]):
         self._idle_interval = idle_interval
         self._clock = clock
         self._queue: queue.SimpleQueue[E] = queue.SimpleQueue()
+        self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._timers: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
         self._selector = selectors.DefaultSelector()
@@ -90,6 +91,11 @@ class MainLoop(Generic[E]):
         self._taken.wait(patience)
         self._taken.clear()
         self.post(event)
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Have *function* called by the loop's own thread, soon."""
+        self._calls.put(function)
+        os.eventfd_write(self._wake, 1)
 
     @property
     def queued(self) -> int:
@@ -155,6 +161,9 @@ class MainLoop(Generic[E]):
             else:
                 key.data()
         self._run_timers()
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._calls.get_nowait()()
         if self._exit_code is None:
             self._work(self._drain())
 

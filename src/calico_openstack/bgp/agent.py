@@ -15,15 +15,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from calico_openstack.agent.backoff import Backoff
 from calico_openstack.agent.health import Health, HealthServer
+from calico_openstack.agent.introspection.server import IntrospectionServer
 from calico_openstack.agent.mainloop import MainLoop, Timer
 from calico_openstack.agent.metrics import serve
 from calico_openstack.bgp.connectivity import Connectivity
 from calico_openstack.bgp.debounce import Debounce
 from calico_openstack.bgp.detection import Family
+from calico_openstack.bgp.introspection import PROGRAM, tables_of
 from calico_openstack.bgp.isolation import render_accepted
 from calico_openstack.bgp.metrics import BgpMetrics
 from calico_openstack.bgp.nodestatus import reasons_of
@@ -104,6 +106,7 @@ class BgpAgent:
         self._store = StateStore()
         self._passwords = Passwords()
         self._rendered: Rendered | None = None
+        self._reported: dict[str, Any] = {}
         self._refusal = ""
         self._in_sync = False
         self._connected = False
@@ -152,6 +155,9 @@ class BgpAgent:
             self._reporter.start()
             stack.callback(self._reporter.stop)
             self._loop.every(_REPORT_INTERVAL, self._report)
+            tables = tables_of(lambda: self._reported)
+            inside = IntrospectionServer(PROGRAM, options.host, tables, self._loop.call)
+            stack.callback(inside.close)
             return self._loop.run()
 
     def _pass(self, events: Sequence[Event]) -> None:
@@ -267,6 +273,7 @@ class BgpAgent:
             reloads=self._service.reloads,
         )
         document = as_document(report, bird, datetime.now(UTC))
+        self._reported = document
         self._metrics.take(document)
         self._reporter.tell(reasons_of(document))
         try:

@@ -26,6 +26,7 @@ _COMMANDS: Final = {
     "datastore": ("datastore", "datastore"),
     "node": ("node", "node"),
     "explain": ("explaining", "command"),
+    "show": ("showing", "command"),
 }
 
 

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from calico_openstack.agent.health import Health, HealthServer
+from calico_openstack.agent.introspection.server import IntrospectionServer
 from calico_openstack.agent.mainloop import MainLoop
 from calico_openstack.datamodel.codec import decode_at
 from calico_openstack.datamodel.dhcp import DhcpSubnet
@@ -34,6 +35,7 @@ from calico_openstack.dhcp.desired import DEVICE_PREFIX, plan_network
 from calico_openstack.dhcp.devices import DeviceDriver
 from calico_openstack.dhcp.files import make_folder
 from calico_openstack.dhcp.instances import Instances
+from calico_openstack.dhcp.introspection import PROGRAM, tables_of
 from calico_openstack.dhcp.inventory import Inventory
 from calico_openstack.dhcp.links import LinkMonitor
 from calico_openstack.dhcp.model import Problem
@@ -100,6 +102,11 @@ class DhcpAgent:
             self._loop.every(_RESYNC_INTERVAL, self._look_again)
             watch.start()
             stack.callback(watch.stop)
+            tables = tables_of(
+                self._inventory, self._instances.processes, lambda: self._problems.problems
+            )
+            inside = IntrospectionServer(PROGRAM, options.host, tables, self._loop.call)
+            stack.callback(inside.close)
             return self._loop.run()
 
     def clean_up(self) -> None:

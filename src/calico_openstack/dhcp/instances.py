@@ -19,7 +19,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -107,6 +107,12 @@ class Instances:
                 self._files.want(Path(layout.reloadable(option)), text(lines))
             self._services[key] = new
             self._generations.set_desired(key, new.generation)
+
+    def processes(self) -> Iterator[tuple[str, str, int | None]]:
+        """Yield network, role and process id of each service that is wanted; None: does not run."""
+        for key in sorted(self._services):
+            running = (process.pid for process in self._processes.get(key, {}).values())
+            yield key.network_id, key.role.value, next(filter(None, running), None)
 
     # --- what is there --------------------------------------------------------------------------
 

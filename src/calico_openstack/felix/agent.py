@@ -33,6 +33,7 @@ from calico_openstack.felix.deletions import DeletionGuard
 from calico_openstack.felix.flow_ending import FlowEnding
 from calico_openstack.felix.host_endpoints import HostEndpointFollower
 from calico_openstack.felix.inputs import Inputs
+from calico_openstack.felix.introspection import Insides
 from calico_openstack.felix.kernel.dataplane import Dataplane
 from calico_openstack.felix.kernel.leftovers import remove_leftovers
 from calico_openstack.felix.memory import expect_growth, settle_memory
@@ -134,6 +135,23 @@ class FelixAgent:
         self._metrics.show_kernel(self._dataplane)
         self._watch.start()
         self._reporter.start()
+
+    @property
+    def insides(self) -> Insides:
+        """What others may look at, in the loop's thread only."""
+        return Insides(
+            host=self._settings.host,
+            state=self._calculation.state,
+            desired=self._renderer.desired,
+            dataplane=self._dataplane,
+            invalid=self._inputs.invalid,
+            settings=lambda: self._parameters.settings,
+            queues=lambda: {
+                "batches from etcd": self.loop.queued,
+                "statuses to be written": self._reporter.pending,
+                "deletions that are held": int(bool(self._deletions.waiting)),
+            },
+        )
 
     def close(self) -> None:
         """Stop the threads; the kernel and etcd keep what they have."""

@@ -25,6 +25,8 @@ from calico_openstack.agent.configuration import (
     host_name,
 )
 from calico_openstack.agent.health import Health, HealthServer
+from calico_openstack.agent.introspection.relay import IntrospectionRelay
+from calico_openstack.agent.introspection.server import IntrospectionServer
 from calico_openstack.datamodel.endpoints import (
     GlobalNetworkSet,
     HostEndpoint,
@@ -62,6 +64,7 @@ from calico_openstack.felix.derivation import (
     reporting_settings,
     route_ownership,
 )
+from calico_openstack.felix.introspection import PROGRAM, tables_of
 from calico_openstack.felix.kernel.dataplane import Dataplane
 from calico_openstack.felix.memory import share_memory
 from calico_openstack.felix.metrics import FelixMetrics
@@ -74,7 +77,6 @@ from calico_openstack.felix.status_files import StatusFiles, StatusFileWriter, d
 
 _log = logging.getLogger(__name__)
 
-PROGRAM: Final = "calico-felix"
 CONFIG_FILE: Final = "/etc/calico/felix.cfg"
 STARTUP: Final = "FelixStartup"
 # A sign of life that cannot be written soon is better written anew than late.
@@ -119,6 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             # What settings name (addresses, files) or what this process may not do.
             _log.critical("Cannot start: %s", error)
             return 1
+        relay = _answer_questions(client, agent)
         try:
             return agent.run()
         except Exception:
@@ -127,7 +130,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             time.sleep(_FAILURE_PAUSE)
             return 1
         finally:
+            relay.stop()
             agent.close()
+
+
+def _answer_questions(client: EtcdClient, agent: FelixAgent) -> IntrospectionRelay:
+    """Let others look into this process, and from other hosts into all agents of this one."""
+    inside = agent.insides
+    IntrospectionServer(PROGRAM, inside.host, tables_of(inside), agent.loop.call)
+    relay = IntrospectionRelay(client, inside.host)
+    relay.start()
+    return relay
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -129,6 +129,11 @@ class NftDriver:
         self.mark_stale()
         self._read_stale()
 
+    @property
+    def images(self) -> Mapping[Table, TableImage | None]:
+        """What each table is known to hold in the kernel; to be looked at only."""
+        return self._images
+
     def elements(self, table: Table, name: str) -> frozenset[Element]:
         """Return the elements of a set as they were last known in the kernel; it may not exist."""
         image = self._images.get(table)

@@ -1,0 +1,336 @@
+"""What can be looked at inside of a running Felix, and why each entry is there.
+
+All tables are made in the core loop, of one moment. Kernel state is what Felix last knew of it,
+which the kernel's notifications keep current, except for routes, which the kernel is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import fields
+from ipaddress import ip_address
+from typing import Final
+
+from msgspec import Struct
+
+from calico_openstack.agent.introspection.protocol import Row, Table, Tables
+from calico_openstack.felix.calc import HostState, LocalEndpoint
+from calico_openstack.felix.calc.ipsets import key_address
+from calico_openstack.felix.config import FelixSettings
+from calico_openstack.felix.kernel.dataplane import Dataplane
+from calico_openstack.felix.kernel.route_lookup import FoundRoute, look_up, open_lookup
+from calico_openstack.felix.programming import findings
+from calico_openstack.felix.render import names
+from calico_openstack.felix.render.dataplane import DesiredDataplane
+from calico_openstack.felix.render.nft import Chain
+from calico_openstack.felix.render.nft import Table as NftTable
+from calico_openstack.felix.render.nft_text import rule_text
+from calico_openstack.policy.addresses import unpack_address
+from calico_openstack.policy.packet import Direction
+from calico_openstack.policy.rules import Tiers
+
+PROGRAM: Final = "calico-felix"
+_SECRETS: Final = ("password", "secret", "token")
+
+
+class Insides(Struct, frozen=True):
+    """What the tables are made from: parts of the agent that live as long as it does."""
+
+    host: str
+    state: HostState
+    desired: DesiredDataplane
+    dataplane: Dataplane
+    invalid: Mapping[str, str]
+    settings: Callable[[], FelixSettings]
+    queues: Callable[[], Mapping[str, int]]
+
+
+def tables_of(inside: Insides) -> Tables:
+    """Return the tables of an agent."""
+    return {
+        "endpoints": Table("this host's endpoints and their policies", _always(inside, _all)),
+        "policies": Table("policies and profiles in use here", _always(inside, _policies)),
+        "sets": Table("what rules select, and how many addresses that is", _always(inside, _sets)),
+        "members": Table(
+            "in which sets an address is, or what is in a set (say which)",
+            lambda match: _members(inside, match),
+            searches=True,
+        ),
+        "chains": Table(
+            "nftables chains, and whether the kernel has them", _always(inside, _chains)
+        ),
+        "rules": Table("the rules of the chains", _always(inside, _rules)),
+        "routes": Table("routes to endpoints", _always(inside, _routes)),
+        "neighbours": Table("permanent neighbour entries", _always(inside, _neighbours)),
+        "translations": Table("floating IPs", _always(inside, _translations)),
+        "queueing": Table("bandwidth limits", _always(inside, _shaping)),
+        "programming": Table(
+            "what the kernel has for an endpoint (say which by interface, address or port)",
+            lambda match: _programming(inside, match),
+            searches=True,
+        ),
+        "way": Table(
+            "which way the kernel sends packets (say the destination)", _way(inside), searches=True
+        ),
+        "problems": Table("what cannot be used or programmed", _always(inside, _problems)),
+        "queues": Table("what waits", _always(inside, _queues)),
+        "parameters": Table("Felix's parameters", _always(inside, _parameters)),
+    }
+
+
+def _always(
+    inside: Insides, rows: Callable[[Insides], Iterable[Row]]
+) -> Callable[[str], Iterable[Row]]:
+    """Return what makes the rows of a table that needs no argument."""
+    return lambda _match: rows(inside)
+
+
+def _all(inside: Insides) -> Iterator[Row]:
+    for key, endpoint in inside.state.endpoints.items():
+        status = inside.dataplane.status(endpoint.interface)
+        yield {
+            "interface": endpoint.interface,
+            "status": "up" if status.working else "down",
+            "addresses": ",".join(str(unpack_address(each)) for each in endpoint.addresses),
+            "ingress": _tiers(endpoint.policy.tiers, Direction.INGRESS),
+            "egress": _tiers(endpoint.policy.tiers, Direction.EGRESS),
+            "profiles": ",".join(each.name for each in endpoint.policy.profiles),
+            "why": "; ".join(status.problems) or _absence(present=status.present, up=status.up),
+            "endpoint": f"{key.namespace}/{key.name}",
+        }
+    for key, reason in inside.state.problems.items():
+        yield {
+            "interface": "",
+            "status": "refused",
+            "addresses": "",
+            "ingress": "",
+            "egress": "",
+            "profiles": "",
+            "why": reason,
+            "endpoint": f"{key.namespace}/{key.name}",
+        }
+
+
+def _absence(*, present: bool, up: bool) -> str:
+    if not present:
+        return "the interface does not exist: the instance is not running here"
+    return "" if up else "the interface is down"
+
+
+def _tiers(tiers: Tiers, direction: Direction) -> str:
+    parts = []
+    for tier in tiers:
+        if policies := tier.policies(direction):
+            listed = ",".join(names.block_id(each) for each in policies)
+            parts.append(f"{tier.name}[{listed}] then {tier.default.value}")
+    return "; ".join(parts)
+
+
+def _policies(inside: Insides) -> Iterator[Row]:
+    users: dict[object, list[str]] = {}
+    for endpoint in inside.state.endpoints.values():
+        for block in endpoint.policy.blocks():
+            users.setdefault(block, []).append(endpoint.interface)
+    for host_endpoint in inside.state.host_endpoints.values():
+        for block in host_endpoint.policy.blocks():
+            users.setdefault(block, []).append(host_endpoint.key.name)
+    for key, rules in inside.state.blocks.items():
+        yield {
+            "policy": names.block_id(key),
+            "tier": rules.tier,
+            "ingress": str(len(rules.ingress)),
+            "egress": str(len(rules.egress)),
+            "applied to": ",".join(users.get(key, ())),
+        }
+
+
+def _sets(inside: Insides) -> Iterator[Row]:
+    for uid, each in inside.state.sets.items():
+        port = f" port {each.named.name}" if each.named else ""
+        yield {
+            "set": names.address_set(uid, 4),
+            "addresses": str(len(each.counts)),
+            "ranges": str(len(each.ranges)),
+            "selects": f"{each.selector.canonical}{port}",
+        }
+
+
+def _members(inside: Insides, match: str) -> Iterator[Row]:
+    if not match:
+        return
+    for uid, each in inside.state.sets.items():
+        set_name = names.address_set(uid, 4)
+        whole = match in (set_name, uid)
+        for member in each.counts:
+            address = str(unpack_address(key_address(member)))
+            if whole or address == match:
+                yield {"set": set_name, "member": address, "selects": each.selector.canonical}
+        for span in each.ranges:
+            first, last = unpack_address(span.first), unpack_address(span.last)
+            if whole or _within(match, span.first, span.last):
+                yield {
+                    "set": set_name,
+                    "member": f"{first}-{last}",
+                    "selects": each.selector.canonical,
+                }
+
+
+def _within(text: str, first: bytes, last: bytes) -> bool:
+    try:
+        packed = ip_address(text).packed
+    except ValueError:
+        return False
+    return len(packed) == len(first) and first <= packed <= last
+
+
+def _chains(inside: Insides) -> Iterator[Row]:
+    for table, state in inside.desired.ruleset.items():
+        for name, chain in state.chains.items():
+            yield {
+                "table": f"{table.family.value} {table.name}",
+                "chain": name,
+                "rules": str(len(chain.rules)),
+                "hook": chain.hook.hook if chain.hook else "",
+                "kernel": _in_kernel(inside, table, name, chain),
+            }
+
+
+def _in_kernel(inside: Insides, table: NftTable, name: str, chain: Chain) -> str:
+    image = inside.dataplane.nft.images.get(table)
+    present = image.chains.get(name) if image else None
+    if present is None:
+        return "missing"
+    return "same" if present.hashes == chain.rule_hashes(name) else "differs"
+
+
+def _rules(inside: Insides) -> Iterator[Row]:
+    for table, state in inside.desired.ruleset.items():
+        for name, chain in state.chains.items():
+            for index, rule in enumerate(chain.rules):
+                yield {
+                    "table": f"{table.family.value} {table.name}",
+                    "chain": name,
+                    "rule": str(index),
+                    "text": rule_text(rule),
+                    "because of": rule.comment,
+                }
+
+
+def _routes(inside: Insides) -> Iterator[Row]:
+    with _Lookup(inside) as way:
+        for network, route in inside.desired.routes.items():
+            found = way.of(str(network.network_address))
+            right = found["interface"] == route.interface
+            yield {
+                "destination": str(network),
+                "interface": route.interface,
+                "metric": str(route.metric),
+                "kernel": "same" if right else found["interface"] or found["way"],
+            }
+
+
+def _neighbours(inside: Insides) -> Iterator[Row]:
+    for key, mac in inside.desired.neighbours.items():
+        yield {"interface": key.interface, "address": str(key.address), "mac": mac.hex(":")}
+
+
+def _translations(inside: Insides) -> Iterator[Row]:
+    for external, internal in inside.desired.translations.items():
+        yield {"floating": str(external), "to": str(internal)}
+
+
+def _shaping(inside: Insides) -> Iterator[Row]:
+    for interface, shaping in inside.desired.shaping.items():
+        yield {"interface": interface, "limits": str(shaping)}
+
+
+def _programming(inside: Insides, match: str) -> Iterator[Row]:
+    for endpoint in inside.state.endpoints.values():
+        if match not in _names(endpoint):
+            continue
+        status = inside.dataplane.status(endpoint.interface)
+        absent = _absence(present=status.present, up=status.up)
+        link = f"interface {endpoint.interface}"
+        yield {"thing": link, "kernel": absent or "ok", "wanted": "an interface that is up"}
+        for problem in status.problems:
+            yield {"thing": link, "kernel": problem, "wanted": ""}
+        ruleset, images = inside.desired.ruleset, inside.dataplane.nft.images
+        for one in findings(endpoint, ruleset, images):
+            yield {"thing": one.thing, "kernel": one.state, "wanted": one.wanted}
+        with _Lookup(inside) as way:
+            for address in map(str, map(unpack_address, endpoint.addresses)):
+                found = way.of(address)
+                right = found["interface"] == endpoint.interface
+                told = "ok" if right else f"leads {found['way']}"
+                thing = f"route to {address}"
+                yield {"thing": thing, "kernel": told, "wanted": f"by {endpoint.interface}"}
+    for key, reason in inside.state.problems.items():
+        if match and match in key.name:
+            yield {"thing": key.name, "kernel": f"refused: {reason}", "wanted": ""}
+
+
+def _names(endpoint: LocalEndpoint) -> set[str]:
+    addresses = map(str, map(unpack_address, endpoint.addresses))
+    spec = endpoint.spec
+    return {endpoint.interface, endpoint.key.name, spec.endpoint, spec.workload, *addresses}
+
+
+def _way(inside: Insides) -> Callable[[str], Iterable[Row]]:
+    def rows(match: str) -> Iterator[Row]:
+        with _Lookup(inside) as way:
+            yield way.of(match)
+
+    return rows
+
+
+class _Lookup:
+    """Routes as the kernel finds them, with names of interfaces; a context manager."""
+
+    def __init__(self, inside: Insides) -> None:
+        self._interfaces = {each.index: name for name, each in inside.dataplane.interfaces.items()}
+
+    def __enter__(self) -> _Lookup:
+        self._socket = open_lookup()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def of(self, text: str) -> Row:
+        """Return the way to an address."""
+        row = {"destination": text, "interface": "", "gateway": "", "metric": "", "way": ""}
+        try:
+            found = look_up(self._socket, ip_address(text))
+        except ValueError:
+            return {**row, "way": "is no address"}
+        if not isinstance(found, FoundRoute):
+            return {**row, "way": f"nowhere: {found}"}
+        interface = self._interfaces.get(found.interface, "")
+        by = f" by {interface}" if interface else ""
+        to = f"to {found.gateway}" if found.gateway else "directly"
+        way = f"{to}{by}" if found.kind == "unicast" else f"{found.kind}{by}"
+        gateway = str(found.gateway or "")
+        more = {"interface": interface, "gateway": gateway, "metric": str(found.metric), "way": way}
+        return {**row, **more}
+
+
+def _problems(inside: Insides) -> Iterator[Row]:
+    for key, reason in inside.state.problems.items():
+        yield {"kind": "refused endpoint", "what": f"{key.namespace}/{key.name}", "why": reason}
+    for path, reason in inside.invalid.items():
+        yield {"kind": "unusable object", "what": path, "why": reason}
+    for failure in inside.dataplane.failures:
+        yield {"kind": "refused by the kernel", "what": "", "why": failure}
+
+
+def _queues(inside: Insides) -> Iterator[Row]:
+    for name, length in inside.queues().items():
+        yield {"queue": name, "waiting": str(length)}
+
+
+def _parameters(inside: Insides) -> Iterator[Row]:
+    settings = inside.settings()
+    for attribute in fields(settings):
+        name = attribute.name
+        if not any(secret in name for secret in _SECRETS):
+            yield {"parameter": name, "value": str(getattr(settings, name))}

@@ -1,0 +1,106 @@
+"""Looking into the real calico-felix, on its host and through etcd. Needs root."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from calico_openstack.agent.introspection.protocol import (
+    INTROSPECTION_PREFIX,
+    Answer,
+    Question,
+    Row,
+    request_key,
+)
+from calico_openstack.calicoctl.asking import ask_hosts
+from calico_openstack.etcd import EtcdClient
+from tests.kernel.conftest import NamespaceFactory
+from tests.support.etcd import EtcdServer
+from tests.support.felix import HOST, FelixHost, allow, declare_ready, put_endpoint, put_group
+from tests.support.netns import needs_root
+from tests.support.processes import eventually
+
+pytestmark = needs_root
+
+
+@pytest.fixture
+def host(
+    new_namespace: NamespaceFactory, etcd: EtcdClient, etcd_server: EtcdServer, tmp_path: Path
+) -> Iterator[FelixHost]:
+    """A compute host with two instances, of one group, and Felix."""
+    declare_ready(etcd)
+    host = FelixHost(new_namespace, etcd_server, tmp_path)
+    put_group(etcd, "web", ingress=[allow("TCP", 80, group="web")])
+    for number in (1, 2):
+        put_endpoint(etcd, number, "web")
+        host.plug(number)
+    host.start()
+    yield host
+    host.close()
+
+
+def ask(etcd: EtcdClient, table: str, match: str = "") -> Answer:
+    return ask_hosts(etcd, {HOST: Question("calico-felix", table, match)}, 10.0)[HOST]
+
+
+def rows(etcd: EtcdClient, table: str, match: str = "") -> tuple[Row, ...]:
+    found = ask(etcd, table, match)
+    assert not found.error
+    return found.rows
+
+
+def test_every_table_can_be_shown(host: FelixHost, etcd: EtcdClient) -> None:
+    for row in rows(etcd, ""):
+        found = ask(etcd, row["table"], "10.65.0.1" if row["table"] in ("way", "members") else "")
+        assert not found.error, row["table"]
+    assert etcd.get_prefix(INTROSPECTION_PREFIX).kvs == []
+
+
+def test_an_endpoint_is_programmed_or_it_is_told_why_not(host: FelixHost, etcd: EtcdClient) -> None:
+    def faults(number: int) -> list[str]:
+        found = rows(etcd, "programming", f"port{number}")
+        assert found
+        return [row["kernel"] for row in found if row["kernel"] != "ok"]
+
+    eventually(lambda: faults(1) == [], what="the programming of the first endpoint")
+    host.unplug(2)
+    eventually(
+        lambda: any("does not exist" in fault for fault in faults(2)), what="the loss to be told"
+    )
+
+
+def test_routes_are_those_of_the_kernel(host: FelixHost, etcd: EtcdClient) -> None:
+    eventually(
+        lambda: all(row["kernel"] == "same" for row in rows(etcd, "routes")), what="the routes"
+    )
+    (way,) = rows(etcd, "way", "10.65.0.1")
+    assert way["interface"] == "tap1"
+    (out,) = rows(etcd, "way", "203.0.113.1")
+    assert out["way"] == "to 192.0.2.254 by eth0"
+    (lost,) = rows(etcd, "way", "2001:db8::1")
+    assert "nowhere" in lost["way"]
+
+
+def test_questions_without_a_lease_are_left_alone(host: FelixHost, etcd: EtcdClient) -> None:
+    etcd.put(request_key(HOST, "forever"), b'{"program":"calico-felix"}')
+    assert rows(etcd, "queues")
+    assert etcd.get_prefix(f"{INTROSPECTION_PREFIX}answer/").kvs == []
+    etcd.delete(request_key(HOST, "forever"))
+
+
+def test_who_is_not_there_does_not_keep_the_others_waiting(
+    host: FelixHost, etcd: EtcdClient
+) -> None:
+    question = Question("calico-felix", "queues")
+    found = ask_hosts(etcd, {HOST: question, "compute-9": question}, 1.5)
+    assert found[HOST].rows
+    assert "no answer" in found["compute-9"].error
+
+
+def test_other_agents_are_asked_by_felix(host: FelixHost, etcd: EtcdClient) -> None:
+    found = ask_hosts(etcd, {HOST: Question("calico-bgp-agent", "peers")}, 10.0)[HOST]
+    assert found.error == "calico-bgp-agent does not run on this host"
+    stranger = ask_hosts(etcd, {HOST: Question("sshd", "")}, 10.0)[HOST]
+    assert "is none of" in stranger.error
