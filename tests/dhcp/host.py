@@ -104,11 +104,21 @@ class Workload:
         assert self.namespace is not None
         return self.namespace
 
-    def put(self, fqdn: str = "", allowed: Sequence[str] = (), mac: str = "") -> None:
-        """Write the endpoint."""
+    def put(
+        self,
+        fqdn: str = "",
+        allowed: Sequence[str] = (),
+        mac: str = "",
+        options: Sequence[tuple[str, str, int]] = (),
+    ) -> None:
+        """Write the endpoint; *options* are names, values and IP versions."""
         annotations = {"openstack.projectcalico.org/network-id": self.network_id}
         if fqdn:
             annotations["openstack.projectcalico.org/fqdn"] = fqdn
+        if options:
+            annotations["openstack.projectcalico.org/extra-dhcp-opts"] = json.dumps(
+                [{"name": name, "value": value, "ipVersion": v} for name, value, v in options]
+            )
         endpoint = {
             "kind": "WorkloadEndpoint",
             "apiVersion": "projectcalico.org/v3",
@@ -184,12 +194,15 @@ class Workload:
         self.host.clients.append(process)
         return DhcpClient(process, output)
 
-    def dhclient(self, *options: str, timeout: int = 15) -> dict[str, str]:
+    def dhclient(self, *options: str, request: str = "", timeout: int = 15) -> dict[str, str]:
         """Ask by ISC's client, which starts without memory; return what it was told.
 
-        Options are "-6" and what belongs to it.
+        Options are "-6" and what belongs to it; *request* is what it asks for (dhclient.conf(5)).
         """
         output = self._script(f"dhclient-{uuid.uuid4().hex[:6]}", DHCLIENT_SCRIPT)
+        if request:
+            output.with_suffix(".conf").write_text(f"request {request};\n")
+            options = (*options, "-cf", str(output.with_suffix(".conf")))
         process = Process(
             [
                 *("dhclient", "-d", "-1", "-lf", output.with_suffix(".leases")),

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from calico_openstack.dhcp.dnsmasq import Role, Service, interface_options, lease_time
+from calico_openstack.dhcp.dnsmasq import (
+    Role,
+    Service,
+    interface_options,
+    lease_time,
+    option_line,
+)
 from calico_openstack.dhcp.model import Settings, Subnet
 from calico_openstack.dhcp.serving import Allocation, Serving
 
@@ -12,6 +18,8 @@ from calico_openstack.dhcp.serving import Allocation, Serving
 _MINIMUM_LEASES: Final = 100
 # What Windows called option 121 before it had a number (MS-DHCPE section 2.2.8).
 _MICROSOFT_ROUTES: Final = 249
+# The option that iPXE sends, with its features (https://ipxe.org/howto/dhcpd).
+_IPXE: Final = 175
 
 
 def service(serving: Serving, settings: Settings) -> Service | None:
@@ -27,6 +35,7 @@ def service(serving: Serving, settings: Settings) -> Service | None:
         "dhcp-authoritative",
         # An unknown client is not told off: its port may be about to become known.
         "dhcp-ignore=tag:!known",
+        f"dhcp-match=set:ipxe,{_IPXE}",
         # Unicast to a client without address would need a neighbour entry, which is Felix's.
         "dhcp-broadcast",
         "no-ping",
@@ -48,8 +57,17 @@ def service(serving: Serving, settings: Settings) -> Service | None:
         files={
             "dhcp-hostsfile": tuple(_host(allocation) for allocation in allocations),
             "dhcp-optsfile": (
+                *_ntp_option(settings),
                 *(line for subnet in subnets for line in _subnet_options(serving, subnet)),
                 *(_domain_option(a, settings) for a in allocations if a.domain(settings)),
+                # Of several options of one number dnsmasq takes the one with a tag of the client,
+                # and of those the last one: what was chosen for a port wins.
+                *(
+                    option_line(option, a.port.tag)
+                    for a in allocations
+                    for option in a.port.options
+                    if option.version == 4
+                ),
             ),
         },
         assignments=tuple(str(allocation.address) for allocation in allocations),
@@ -119,6 +137,11 @@ def _classless_routes(subnet: Subnet) -> list[tuple[str, str]]:
         if not any(route.destination.prefixlen == 0 for route in subnet.routes):
             routes.append(("0.0.0.0/0", str(subnet.gateway)))
     return routes
+
+
+def _ntp_option(settings: Settings) -> list[str]:
+    servers = [str(server) for server in settings.ntp_servers if server.version == 4]
+    return [",".join(["option:ntp-server", *servers])] if servers else []
 
 
 def _domain_option(allocation: Allocation, settings: Settings) -> str:

@@ -5,7 +5,13 @@ from __future__ import annotations
 import hashlib
 from typing import Final
 
-from calico_openstack.dhcp.dnsmasq import Role, Service, interface_options, lease_time
+from calico_openstack.dhcp.dnsmasq import (
+    Role,
+    Service,
+    interface_options,
+    lease_time,
+    option_line,
+)
 from calico_openstack.dhcp.model import Mode, Port, Settings, Subnet
 from calico_openstack.dhcp.serving import Allocation, Serving
 
@@ -41,6 +47,8 @@ def service(serving: Serving, settings: Settings) -> Service | None:
         "dhcp-authoritative",
         "leasefile-ro",
         "dhcp-lease-max=0",
+        # As Neutron's own agent calls clients that are iPXE.
+        "dhcp-userclass=set:ipxe6,iPXE",
         *(
             f"dhcp-range=set:{s.tag},{s.cidr.network_address},"
             f"{_RANGE_MODES[s.mode]},{s.cidr.prefixlen},{lease}"
@@ -81,6 +89,8 @@ def _options(serving: Serving, subnets: tuple[Subnet, ...], settings: Settings) 
     lines = []
     if settings.dns_domain:
         lines.append(f"option6:domain-search,{settings.dns_domain}")
+    if ntp := [f"[{server}]" for server in settings.ntp_servers if server.version == 6]:
+        lines.append(",".join(["option6:ntp-server", *ntp]))
     for subnet in subnets:
         servers = "".join(f",[{server}]" for server in serving.name_servers_of(subnet))
         lines.append(f"tag:{subnet.tag},option6:dns-server{servers}")
@@ -89,4 +99,5 @@ def _options(serving: Serving, subnets: tuple[Subnet, ...], settings: Settings) 
         if domain and domain != settings.dns_domain:
             # dnsmasq tags what comes from an interface with the interface's name.
             lines.append(f"tag:{port.interface},option6:domain-search,{domain}")
+        lines += [option_line(o, port.interface) for o in port.options if o.version == 6]
     return lines

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
-from calico_openstack.dhcp.model import INFINITE_LEASE
+from calico_openstack.dhcp.model import INFINITE_LEASE, ExtraOption
 
 _GENERATION_LENGTH: Final = 12
 
@@ -100,6 +100,22 @@ def text(lines: Iterable[str]) -> str:
 def lease_time(seconds: int) -> str:
     """Return a lease time as dnsmasq reads it."""
     return "infinite" if seconds == INFINITE_LEASE else str(seconds)
+
+
+def option_line(option: ExtraOption, tag: str) -> str:
+    """Return a line of an options file: the option for those with *tag*.
+
+    Text is in quotation marks, within which nothing but they and the backslash has a meaning.
+    """
+    prefix = f"tag:{tag}," + (f"tag:{option.tag}," if option.tag else "")
+    code = f"option6:{option.code}" if option.version == 6 else str(option.code)
+    items = [_in_quotes(item) if option.is_text else item for item in option.items]
+    return prefix + ",".join([code, *items])
+
+
+def _in_quotes(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def interface_options(device: str, interfaces: Iterable[str]) -> list[str]:

@@ -76,6 +76,21 @@ class Subnet:
 
 
 @dataclass(frozen=True, slots=True)
+class ExtraOption:
+    """A DHCP option that a port's owner chose, for DHCPv4 or DHCPv6 by *version*.
+
+    *items* are the parts of its value, addresses of IPv6 in brackets; without any, the option is
+    not sent at all. *tag* is empty, or says which clients it is for.
+    """
+
+    version: int
+    code: int
+    items: tuple[str, ...]
+    is_text: bool = False
+    tag: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Port:
     """A workload's interface on this host.
 
@@ -90,6 +105,7 @@ class Port:
     addresses: tuple[Address, ...]
     network_id: str = ""
     fqdn: str = ""
+    options: tuple[ExtraOption, ...] = ()
 
     @property
     def tag(self) -> str:
@@ -115,9 +131,10 @@ class Settings:
     """What the operator chose for all networks.
 
     *lease_seconds* may be INFINITE_LEASE. *forwarders* answer what the networks' own name servers
-    do not know; without any they answer for local names only.
+    do not know; without any they answer for local names only. Clients are told of *ntp_servers*.
     """
 
     lease_seconds: int = 86400
     dns_domain: str = "openstacklocal"
     forwarders: tuple[Address, ...] = ()
+    ntp_servers: tuple[Address, ...] = ()

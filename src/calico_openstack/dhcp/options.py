@@ -17,7 +17,7 @@ from calico_openstack.agent.configuration import (
 )
 from calico_openstack.datamodel.keys import is_region
 from calico_openstack.dhcp.model import INFINITE_LEASE, Address, Settings
-from calico_openstack.dhcp.reading import is_domain_name
+from calico_openstack.dhcp.names import is_domain_name
 from calico_openstack.etcd import EtcdConfig
 
 ENVIRONMENT_PREFIX: Final = "CALICO_"
@@ -66,7 +66,8 @@ def read_options(settings: LocalSettings) -> AgentOptions:
         networks=Settings(
             lease_seconds=_lease_seconds(settings),
             dns_domain=_dns_domain(settings),
-            forwarders=_forwarders(settings),
+            forwarders=_addresses(settings, "DnsServers"),
+            ntp_servers=_addresses(settings, "NtpServers"),
         ),
         log_severity=settings.text("LogSeverityScreen", "Info"),
         log_file=settings.text("LogFilePath"),
@@ -131,12 +132,10 @@ def _dns_domain(settings: LocalSettings) -> str:
     return domain
 
 
-def _forwarders(settings: LocalSettings) -> tuple[Address, ...]:
+def _addresses(settings: LocalSettings, name: str) -> tuple[Address, ...]:
     try:
         return tuple(
-            ip_address(part.strip())
-            for part in settings.text("DnsServers").split(",")
-            if part.strip()
+            ip_address(part.strip()) for part in settings.text(name).split(",") if part.strip()
         )
     except ValueError as error:
-        raise ConfigurationError(f"DnsServers: {error}") from error
+        raise ConfigurationError(f"{name}: {error}") from error

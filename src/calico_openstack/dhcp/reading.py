@@ -22,6 +22,8 @@ from calico_openstack.datamodel.dhcp import DhcpSubnet
 from calico_openstack.datamodel.endpoints import WorkloadEndpoint
 from calico_openstack.datamodel.invalid import quoted
 from calico_openstack.dhcp.model import Address, Mode, Network, Port, Problem, Route, Subnet
+from calico_openstack.dhcp.names import is_domain_name
+from calico_openstack.dhcp.port_options import read_options
 
 NETWORK_ANNOTATION: Final = "openstack.projectcalico.org/network-id"
 FQDN_ANNOTATION: Final = "openstack.projectcalico.org/fqdn"
@@ -32,15 +34,12 @@ UNNAMED_NETWORK: Final = "calico"
 _IDENTIFIER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _INTERFACE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")
 _MAC: Final = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}")
-_LABEL: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
-_MAX_NAME: Final = 253
+# An option of DHCPv4 has at most 255 octets (RFC 2132 section 2), and a line of dnsmasq's files at
+# most 1024 characters, of which the longest route takes 34 and an address 16.
+_MOST_ROUTES: Final = 24
+_MOST_SERVERS: Final = 15
 
 _T = TypeVar("_T")
-
-
-def is_domain_name(text: str) -> bool:
-    """Tell whether *text*, without final dot, is a host's or domain's name (RFC 1123)."""
-    return len(text) <= _MAX_NAME and all(_LABEL.fullmatch(part) for part in text.split("."))
 
 
 def read_port(key: str, endpoint: WorkloadEndpoint) -> tuple[Port | None, tuple[Problem, ...]]:
@@ -71,6 +70,7 @@ def read_port(key: str, endpoint: WorkloadEndpoint) -> tuple[Port | None, tuple[
         fqdn = ""
     if not addresses:
         return None, tuple(problems)
+    options, refused = read_options(key, annotations)
     port = Port(
         key=key,
         port_id=spec.endpoint,
@@ -79,8 +79,9 @@ def read_port(key: str, endpoint: WorkloadEndpoint) -> tuple[Port | None, tuple[
         addresses=addresses,
         network_id=network_id,
         fqdn=fqdn.lower(),
+        options=options,
     )
-    return port, tuple(problems)
+    return port, (*problems, *refused)
 
 
 def _own_addresses(
@@ -186,7 +187,8 @@ def _dns_servers(
         return None
     found = [_address(key, "dns_servers", text, version, problems) for text in stored.dns_servers]
     usable = [address for address in found if address is not None]
-    return tuple(_unique(address for address in usable if not address.is_unspecified))
+    servers = _unique(address for address in usable if not address.is_unspecified)
+    return tuple(_first(key, "dns_servers", servers, _MOST_SERVERS, problems))
 
 
 def _routes(key: str, stored: DhcpSubnet, problems: list[Problem]) -> tuple[Route, ...]:
@@ -200,7 +202,14 @@ def _routes(key: str, stored: DhcpSubnet, problems: list[Problem]) -> tuple[Rout
             problems.append(Problem(key, "host_routes", text))
             continue
         routes.append(Route(destination, next_hop))
-    return tuple(_unique(routes))
+    return tuple(_first(key, "host_routes", _unique(routes), _MOST_ROUTES, problems))
+
+
+def _first(key: str, member: str, items: list[_T], most: int, problems: list[Problem]) -> list[_T]:
+    """Return as many items as clients can be told of."""
+    if len(items) > most:
+        problems.append(Problem(key, member, f"only the first {most} of {len(items)} are told"))
+    return items[:most]
 
 
 def _unique(items: Iterable[_T]) -> list[_T]:

@@ -14,10 +14,10 @@ from calico_openstack.datamodel.endpoints import WorkloadEndpoint, WorkloadEndpo
 from calico_openstack.datamodel.resource import Metadata
 from calico_openstack.dhcp.dnsmasq import Layout, configuration
 from calico_openstack.dhcp.model import Mode
+from calico_openstack.dhcp.names import is_domain_name
 from calico_openstack.dhcp.reading import (
     FQDN_ANNOTATION,
     NETWORK_ANNOTATION,
-    is_domain_name,
     read_port,
     read_subnet,
 )
