@@ -2,6 +2,7 @@
 
 =================  =================================================================
 ``configuration``  file, environment, and from them how to reach etcd
+``command``        the command line of an agent
 ``mainloop``       the synchronous core loop: queue, timers, descriptors, coalescing
 ``delta``          desired and actual state, and the difference (pure)
 ``backoff``        how long to wait before trying again (pure)
