@@ -58,7 +58,7 @@ class Host:
         return set(self.renderer.apply(self.calculation.flush()).routes)
 
     def routes(self) -> dict[object, tuple[str, int]]:
-        """Return where routes lead while all interfaces are up, of which the first is the newest."""
+        """Return where routes lead while all interfaces are up and the first is the newest."""
         routes = self.renderer.desired.routes
         return {
             to: min(route.candidates, key=lambda each: (each[1], each[0]))

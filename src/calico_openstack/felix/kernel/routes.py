@@ -56,7 +56,7 @@ class RouteOwnership(Struct, frozen=True):
     manages: bool = True
 
     def keeps(self, interface: str) -> bool:
-        """Return whether an interface's routes and neighbours are ours to keep as they should be."""
+        """Return whether the routes and neighbours of an interface are ours to keep right."""
         return self.manages and self.is_workload(interface)
 
     def owns(self, key: RouteKey, route: RouteAttributes, interface: str | None) -> bool:
