@@ -6,7 +6,6 @@ import datetime
 import ipaddress
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from msgspec.structs import replace
 
 from calico_openstack.etcd import EtcdAuthError, EtcdClient, EtcdConfig, EtcdUnavailable
 from tests.support.etcd import EtcdServer

@@ -10,9 +10,10 @@ import configparser
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct, field
 
 from calico_openstack.etcd import EtcdConfig
 
@@ -74,8 +75,7 @@ def read_environment(environment: Mapping[str, str], prefix: str) -> dict[str, s
     return settings
 
 
-@dataclass(frozen=True)
-class LocalSettings:
+class LocalSettings(Struct, frozen=True):
     """The settings of one host, by lower-cased name."""
 
     file: Mapping[str, str] = field(default_factory=dict)

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from calico_openstack.agent.backoff import Backoff
-from calico_openstack.agent.health import Health, HealthServer
+from calico_openstack.agent.health import Health
+from calico_openstack.agent.health_server import HealthServer
 from calico_openstack.agent.introspection.server import IntrospectionServer
 from calico_openstack.agent.mainloop import MainLoop, Timer
 from calico_openstack.agent.metrics import serve

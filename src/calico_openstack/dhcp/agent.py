@@ -14,7 +14,8 @@ import signal
 from collections.abc import Sequence
 from typing import Final
 
-from calico_openstack.agent.health import Health, HealthServer
+from calico_openstack.agent.health import Health
+from calico_openstack.agent.health_server import HealthServer
 from calico_openstack.agent.introspection.server import IntrospectionServer
 from calico_openstack.agent.mainloop import MainLoop
 from calico_openstack.datamodel.codec import decode_at

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class EtcdConfig:
+
+class EtcdConfig(Struct, frozen=True):
     """Connection parameters.
 
     *endpoints* are URLs (``http://host:port`` or ``https://host:port``; without a scheme, TLS is
@@ -39,8 +39,7 @@ class EtcdConfig:
         return tuple(Endpoint.parse(url, default_tls=has_files) for url in self.endpoints)
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(Struct, frozen=True):
     """One member's client address: *target* is ``host:port``, IPv6 in brackets."""
 
     target: str

@@ -15,8 +15,9 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct, field
 
 from calico_openstack.agent.health import Health
 from calico_openstack.agent.log import fields
@@ -58,8 +59,7 @@ CALCULATION: Final = "CalculationGraph"
 DATAPLANE: Final = "InternalDataplaneMainLoop"
 
 
-@dataclass(frozen=True, slots=True)
-class AgentSettings:
+class AgentSettings(Struct, frozen=True):
     """Settings of the loop itself; seconds.
 
     *audit_interval* is how often everything is read back from the kernel and repaired, 0 for

@@ -19,8 +19,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from calico_openstack.datamodel.configuration import ClusterInformation, FelixConfiguration
 from calico_openstack.datamodel.endpoints import (
@@ -64,8 +65,7 @@ _SHARED: Final = tuple(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class BrakeSettings:
+class BrakeSettings(Struct, frozen=True):
     """*percent* of a kind's objects that may vanish at once, 0: any number, nothing is held.
 
     What is held is let go after *longest* seconds, 0: never.

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-
-from prometheus_client import (
-    CollectorRegistry,
-    Gauge,
-    PlatformCollector,
-    ProcessCollector,
-)
-from prometheus_client.metrics_core import Metric
+from typing import TYPE_CHECKING
 
 from calico_openstack.agent.log import dropped_lines, failed_lines
-from calico_openstack.agent.metrics import PlainCounter, QuantileSummary
+from calico_openstack.agent.metrics import (
+    DeferredRegistry,
+    PlainCounter,
+    PlainGauge,
+    QuantileSummary,
+    family,
+)
 from calico_openstack.datamodel.endpoints import (
     GlobalNetworkSet,
     HostEndpoint,
@@ -34,22 +33,24 @@ from calico_openstack.felix.kernel.dataplane import Dataplane
 from calico_openstack.felix.render.dataplane import DataplaneDelta
 from calico_openstack.felix.render.nft import Family
 
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+    from prometheus_client.metrics_core import Metric
+
 # Values of felix_resync_state.
 WAIT_FOR_DATASTORE, RESYNC_IN_PROGRESS, IN_SYNC = 1, 2, 3
 
 
 class FelixMetrics:
-    """All metrics, in a registry of their own."""
+    """All metrics; they get a registry of their own when somebody asks for it."""
 
     def __init__(self, host: str, *, process: bool = True) -> None:
-        self.registry = registry = CollectorRegistry()
-        if process:
-            ProcessCollector(registry=registry)
-            PlatformCollector(registry=registry)
-        Gauge("felix_host", "This host.", ["host"], registry=registry).labels(host).set(1)
+        self._process = process
+        self._registry = registry = DeferredRegistry()
+        PlainGauge("felix_host", "This host.", registry, {"host": host}).set(1)
 
-        def gauge(name: str, text: str) -> Gauge:
-            return Gauge(name, text, registry=registry)
+        def gauge(name: str, text: str) -> PlainGauge:
+            return PlainGauge(name, text, registry)
 
         def counter(name: str, text: str, *labels: str) -> PlainCounter:
             return PlainCounter(name, text, registry, labels)
@@ -106,6 +107,16 @@ class FelixMetrics:
         gauge("felix_logs_dropped", "Log lines dropped.").set_function(dropped_lines)
         gauge("felix_log_errors", "Log lines that could not be written.").set_function(failed_lines)
 
+    def registry(self) -> CollectorRegistry:
+        """Return a registry of the client library with all of them; call it once."""
+        registry = self._registry.made()
+        if self._process:
+            from prometheus_client import PlatformCollector, ProcessCollector  # noqa: PLC0415
+
+            ProcessCollector(registry=registry)
+            PlatformCollector(registry=registry)
+        return registry
+
     def note_changes(self, calculated: HostDelta, programmed: DataplaneDelta) -> None:
         """Count what one pass changed."""
         outputs = (
@@ -144,13 +155,13 @@ class FelixMetrics:
             return count
 
         for name, text, kinds in _CLUSTER:
-            Gauge(name, text, registry=self.registry).set_function(number(*kinds))
+            PlainGauge(name, text, self._registry).set_function(number(*kinds))
 
     def show_kernel(self, dataplane: Dataplane) -> None:
         """Show what the drivers of the kernel did, and what they have made."""
-        self.registry.register(KernelCollector(dataplane))
+        self._registry.register(KernelCollector(dataplane))
         resyncs = QuantileSummary(
-            "felix_route_table_resync_seconds", "Reading all routes back.", self.registry
+            "felix_route_table_resync_seconds", "Reading all routes back.", self._registry
         )
         dataplane.observe_route_resyncs(resyncs.observe)
 
@@ -195,7 +206,7 @@ class KernelCollector:
             ("felix_nft_list_calls", "Listings of a table.", done.list_calls),
             ("felix_nft_list_errors", "Listings that failed.", done.list_errors),
         ):
-            metric = Metric(name, text, "unknown")
+            metric = family(name, text, "unknown")
             metric.add_sample(name, {}, value)
             yield metric
         sizes = {
@@ -205,7 +216,7 @@ class KernelCollector:
         }
         for kind in ("chains", "rules", "maps", "sets"):
             name = f"felix_nft_{kind}"
-            metric = Metric(name, f"The {kind} in our table.", "gauge")
+            metric = family(name, f"The {kind} in our table.", "gauge")
             for version, size in sizes.items():
                 metric.add_sample(name, {"ip_version": version}, getattr(size, kind))
             yield metric
@@ -215,6 +226,6 @@ class KernelCollector:
             self._dataplane.routes_size,
             strict=True,
         ):
-            metric = Metric(name, text, "gauge")
+            metric = family(name, text, "gauge")
             metric.add_sample(name, {"table": "main"}, value)
             yield metric

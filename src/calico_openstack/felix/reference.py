@@ -85,7 +85,7 @@ def _text(value: Any) -> str:
 
 
 def _metric_rows() -> Iterator[tuple[str, ...]]:
-    metrics = FelixMetrics("host", process=False).registry.collect()
+    metrics = FelixMetrics("host", process=False).registry().collect()
     for metric in sorted(metrics, key=lambda each: each.name):
         labels = {name for sample in metric.samples for name in sample.labels}
         shown = ", ".join(f"`{name}`" for name in sorted(labels - {"quantile"}))

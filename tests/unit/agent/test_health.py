@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from http.client import HTTPConnection
 
-from calico_openstack.agent.health import Health, HealthServer
+from calico_openstack.agent.health import Health
+from calico_openstack.agent.health_server import HealthServer
 
 
 class Clock:

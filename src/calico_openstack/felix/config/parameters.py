@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Any, ClassVar, Final, NoReturn, TypeVar, cast, dataclass_transform
+
+from msgspec import Struct
 
 from calico_openstack.felix.config.kinds import Kind
 
 T = TypeVar("T")
 
-_KEY: Final = "parameter"
 
-
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(Struct, frozen=True):
     """A parameter of Felix.
 
     ``name`` is that of the file and the environment, ``spec_field`` that of the datastore (None:
     none). A ``local`` one is not taken from the datastore. A bad value of a ``fatal`` one makes
     the whole configuration unusable; of others, the default is used. ``none`` stands for the zero
     value of the kind, which a ``nonzero`` one may not have. A change of an ``absorbed`` one takes
-    effect without a restart.
+    effect without a restart. A ``secret`` one is left out of the settings' representation, which
+    ends up in logs.
     """
 
     name: str
@@ -31,6 +30,7 @@ class Parameter:
     fatal: bool
     nonzero: bool
     absorbed: bool
+    secret: bool
 
 
 def parameter(
@@ -45,22 +45,52 @@ def parameter(
     absorbed: bool = False,
     secret: bool = False,
 ) -> T:
-    """Declare a field of the settings as a parameter; see ``Parameter`` for the arguments.
+    """Declare a field of the settings as a parameter; see ``Parameter`` for the arguments."""
+    declared = Parameter(name, spec_field, kind, default, local, fatal, nonzero, absorbed, secret)
+    return cast(T, declared)
 
-    A ``secret`` one is left out of the settings' representation, which ends up in logs.
+
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(parameter,))
+class ParameterSet:
+    """Base of a class whose fields are declared by `parameter`; its objects do not change.
+
+    For its users and for type checkers it makes data classes. Those of the standard library are
+    made by compiling code for every field, which for a hundred of them takes longer than Felix
+    needs to read its settings.
     """
-    declared = Parameter(name, spec_field, kind, default, local, fatal, nonzero, absorbed)
-    declaration: T = field(default=default, repr=not secret, metadata={_KEY: declared})
-    return declaration
 
+    PARAMETERS: ClassVar[dict[str, Parameter]]
+    """Every parameter by the attribute that holds it."""
 
-def parameters_of(settings: type[Any]) -> dict[str, Parameter]:
-    """Return the parameters that a class of settings declares, by attribute."""
-    return {
-        attribute: declared.metadata[_KEY]
-        for attribute, declared in settings.__dataclass_fields__.items()
-        if _KEY in declared.metadata
-    }
+    def __init_subclass__(cls) -> None:
+        declared = {name: each for name, each in vars(cls).items() if isinstance(each, Parameter)}
+        cls.PARAMETERS = declared
+        for name, each in declared.items():
+            setattr(cls, name, each.default)
+
+    def __init__(self, **values: Any) -> None:
+        if unknown := values.keys() - self.PARAMETERS.keys():
+            raise TypeError(f"{type(self).__name__} has no {', '.join(sorted(unknown))}")
+        self.__dict__.update(values)
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"{name}: settings do not change")
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in self.PARAMETERS)
+
+    def __hash__(self) -> int:
+        return hash(tuple(getattr(self, name) for name in self.PARAMETERS))
+
+    def __repr__(self) -> str:
+        shown = (
+            f"{name}={getattr(self, name)!r}"
+            for name, declared in self.PARAMETERS.items()
+            if not declared.secret
+        )
+        return f"{type(self).__name__}({', '.join(shown)})"
 
 
 WITHOUT_EFFECT: Final = frozenset(

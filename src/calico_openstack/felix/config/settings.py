@@ -6,7 +6,6 @@ are in seconds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
@@ -41,7 +40,7 @@ from calico_openstack.felix.config.kinds import (
     integer,
     one_of,
 )
-from calico_openstack.felix.config.parameters import Parameter, parameter, parameters_of
+from calico_openstack.felix.config.parameters import Parameter, ParameterSet, parameter
 
 TCP, UDP = 6, 17
 DEFAULT_METADATA_ADDRESS: Final = "127.0.0.1"
@@ -67,11 +66,10 @@ _HOST_INTERFACES: Final = r"^((en|wl|ww|sl|ib)[Pcopsvx].*|(eth|wlan|wwan).*)"
 
 # One line a parameter, as in a table: its names, kind, default and what is special about it.
 # fmt: off
-# ruff: noqa: E501, RUF009 - a declaration makes a field
+# ruff: noqa: E501 - a declaration makes a field
 
 
-@dataclass(frozen=True, kw_only=True)
-class FelixSettings:
+class FelixSettings(ParameterSet):
     """The settings of one Felix. See ``Parameter`` for what the flags mean."""
 
     # Connection to the datastore
@@ -238,7 +236,7 @@ class FelixSettings:
         return openstack_namespace(self.openstack_region)
 
 
-PARAMETERS: Final[dict[str, Parameter]] = parameters_of(FelixSettings)
+PARAMETERS: Final[dict[str, Parameter]] = FelixSettings.PARAMETERS
 """Every parameter by the attribute of the settings that holds it."""
 
 ATTRIBUTES: Final[dict[str, str]] = {

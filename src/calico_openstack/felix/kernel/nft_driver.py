@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from calico_openstack.felix.kernel.nft_dump import TableImage, read_generation, read_table
 from calico_openstack.felix.kernel.nft_monitor import NftMonitor
@@ -43,8 +44,7 @@ _CAREFUL_ROUNDS = 32
 _ROUNDS = 64
 
 
-@dataclass(slots=True)
-class NftStatistics:
+class NftStatistics(Struct):
     """What was done so far: transactions, refused ones, listings of a table, failed ones."""
 
     calls: int = 0
@@ -53,8 +53,7 @@ class NftStatistics:
     list_errors: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class TableSize:
+class TableSize(Struct, frozen=True):
     """How much there is in a table, as last known; *rules* in all chains together."""
 
     chains: int
