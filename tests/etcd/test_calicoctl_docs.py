@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from calico_openstack.agent.introspection.protocol import Answer, Question
+from calico_openstack.agent.introspection.relay import IntrospectionRelay
 from calico_openstack.calicoctl.main import cli
 from calico_openstack.datamodel import (
     EntityRule,
@@ -87,8 +89,28 @@ def _port(number: int, source: EntityRule | None = None) -> Rule:
     return Rule(action="Allow", protocol="TCP", source=source or EntityRule(), destination=to)
 
 
+def _felix(question: Question) -> Answer:
+    """Answer as the Felix of a host that has programmed everything."""
+    if question.table == "way":
+        way = {"interface": "eth0", "way": "to 192.0.2.2 by eth0", "route": "10.0.0.2/32"}
+        return Answer(rows=({"destination": question.match, **way},), total=1)
+    things = (f"chain {number}" for number in range(17))
+    return Answer(rows=tuple({"thing": thing, "kernel": "ok"} for thing in things), total=17)
+
+
 @pytest.fixture
-def cloud(etcd: EtcdClient) -> EtcdClient:
+def agents(etcd: EtcdClient) -> Iterator[None]:
+    """Provide hosts that answer."""
+    relays = [IntrospectionRelay(etcd, f"compute-{number}", _felix) for number in (1, 2)]
+    for relay in relays:
+        relay.start()
+    yield
+    for relay in relays:
+        relay.stop()
+
+
+@pytest.fixture
+def cloud(etcd: EtcdClient, agents: None) -> EtcdClient:
     """Provide a small cloud: a web server with a floating IP, and a database."""
     nat = IpNat(internal_ip="10.0.0.1", external_ip="198.51.100.1")
     resources: list[Resource] = [

@@ -42,7 +42,8 @@ def host(
 
 
 def ask(etcd: EtcdClient, table: str, match: str = "") -> Answer:
-    return ask_hosts(etcd, {HOST: Question("calico-felix", table, match)}, 10.0)[HOST]
+    (found,) = ask_hosts(etcd, [(HOST, Question("calico-felix", table, match))], 10.0)
+    return found
 
 
 def rows(etcd: EtcdClient, table: str, match: str = "") -> tuple[Row, ...]:
@@ -94,13 +95,13 @@ def test_who_is_not_there_does_not_keep_the_others_waiting(
     host: FelixHost, etcd: EtcdClient
 ) -> None:
     question = Question("calico-felix", "queues")
-    found = ask_hosts(etcd, {HOST: question, "compute-9": question}, 1.5)
-    assert found[HOST].rows
-    assert "no answer" in found["compute-9"].error
+    here, elsewhere = ask_hosts(etcd, [(HOST, question), ("compute-9", question)], 1.5)
+    assert here.rows
+    assert "no answer" in elsewhere.error
 
 
 def test_other_agents_are_asked_by_felix(host: FelixHost, etcd: EtcdClient) -> None:
-    found = ask_hosts(etcd, {HOST: Question("calico-bgp-agent", "peers")}, 10.0)[HOST]
-    assert found.error == "calico-bgp-agent does not run on this host"
-    stranger = ask_hosts(etcd, {HOST: Question("sshd", "")}, 10.0)[HOST]
+    questions = [(HOST, Question("calico-bgp-agent", "peers")), (HOST, Question("sshd"))]
+    absent, stranger = ask_hosts(etcd, questions, 10.0)
+    assert absent.error == "calico-bgp-agent does not run on this host"
     assert "is none of" in stranger.error

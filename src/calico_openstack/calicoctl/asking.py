@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -28,28 +28,34 @@ __all__ = ["PATIENCE", "ask_here", "ask_hosts"]
 
 
 def ask_hosts(
-    client: EtcdClient, questions: Mapping[str, Question], patience: float = PATIENCE
-) -> dict[str, Answer]:
-    """Ask several hosts at once, by name; who does not answer within *patience* seconds has an
-    answer that says so. Raises `EtcdError`."""
+    client: EtcdClient, questions: Sequence[tuple[str, Question]], patience: float = PATIENCE
+) -> list[Answer]:
+    """Ask hosts all *questions* at once; return the answers in their order.
+
+    A question that is not answered within *patience* seconds has an answer that says so. Raises
+    `EtcdError`.
+    """
     if not questions:
-        return {}
+        return []
     batch = uuid.uuid4().hex
     lease = client.lease_grant(_LEASE)
+    found: dict[str, Answer] = {}
     try:
-        waiting = {answer_key(f"{batch}.{host}"): host for host in questions}
-        for host, question in questions.items():
-            value = msgspec.json.encode(question)
-            client.put(request_key(host, f"{batch}.{host}"), value, lease)
-        found: dict[str, Answer] = {}
+        waiting = set()
+        for number, (host, question) in enumerate(questions):
+            name = f"{batch}.{number}"
+            waiting.add(answer_key(name))
+            client.put(request_key(host, name), msgspec.json.encode(question), lease)
         deadline = time.monotonic() + patience
         while waiting and time.monotonic() < deadline:
             for kv in client.get_prefix(answer_key(f"{batch}.")).kvs:
-                if (host := waiting.pop(kv.key, "")) != "":
-                    found[host] = decoded_answer(kv.value)
+                if kv.key in waiting:
+                    waiting.discard(kv.key)
+                    found[kv.key] = decoded_answer(kv.value)
             if waiting:
                 time.sleep(_POLL)
     finally:
         client.lease_revoke(lease)
     silent = Answer(error=f"no answer within {patience:g} s: is calico-felix running there?")
-    return {host: found.get(host, silent) for host in questions}
+    names = (answer_key(f"{batch}.{number}") for number in range(len(questions)))
+    return [found.get(name, silent) for name in names]

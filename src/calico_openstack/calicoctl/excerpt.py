@@ -20,6 +20,7 @@ from calico_openstack.datamodel import (
     GlobalNetworkSet,
     HostEndpoint,
     Invalid,
+    IPPool,
     NetworkPolicy,
     NetworkSet,
     Profile,
@@ -50,6 +51,7 @@ _KINDS: Final = (
     NetworkSet,
     GlobalNetworkSet,
     HostEndpoint,
+    IPPool,
 )
 # A selector of this form, which Neutron's driver writes for security groups, needs its label.
 _HAS_LABEL: Final = re.compile(r"has\(([^()]+)\)")

@@ -13,8 +13,9 @@ from calico_openstack.calicoctl import output
 from calico_openstack.calicoctl.command_line import CONFIG, open_client
 from calico_openstack.calicoctl.ends import packet_of
 from calico_openstack.calicoctl.excerpt import excerpt
-from calico_openstack.calicoctl.explanation import Explanation, Stage, explain
-from calico_openstack.etcd import EtcdClient
+from calico_openstack.calicoctl.explanation import Explanation, explain
+from calico_openstack.calicoctl.kernels import HostView, look
+from calico_openstack.calicoctl.picture import picture
 
 _MARKS: Final = {True: "allowed", False: "REFUSED", None: "goes on"}
 
@@ -25,6 +26,7 @@ _MARKS: Final = {True: "allowed", False: "REFUSED", None: "goes on"}
 @click.argument("protocol", metavar="[PROTO[/PORT]]", default="icmp")
 @click.option("-o", "--output", "form", default="ps", type=click.Choice(["ps", "json", "yaml"]))
 @click.option("--fail-if-refused", is_flag=True, help="Exit with 2 if the packet is refused.")
+@click.option("--model-only", is_flag=True, help="Do not ask what the hosts' kernels have.")
 @CONFIG
 def command(
     *,
@@ -33,14 +35,22 @@ def command(
     protocol: str,
     form: str,
     fail_if_refused: bool,
+    model_only: bool,
     config: str,
 ) -> None:
-    """Tell why packets from SRC to DST get through or not, by what is configured.
+    """Tell why packets from SRC to DST get through or not.
 
     SRC and DST are addresses, floating IPs or networks, or ports, instances and guests by id or
-    name. PROTO[/PORT] is for example tcp/443, udp/53, icmp (the default) or a number.
+    name. PROTO[/PORT] is for example tcp/443, udp/53, icmp (the default) or a number. What is
+    configured decides; the Felix of each host concerned is asked what its kernel has of it.
     """
-    found = _explained(open_client(config), source, destination, protocol)
+    client = open_client(config)
+    part = excerpt(client, source, destination)
+    ends = part.source, part.destination
+    found = explain(part.resources, part.cluster, packet_of(protocol, *ends), *ends)
+    if not model_only:
+        hosts = look(client, part.cluster.endpoints, *ends)
+        found = msgspec.structs.replace(found, hosts=hosts)
     if form == "json":
         click.echo(output.as_json(msgspec.to_builtins(found)))
     elif form == "yaml":
@@ -48,14 +58,8 @@ def command(
     else:
         for line in lines(found):
             click.echo(line)
-    if fail_if_refused and not found.allowed:
+    if fail_if_refused and not found.passes:
         sys.exit(2)
-
-
-def _explained(client: EtcdClient, source: str, destination: str, protocol: str) -> Explanation:
-    found = excerpt(client, source, destination)
-    ends = found.source, found.destination
-    return explain(found.resources, found.cluster, packet_of(protocol, *ends), *ends)
 
 
 def lines(found: Explanation) -> Iterator[str]:
@@ -64,16 +68,50 @@ def lines(found: Explanation) -> Iterator[str]:
     yield f"from {found.ends[0]}"
     yield f"to   {found.ends[1]}"
     yield from (f"note: {note}" for note in found.notes)
+    yield ""
+    yield from picture(found)
     for number, stage in enumerate(found.stages, 1):
         yield ""
         yield f"{number}. {stage.host}: {stage.place} ({stage.direction}): {_MARKS[stage.allowed]}"
         yield f"   {stage.words}"
         if stage.policy and stage.security_group:
             yield f"   {stage.policy}"
+    if found.hosts:
+        yield ""
+    for host in found.hosts:
+        yield from _kernel(host)
     yield ""
-    refusals: list[Stage] = [stage for stage in found.stages if stage.allowed is False]
-    if not refusals:
-        yield "The packet gets through, and so do the answers to it."
+    yield from _verdict(found)
+
+
+def _kernel(host: HostView) -> Iterator[str]:
+    if host.unknown:
+        yield f"Kernel of {host.host}: not known ({host.unknown})"
+    elif not host.faults:
+        yield f"Kernel of {host.host}: has all of it ({host.compared} things were compared)"
+    else:
+        yield f"Kernel of {host.host}: is NOT as it should be"
+        yield from (f"   {fault}" for fault in host.faults)
+
+
+def _verdict(found: Explanation) -> Iterator[str]:
+    refusals = [stage for stage in found.stages if stage.allowed is False]
+    faulty = [host for host in found.hosts if host.faults]
+    unknown = [host for host in found.hosts if host.unknown]
+    if refusals:
+        yield "The packet does NOT get through. To let it pass:"
+        yield from (f"  {stage.remedy}" for stage in refusals if stage.remedy)
+    if faulty:
+        yield (
+            "A kernel is at fault too. To find out why:"
+            if refusals
+            else "The packet is allowed, but does NOT get through: a kernel is at fault. See:"
+        )
+        yield from (f"  {host.remedy}" for host in faulty)
+    if refusals or faulty:
         return
-    yield "The packet does NOT get through. To let it pass:"
-    yield from (f"  {stage.remedy}" for stage in refusals if stage.remedy)
+    if unknown:
+        yield "The packet is allowed, and so are the answers to it. Not all kernels are known; see:"
+        yield from dict.fromkeys(f"  {host.remedy}" for host in unknown)
+    else:
+        yield "The packet gets through, and so do the answers to it."

@@ -7,12 +7,14 @@ destination from there to the instance.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from msgspec import Struct
 
 from calico_openstack.calicoctl.ends import End, EndError, described, packet_words
+from calico_openstack.calicoctl.kernels import HostView
+from calico_openstack.calicoctl.treatment import limits, outgoing_translation
 from calico_openstack.calicoctl.wording import SecurityGroup, groups_of, remedy, rule_words
 from calico_openstack.datamodel import (
     GlobalNetworkPolicy,
@@ -29,6 +31,7 @@ from calico_openstack.policy.packet import Direction, Packet
 from calico_openstack.policy.passage import HostRules, Place, Step, passage
 
 _OUTSIDE = "the uplink"
+_SHOWN = 5
 _UNTRANSLATED = {Place.FIXED: "tunnels (VXLAN, IP in IP) are never accepted from instances"}
 
 Resources = Mapping[ResourceKey, Resource | Invalid]
@@ -56,7 +59,8 @@ class Stage(Struct, frozen=True, omit_defaults=True):
 class Explanation(Struct, frozen=True):
     """The stages of a packet in order, and whether it gets through.
 
-    *ends* are source and destination in words, *notes* what was assumed.
+    *ends* are source and destination in words, *notes* what was assumed. *hosts* is what the
+    kernels on the way have, if they were asked.
     """
 
     packet: str
@@ -66,6 +70,12 @@ class Explanation(Struct, frozen=True):
     allowed: bool
     stages: tuple[Stage, ...]
     notes: tuple[str, ...]
+    hosts: tuple[HostView, ...] = ()
+
+    @property
+    def passes(self) -> bool:
+        """Whether the packet gets through as far as anybody knows: allowed, and no fault found."""
+        return self.allowed and not any(host.faults for host in self.hosts)
 
 
 def explain(
@@ -84,10 +94,12 @@ def explain(
     stages: list[Stage] = []
     if source.endpoint is not None:
         stages += teller.side(source.endpoint, Direction.EGRESS)
+        stages += teller.treatment(source.endpoint, Direction.EGRESS)
     if destination.floating:
         stages.append(teller.translation())
     if destination.endpoint is not None:
         stages += teller.side(destination.endpoint, Direction.INGRESS)
+        stages += teller.treatment(destination.endpoint, Direction.INGRESS)
     notes = tuple(filter(None, (source.note, destination.note, *teller.notes)))
     allowed = all(stage.allowed is not False for stage in stages)
     return Explanation(
@@ -131,6 +143,18 @@ class _Teller(Struct):
             floating = End(self.destination.floating)
             packet = msgspec.structs.replace(packet, destination=floating.packed)
         return [self._stage(spec.node, step) for step in passage(host, packet, *ways).steps]
+
+    def treatment(self, key: ResourceKey, direction: Direction) -> list[Stage]:
+        """Return what is done to a packet at the host of an endpoint besides allowing it."""
+        spec = self.cluster.endpoints[key].spec
+        found = [("limits", limits(spec.qos_controls, direction))]
+        if direction is Direction.EGRESS and self.destination.endpoint is None:
+            packet = self.packet
+            shown = outgoing_translation(self.resources, packet.source, packet.destination)
+            found.append(("outgoing translation", shown))
+        return [
+            Stage(spec.node, place, direction.value, None, words) for place, words in found if words
+        ]
 
     def translation(self) -> Stage:
         """Return the stage of the floating address."""
@@ -200,14 +224,13 @@ class _Teller(Struct):
                 )
             return _UNTRANSLATED.get(step.place, "decided by Felix's configuration alone")
         if reason.block is None:
-            asked = len([each for each in step.reasons if each.block])
+            asked = _titles([each.block for each in step.reasons if each.block], groups)
             if not reason.tier:
                 return "no policy and no profile allows it: " + (
-                    f"{asked} were asked" if asked else "the port has no security group"
+                    f"asked were {asked}" if asked else "the port has no security group"
                 )
             action = reason.action.value if reason.action else ""
-            policies = "1 policy" if asked == 1 else f"{asked} policies"
-            return f"no rule of {policies} matches; at its end tier {reason.tier} says {action}"
+            return f"no rule of {asked} matches; at its end tier {reason.tier} says {action}"
         rule = self._rule(reason, step.direction)
         place = groups.get(reason.block.name)
         name = place.title if place else f"{reason.block.kind} {reason.block.name}"
@@ -222,6 +245,16 @@ class _Teller(Struct):
         if isinstance(value, Invalid):
             return f"the policy is invalid and denies everything ({value.reasons[0]})"
         return f"{reason.action.value if reason.action else 'nothing'} (built in or missing)"
+
+
+def _titles(blocks: Sequence[ResourceKey], groups: Mapping[str, SecurityGroup]) -> str:
+    """Return policies by the names that their users know, not more than a few."""
+    titles = [
+        groups[each.name].title if each.name in groups else f"{each.kind} {each.name}"
+        for each in dict.fromkeys(blocks)
+    ]
+    shown = ", ".join(titles[:_SHOWN])
+    return shown if len(titles) <= _SHOWN else f"{shown} and {len(titles) - _SHOWN} more"
 
 
 def _deciding(step: Step) -> Reason | None:

@@ -33,8 +33,7 @@ def command(
     MATCH selects rows that contain it in any cell; some tables need it to know what is asked.
     """
     question = Question(_AGENTS[agent], table, match, limit)
-    asked = ask_hosts(open_client(config), {node: question}) if node else {"": ask_here(question)}
-    found = asked[node]
+    (found,) = ask_hosts(open_client(config), [(node, question)]) if node else [ask_here(question)]
     if found.error:
         where = node or "this host"
         fail(f"{_AGENTS[agent]} of {where}: {found.error}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import Final
 
 from msgspec import Struct
@@ -298,7 +298,7 @@ class _Lookup:
 
     def of(self, text: str) -> Row:
         """Return the way to an address."""
-        row = {"destination": text, "interface": "", "gateway": "", "metric": "", "way": ""}
+        row = {"destination": text, "interface": "", "gateway": "", "route": "", "way": ""}
         try:
             found = look_up(self._socket, ip_address(text))
         except ValueError:
@@ -310,8 +310,9 @@ class _Lookup:
         to = f"to {found.gateway}" if found.gateway else "directly"
         way = f"{to}{by}" if found.kind == "unicast" else f"{found.kind}{by}"
         gateway = str(found.gateway or "")
-        more = {"interface": interface, "gateway": gateway, "metric": str(found.metric), "way": way}
-        return {**row, **more}
+        route = str(ip_network((ip_address(text), found.length), strict=False))
+        route += f" metric {found.metric}" if found.metric else ""
+        return {**row, "interface": interface, "gateway": gateway, "route": route, "way": way}
 
 
 def _problems(inside: Insides) -> Iterator[Row]:

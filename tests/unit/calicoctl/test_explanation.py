@@ -82,7 +82,7 @@ def test_what_is_allowed_names_groups_and_rules() -> None:
 def test_a_missing_rule_comes_with_the_command_that_adds_it(source: str) -> None:
     found = _explained(source, "vm1", "tcp/443")
     assert not found.allowed
-    assert found.stages[-1].words.startswith("no rule of 1 policy matches")
+    assert found.stages[-1].words.startswith("no rule of security group web-servers matches")
     number = source[-1]
     assert found.stages[-1].remedy == (
         "openstack security group rule create --ingress --ethertype IPv4 --protocol tcp "

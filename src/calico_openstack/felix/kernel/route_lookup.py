@@ -29,9 +29,13 @@ _TYPES: Final = {1: "unicast", 2: "local", 6: "blackhole", 7: "unreachable", 8: 
 
 
 class FoundRoute(Struct, frozen=True):
-    """The route of one destination: *kind* as ip-route(8) calls it, 0 for no interface."""
+    """The route of one destination: *kind* as ip-route(8) calls it, 0 for no interface.
+
+    *length* is that of the prefix that the route is for.
+    """
 
     kind: str
+    length: int
     interface: int = 0
     gateway: Address | None = None
     metric: int = 0
@@ -53,11 +57,13 @@ def look_up(socket: NetlinkSocket, destination: Address) -> FoundRoute | str:
 
 def parsed(body: bytes) -> FoundRoute:
     """Return the route of an answer."""
-    kind = _HEADER.unpack_from(body)[7]
+    header = _HEADER.unpack_from(body)
+    kind = header[7]
     found = attributes(body, _HEADER.size)
     gateway, source = found.get(_GATEWAY), found.get(_PREFSRC)
     return FoundRoute(
         kind=_TYPES.get(kind, f"type {kind}"),
+        length=header[1],
         interface=_number(found.get(_OIF)),
         gateway=ip_address(gateway) if gateway else None,
         metric=_number(found.get(_PRIORITY)),
