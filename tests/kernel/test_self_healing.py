@@ -6,6 +6,7 @@ names the damage, and how it shows that the damage was mended.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,6 +144,30 @@ def test_nftables_are_mended(scene: Scene) -> None:
     wait_pings(scene.one, 2)
 
 
+@pytest.mark.parametrize("chain", ["filter-forward", "anti-spoofing"])
+def test_a_deleted_rule_is_mended(scene: Scene, chain: str) -> None:
+    listed = scene.nft("--handle", "list", "chain", "ip", "calico", chain)
+    handle = re.findall(r"[^{] # handle (\d+)$", listed, re.MULTILINE)[0]
+    mended(
+        scene,
+        lambda: without_counters(scene.table()),
+        lambda: scene.nft("delete", "rule", "ip", "calico", chain, "handle", handle),
+    )
+
+
+def test_elements_of_maps_are_mended(scene: Scene) -> None:
+    for damage in (
+        ("delete", "element", "ip", "calico", "to-workload", '{ "tap2" }'),
+        ("flush", "map", "ip", "calico", "from-workload"),
+    ):
+        mended(
+            scene,
+            lambda: without_counters(scene.table()),
+            lambda damage=damage: scene.nft(*damage),  # type: ignore[misc]
+        )
+    wait_pings(scene.one, 2)
+
+
 def test_a_flushed_ruleset_is_mended_in_all_families(scene: Scene) -> None:
     def look() -> list[str]:
         families = ("ip", "ip6")
@@ -193,6 +218,29 @@ def test_neighbours_are_mended(scene: Scene, damage: tuple[str, ...]) -> None:
     assert expected in scene.ip("neigh", "show", "dev", "tap2")
     scene.ip(*damage)
     eventually(lambda: expected in scene.ip("neigh", "show", "dev", "tap2"))
+
+
+# --- limits -------------------------------------------------------------------------------------
+
+
+def disciplines(scene: Scene) -> list[str]:
+    """Return the queueing disciplines of the limited workload, without what traffic changes."""
+    listed = scene.host.namespace.run("tc", "qdisc", "show").stdout
+    kinds = ("tap2 ", "bwcali")
+    return sorted(line for line in listed.splitlines() if any(kind in line for kind in kinds))
+
+
+def test_limits_of_bandwidth_are_mended(scene: Scene, etcd: EtcdClient) -> None:
+    limits = {"ingressBandwidth": 10**8, "egressBandwidth": 10**8}
+    put_endpoint(etcd, 2, "web", qosControls=limits)
+    eventually(lambda: sum("tbf" in line for line in disciplines(scene)) == 2)
+    delete = ("tc", "qdisc", "del", "dev", "tap2")
+    for place in ("root", "ingress"):
+        mended(
+            scene,
+            lambda: disciplines(scene),
+            lambda place=place: scene.host.namespace.run(*delete, place),  # type: ignore[misc]
+        )
 
 
 # --- kernel parameters --------------------------------------------------------------------------
