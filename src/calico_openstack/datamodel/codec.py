@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from calico_openstack.datamodel.conventions import as_read
+from calico_openstack.datamodel.conventions import as_read, names_in_keys
 from calico_openstack.datamodel.dhcp import DhcpSubnet
 from calico_openstack.datamodel.invalid import Invalid, Reason, quoted
 from calico_openstack.datamodel.keys import (
@@ -154,12 +154,13 @@ def _fitted(key: ResourceKey, resource: Resource) -> tuple[Resource, tuple[Reaso
         and not metadata.self_link
     ):
         return resource, ()
+    names = names_in_keys(resource)
     reasons = tuple(
         Reason(field, f"is {quoted(found)}, but must be {quoted(wanted)}")
         for field, found, wanted in (
             ("kind", resource.kind, key.kind),
             ("apiVersion", resource.api_version, API_VERSION),
-            ("metadata.name", metadata.name, key.name),
+            ("metadata.name", metadata.name, metadata.name if key.name in names else key.name),
             ("metadata.namespace", metadata.namespace, key.namespace),
         )
         if found not in (wanted, "")

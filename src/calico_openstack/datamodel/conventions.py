@@ -55,6 +55,18 @@ def as_read(resource: Resource) -> Resource:
     return _with_metadata(resource, name=name, annotations=annotations, labels=labels)
 
 
+def names_in_keys(resource: Resource) -> frozenset[str]:
+    """Return the names under which a resource may be stored: its own, for policies others too.
+
+    Releases differ in whether key and name of a policy of the default tier begin with its tier.
+    """
+    name = resource.metadata.name
+    if not isinstance(resource, _POLICIES) or resource.spec.tier not in ("", DEFAULT_TIER):
+        return frozenset((name,))
+    plain = name.removeprefix(f"{DEFAULT_TIER}.")
+    return frozenset((plain, f"{DEFAULT_TIER}.{plain}"))
+
+
 def as_written(resource: Resource) -> Resource:
     """Return a resource with what upstream's client adds when it stores one.
 

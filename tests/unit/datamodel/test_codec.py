@@ -469,3 +469,21 @@ def test_examples_are_not_shared() -> None:
     before = deepcopy(SPECS)
     document_of("Tier")["spec"]["order"] = 0
     assert before == SPECS
+
+
+@pytest.mark.parametrize(
+    ("stored", "named", "tier", "fits"),
+    [
+        ("p", "default.p", "", True),
+        ("default.p", "p", "default", True),
+        ("default.p", "p", "other", False),
+        ("p", "q", "", False),
+    ],
+)
+def test_a_policy_may_be_stored_with_its_tier_before_its_name(
+    stored: str, named: str, tier: str, fits: bool
+) -> None:
+    document = {"metadata": {"name": named}, "spec": {"tier": tier, "selector": "all()"}}
+    path = path_of("GlobalNetworkPolicy").removesuffix("example") + stored
+    found = decode(path, json.dumps(document).encode())
+    assert isinstance(found, Invalid) is not fits
