@@ -34,6 +34,10 @@ test-system: packages venv-dev ## run the tests with the real kernel, etcd, BIRD
 test-lab: packages venv-dev ## run the tests in a lab of their own
 	@$(BIN)/pytest tests/scenario
 
+.PHONY: test-nova
+test-nova: nova venv-dev ## run the tests with a real Nova, in a lab of their own (minutes, not in test)
+	@$(BIN)/pytest tests/nova
+
 .PHONY: lint
 lint: venv-dev ## check style, format and types
 	@$(BIN)/ruff check .
@@ -63,6 +67,12 @@ venv: packages ## make .venv with what the lab needs
 .PHONY: venv-dev
 venv-dev: packages ## make .venv with what developers need too
 	@scripts/venv.sh lab dev
+
+.PHONY: nova
+nova: ## install what a lab with Nova needs beside the rest
+	@scripts/packages.sh
+	@scripts/packages.sh nova
+	@scripts/venv.sh lab nova
 
 .PHONY: clean
 clean: ## remove what was made from the sources

@@ -1,5 +1,6 @@
 #!/bin/bash
-# Installs the Debian packages that the lab and the tests need, and only those that are missing.
+# Installs the Debian packages that the lab and the tests need, and only those that are missing:
+# packages.sh [nova]; with the argument also those of a lab with Nova.
 # Services that an installation would start or enable are kept off: the lab runs its own.
 set -euo pipefail
 
@@ -11,6 +12,14 @@ PACKAGES=(
     isc-dhcp-client ndisc6 busybox-static qemu-system-x86   # workloads and virtual machines
 )
 SERVICES=(etcd mariadb bird)
+if [ "${1:-}" = nova ]; then
+    PACKAGES+=(
+        libvirt-daemon libvirt-daemon-driver-qemu qemu-utils rabbitmq-server
+        libvirt-clients dropbear-bin            # to look at guests, and into them
+        libvirt-dev pkg-config                  # libvirt's Python binding is compiled
+    )
+    SERVICES+=(rabbitmq-server)
+fi
 
 missing=()
 for package in "${PACKAGES[@]}"; do

@@ -1,15 +1,22 @@
 #!/bin/bash
 # Makes .venv with this project and the given extras, once: venv.sh EXTRA...
-# A stamp named after what decides the result tells whether there is anything to do.
+# A stamp named after what decides the result tells which extras are there. What is there already
+# stays: extras are added to it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-extras=$(IFS=,; echo "$*")
 python=/usr/bin/python3  # Debian's is built with optimisation
 digest=$("$python" -V | cat - pyproject.toml constraints.txt | sha256sum | cut -c1-16)
-stamp=.venv/stamp-$extras-$digest
-# Whoever has the developers' packages has those of the lab.
-[ -e "$stamp" ] || [ -e ".venv/stamp-$extras,dev-$digest" ] && exit 0
+stamp=.venv/stamp-$digest
+present=$(cat "$stamp" 2>/dev/null || true)
+missing=()
+for extra in "$@"; do
+    case " $present " in *" $extra "*) ;; *) missing+=("$extra") ;; esac
+done
+[ ${#missing[@]} -eq 0 ] && exit 0
+# What an older stamp tells is brought up to date as well.
+wanted=$( (cat .venv/stamp-* 2>/dev/null || true; echo "$*") | tr ' ' '\n' | sort -u | xargs)
+extras=${wanted// /,}
 
 [ -x .venv/bin/python ] || "$python" -m venv .venv
 echo "Installing the Python packages of '$extras' into .venv"
@@ -23,6 +30,6 @@ if ! .venv/bin/pip install --quiet --disable-pip-version-check \
 fi
 # The first start of every program is quick too, and where Python may not write beside its sources.
 .venv/bin/python -m compileall -q src
-rm -f .venv/stamp-"$extras"-*
-touch "$stamp"
+rm -f .venv/stamp-*
+echo "$wanted" > "$stamp"
 echo "Python packages installed in $SECONDS s"

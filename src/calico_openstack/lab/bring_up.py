@@ -1,7 +1,7 @@
 """Bringing a lab up: its network, its servers and its agents, in an order that works."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
@@ -15,6 +15,7 @@ from calico_openstack.lab import (
     neutron_server,
     router,
 )
+from calico_openstack.lab.awaiting import SERVER_TIMEOUT, await_agents, await_process
 from calico_openstack.lab.bgp_layout import BgpLayout
 from calico_openstack.lab.cloud import (
     CloudError,
@@ -27,18 +28,17 @@ from calico_openstack.lab.cloud import (
 from calico_openstack.lab.log_files import last_words
 from calico_openstack.lab.namespaces import inside
 from calico_openstack.lab.neutron_config import NeutronSettings
+from calico_openstack.lab.nova import bring_up as nova_bring_up
+from calico_openstack.lab.nova import catalogue
 from calico_openstack.lab.processes import ProcessSpec, spawn
 from calico_openstack.lab.progress import Progress
-from calico_openstack.lab.rest import RestError
 from calico_openstack.lab.settings import Lab
 from calico_openstack.lab.teardown import down, leftovers
 from calico_openstack.lab.topology import Topology, plan, setups
 from calico_openstack.lab.waiting import wait_until
 
 # Seconds. Generous: a loaded machine is slow, not wrong.
-SERVER_TIMEOUT = 60.0
 API_TIMEOUT = 120.0
-AGENTS_TIMEOUT = 120.0
 
 
 def up(
@@ -48,10 +48,12 @@ def up(
     *,
     owner: int | None = None,
     layout: BgpLayout = BgpLayout.MESH,
+    nova: bool = False,
 ) -> bool:
     """Build the lab and start everything in it; False when it was there already.
 
-    With `owner`, the lab is removed when the process of this id ends.
+    With `owner`, the lab is removed when the process of this id ends. With `nova`, there are
+    Keystone, Placement, Glance and Nova too.
 
     What an interrupted attempt left is removed first. A complete lab is left alone, but for a
     dead supervisor, which is started again and takes over what runs.
@@ -69,23 +71,27 @@ def up(
                 f"the lab {lab.name} is up with BGP as {description.bgp}; "
                 "take it down first to change that"
             )
+        if nova and not description.nova:
+            raise CloudError(f"the lab {lab.name} is up without Nova; take it down first")
         if not supervisor(lab).is_running():
             with progress.step("supervisor, which takes over what runs"):
                 _start_supervisor(lab, owner)
         return False
+    if nova:
+        nova_bring_up.require_installed()
     if leftovers(lab):
         with progress.step("removing what an earlier attempt left"):
             down(lab)
-    _build(lab, topology, layout, progress, owner)
+    wanted = Description(hosts=hosts, bgp=layout, nova=nova)
+    _build(lab, topology, wanted, progress, owner)
     return True
 
 
 def _build(
-    lab: Lab, topology: Topology, layout: BgpLayout, progress: Progress, owner: int | None
+    lab: Lab, topology: Topology, description: Description, progress: Progress, owner: int | None
 ) -> None:
     for folder in (lab.run, lab.logs, lab.workloads):
         folder.mkdir(parents=True, exist_ok=True)
-    description = Description(hosts=len(topology.compute), bgp=layout)
     remember(lab, description)
     with progress.step(f"network: {len(topology.hosts)} hosts in namespaces"):
         _build_network(lab, topology)
@@ -93,19 +99,25 @@ def _build(
         _start_supervisor(lab, owner)
     control = supervisor(lab)
     control.add(etcd_server.process(lab, topology))
-    neutron = neutron_server.settings(lab, topology)
+    keystone = catalogue.keystone(topology) if description.nova else None
+    neutron = neutron_server.settings(lab, topology, keystone)
     neutron_server.write_configuration(neutron)
     _prepare_database(lab, neutron, progress)
     with progress.step("etcd"):
         await_process(lab, "etcd", lambda: etcd_server.is_healthy(lab))
-        bgp_setup.store(lab, topology, layout)
-    router.write_configuration(lab, topology, layout)
+        bgp_setup.store(lab, topology, description.bgp)
+    router.write_configuration(lab, topology, description.bgp)
+    if description.nova:
+        nova_bring_up.start_message_bus(lab, topology)
+        nova_bring_up.start_identity(lab, topology, neutron, progress)
     for spec in _services(lab, topology, neutron):
         control.add(spec)
     with progress.step("Neutron's API"):
         await_process(lab, "neutron-api", api(lab).answers, timeout=API_TIMEOUT)
     with progress.step(f"agents of {len(topology.compute)} hosts, alive in Neutron"):
         await_agents(lab, topology)
+    if description.nova:
+        nova_bring_up.start(lab, topology, neutron, progress)
     remember(lab, msgspec.structs.replace(description, complete=True))
 
 
@@ -157,43 +169,3 @@ def _start_supervisor(lab: Lab, owner: int | None) -> None:
         timeout=SERVER_TIMEOUT,
         reason=lambda: " / ".join(last_words(log)),
     )
-
-
-def await_process(
-    lab: Lab, name: str, ready: Callable[[], bool], *, timeout: float = SERVER_TIMEOUT
-) -> None:
-    """Wait until a process does its work. Raises NotReadyError with the end of its log."""
-    wait_until(
-        ready,
-        name,
-        timeout=timeout,
-        interval=0.1,
-        reason=lambda: _last_words(lab, name),
-    )
-
-
-def await_agents(lab: Lab, topology: Topology, *, timeout: float = AGENTS_TIMEOUT) -> None:
-    """Wait until Neutron has an alive agent of each compute host. Raises NotReadyError."""
-    wanted = {host.name for host in topology.compute}
-
-    def missing() -> set[str]:
-        try:
-            agents = api(lab).find_all("agents")
-        except RestError:
-            return wanted
-        return wanted - {agent["host"] for agent in agents if agent["alive"]}
-
-    def reason() -> str:
-        host = min(missing(), default="")
-        return f"none alive on {host}; {_last_words(lab, f'felix@{host}')}" if host else ""
-
-    wait_until(lambda: not missing(), "the agents", timeout=timeout, interval=0.2, reason=reason)
-
-
-def _last_words(lab: Lab, name: str) -> str:
-    process = supervisor(lab).process(name)
-    words = " / ".join(last_words(lab.log_file(name))) or "it has written nothing"
-    state = f"{name} is {process.state}"
-    if process.last_exit is not None:
-        state += f", ended {process.starts - 1} times, last with status {process.last_exit}"
-    return f"{state}; {lab.log_file(name)} says: {words}"

@@ -11,9 +11,13 @@ from calico_openstack.lab import etcd_server, identity, neutron_server, status_v
 from calico_openstack.lab.bgp_layout import BgpLayout
 from calico_openstack.lab.bring_up import up as bring_up
 from calico_openstack.lab.cloud import CloudError, describe, exclusive, topology_of
+from calico_openstack.lab.keystone_access import ADMIN
+from calico_openstack.lab.keystone_api import Keystone
 from calico_openstack.lab.namespaces import inside_host
+from calico_openstack.lab.nova import catalogue
 from calico_openstack.lab.progress import Progress, output
 from calico_openstack.lab.settings import Lab
+from calico_openstack.lab.topology import Topology
 from calico_openstack.lab.workload import WorkloadStore
 
 DEFAULT_HOSTS = 3
@@ -27,8 +31,9 @@ DEFAULT_HOSTS = 3
     help="Sessions: between all hosts (mesh, the default), by two hosts that reflect routes, or "
     "with the top-of-rack router only.",
 )
+@click.option("--nova", is_flag=True, help="With Keystone, Placement, Glance and Nova.")
 @click.pass_obj
-def up(lab: Lab, hosts: int | None, bgp: str | None) -> None:
+def up(lab: Lab, hosts: int | None, bgp: str | None, nova: bool) -> None:
     """Start the lab, or what is missing of it."""
     progress = Progress(output())
     description = describe(lab)
@@ -38,7 +43,7 @@ def up(lab: Lab, hosts: int | None, bgp: str | None) -> None:
     if bgp is None and description and description.complete:
         layout = description.bgp
     with exclusive(lab):
-        built = bring_up(lab, hosts, progress, layout=layout)
+        built = bring_up(lab, hosts, progress, layout=layout, nova=nova)
     if built:
         progress.note(f"the lab {lab.name} is up after {progress.elapsed:.1f} s")
     else:
@@ -79,10 +84,14 @@ def status(lab: Lab) -> None:
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @click.pass_obj
 def openstack(lab: Lab, as_project: str | None, arguments: tuple[str, ...]) -> None:
-    """Run the real `openstack` client against the lab's Neutron, as its administrator."""
+    """Run the real `openstack` client against the lab's services, as their administrator."""
     topology = topology_of(lab, complete=False)
-    url = neutron_server.settings(lab, topology).api_url
-    environment = identity.client_environment(url, as_project)
+    description = describe(lab)
+    if description is not None and description.nova:
+        environment = _keystone_environment(lab, topology, as_project)
+    else:
+        url = neutron_server.settings(lab, topology).api_url
+        environment = identity.client_environment(url, as_project)
     _become(lab, "controller", [_own_program("openstack"), *arguments], environment)
 
 
@@ -126,6 +135,13 @@ def _become(lab: Lab, host: str, command: list[str], environment: dict[str, str]
     argv = inside_host(lab.namespace(host), host, command)
     sys.stdout.flush()
     os.execvpe(argv[0], argv, {**cleaned, **environment})
+
+
+def _keystone_environment(lab: Lab, topology: Topology, project: str | None) -> dict[str, str]:
+    if project is not None:
+        Keystone(lab).ensure_member(project)
+    name = project or ADMIN
+    return catalogue.keystone(topology).environment(name, name)
 
 
 def _own_program(name: str) -> str:

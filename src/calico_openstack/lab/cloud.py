@@ -9,6 +9,7 @@ import msgspec
 
 from calico_openstack.lab.bgp_layout import BgpLayout
 from calico_openstack.lab.control import Supervisor
+from calico_openstack.lab.keystone_api import Keystone
 from calico_openstack.lab.neutron_api import NeutronApi
 from calico_openstack.lab.settings import Lab
 from calico_openstack.lab.topology import Topology, plan
@@ -27,6 +28,7 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     hosts: int
     complete: bool = False
     bgp: BgpLayout = BgpLayout.MESH
+    nova: bool = False
 
 
 @contextmanager
@@ -74,5 +76,10 @@ def supervisor(lab: Lab) -> Supervisor:
 
 
 def api(lab: Lab) -> NeutronApi:
-    """The lab's Neutron, as its administrator."""
-    return NeutronApi(lab.api_socket)
+    """The lab's Neutron, as its administrator.
+
+    Raises RestError when a Keystone has to be asked and does not answer.
+    """
+    description = describe(lab)
+    token = Keystone(lab).token() if description is not None and description.nova else None
+    return NeutronApi(lab.api_socket, token=token)

@@ -6,7 +6,7 @@ but the versions of what is involved. It is kept as a dump under a name made fro
 
 import hashlib
 import importlib.util
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.metadata import EntryPoint, entry_points, version
 from pathlib import Path
 
@@ -37,53 +37,70 @@ def install(lab: Lab, settings: NeutronSettings) -> None:
     """Create MariaDB's data folder, unless it is there. Raises CommandError."""
     if (settings.database_dir / "mysql").is_dir():
         return
-    _run(lab, neutron_config.database_install_command(settings), timeout=INSTALL_TIMEOUT)
+    execute(lab, neutron_config.database_install_command(settings), timeout=INSTALL_TIMEOUT)
 
 
 def is_ready(lab: Lab, settings: NeutronSettings) -> bool:
     """Whether MariaDB answers."""
     try:
-        _run(lab, neutron_config.database_client_command(settings, "SELECT 1"), timeout=10.0)
+        execute(lab, neutron_config.database_client_command(settings, "SELECT 1"), timeout=10.0)
     except CommandError:
         return False
     return True
 
 
+def create(lab: Lab, settings: NeutronSettings, name: str) -> None:
+    """Create an empty database, unless it is there. Raises CommandError."""
+    sql = f"CREATE DATABASE IF NOT EXISTS {name} CHARACTER SET utf8mb3"
+    execute(lab, neutron_config.database_client_command(settings, sql))
+
+
 def migrate(lab: Lab, settings: NeutronSettings) -> None:
     """Create Neutron's database by its migrations. Raises CommandError."""
     sql = neutron_config.create_database_sql()
-    _run(lab, neutron_config.database_client_command(settings, sql))
-    _run(lab, neutron_config.migration_command(settings), timeout=MIGRATION_TIMEOUT)
+    execute(lab, neutron_config.database_client_command(settings, sql))
+    execute(lab, neutron_config.migration_command(settings), timeout=MIGRATION_TIMEOUT)
 
 
-def dump(lab: Lab, settings: NeutronSettings, target: Path) -> None:
-    """Write the whole of Neutron's database to a file, which replaces those of other versions.
+def dump(
+    lab: Lab,
+    settings: NeutronSettings,
+    target: Path,
+    databases: Sequence[str] = (neutron_config.DATABASE,),
+) -> None:
+    """Write whole databases to a file, which replaces those of other versions.
 
-    Raises CommandError.
+    `target` is a name like `cached_dump` makes it. Raises CommandError.
     """
-    text = _run(lab, [*_tool("mariadb-dump", settings), "--databases", neutron_config.DATABASE])
+    text = execute(lab, [*_tool("mariadb-dump", settings), "--databases", *databases])
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_suffix(".new")
     temporary.write_text(text)
-    for outdated in target.parent.glob("neutron-*.sql"):
+    kind = target.name.partition("-")[0]
+    for outdated in target.parent.glob(f"{kind}-*.sql"):
         outdated.unlink()
     temporary.rename(target)
 
 
 def restore(lab: Lab, settings: NeutronSettings, source: Path) -> None:
     """Fill the server from a dump. Raises CommandError."""
-    _run(lab, _tool("mariadb", settings), stdin=source.read_text(), timeout=INSTALL_TIMEOUT)
+    execute(lab, _tool("mariadb", settings), stdin=source.read_text(), timeout=INSTALL_TIMEOUT)
 
 
 def cached_dump(lab: Lab) -> Path:
     """Where the migrated database of exactly these versions is kept."""
     points = entry_points(group=MIGRATIONS_GROUP)
     parts = [
-        run(["mariadbd", "--no-defaults", "--version"]).strip(),
         f"neutron {version('neutron')}",
         *(f"{point.name} {_folder_digest(_scripts(point))}" for point in points),
     ]
-    return lab.cache / f"neutron-{cache_key(parts)}.sql"
+    return dump_file(lab, "neutron", parts)
+
+
+def dump_file(lab: Lab, kind: str, parts: Iterable[str]) -> Path:
+    """Where a dump is kept whose content depends on `parts`, and on MariaDB's version."""
+    server = run(["mariadbd", "--no-defaults", "--version"]).strip()
+    return lab.cache / f"{kind}-{cache_key([server, *parts])}.sql"
 
 
 def cache_key(parts: Iterable[str]) -> str:
@@ -91,7 +108,9 @@ def cache_key(parts: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(parts)).encode()).hexdigest()[:20]
 
 
-def _run(lab: Lab, command: list[str], *, stdin: str | None = None, timeout: float = 60.0) -> str:
+def execute(
+    lab: Lab, command: list[str], *, stdin: str | None = None, timeout: float = 60.0
+) -> str:
     """Run a command on the controller: `down` finds it there when its caller was killed."""
     return run(inside(lab.namespace("controller"), command), stdin=stdin, timeout=timeout)
 

@@ -98,12 +98,20 @@ def _base_archive(modules: Path) -> bytes:
 
 def _dhcp6_archive() -> bytes:
     """ISC's client with its libraries: busybox in Debian has none for DHCPv6."""
-    program = shutil.which("dhclient")
+    files = program_files("dhclient", "isc-dhcp-client")
+    return initramfs.archive(initramfs.with_folders(files))
+
+
+def program_files(name: str, package: str) -> list[initramfs.File]:
+    """A program of this machine, to be /sbin/NAME in the guest, with its libraries.
+
+    Raises CommandError with the Debian package to install when it is not there.
+    """
+    program = shutil.which(name)
     if program is None:
-        raise CommandError("dhclient is not installed (Debian's package isc-dhcp-client)")
+        raise CommandError(f"{name} is not installed (Debian's package {package})")
     libraries = re.findall(r"(/\S+)", run(["ldd", program]))
-    files = [
-        initramfs.File("sbin/dhclient", Path(program).read_bytes()),
+    return [
+        initramfs.File(f"sbin/{name}", Path(program).read_bytes()),
         *(initramfs.File(path.lstrip("/"), Path(path).read_bytes()) for path in libraries),
     ]
-    return initramfs.archive(initramfs.with_folders(files))

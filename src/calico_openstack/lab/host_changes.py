@@ -8,7 +8,7 @@ import msgspec
 from calico_openstack.bgp.extras import DRAIN_ANNOTATION
 from calico_openstack.datamodel.keys import ResourceKey
 from calico_openstack.lab import compute, etcd_server, namespaces
-from calico_openstack.lab.bring_up import await_agents
+from calico_openstack.lab.awaiting import await_agents
 from calico_openstack.lab.cloud import CloudError, api, describe, remember, supervisor, topology_of
 from calico_openstack.lab.commands import run
 from calico_openstack.lab.namespaces import inside_host

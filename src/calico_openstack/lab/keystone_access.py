@@ -32,11 +32,7 @@ class KeystoneAccess:
 
     def client(self, user: str) -> dict[str, object]:
         """The options of a service that calls another one, found in the catalogue."""
-        return {
-            **self.credentials(user),
-            "region_name": REGION,
-            "valid_interfaces": "public",
-        }
+        return {**self.credentials(user), "region_name": REGION}
 
     def validation(self, user: str) -> dict[str, object]:
         """The options of keystonemiddleware's section ``keystone_authtoken``."""

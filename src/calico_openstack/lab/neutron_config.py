@@ -23,11 +23,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 from calico_openstack.lab import wsgi
 from calico_openstack.lab.ini import section, sections
 from calico_openstack.lab.keystone_access import REGION, KeystoneAccess
+from calico_openstack.lab.mariadb import database_url
 from calico_openstack.lab.wsgi import tcp_address
 
 NEUTRON_CONF = "neutron.conf"
@@ -95,8 +95,7 @@ class NeutronSettings:
     @property
     def database_url(self) -> str:
         """SQLAlchemy's address of Neutron's database."""
-        socket = quote(str(self.database_socket), safe="/")
-        return f"mysql+pymysql://root@localhost/{DATABASE}?unix_socket={socket}&charset=utf8"
+        return database_url(self.database_socket, DATABASE)
 
     @property
     def api_url(self) -> str:

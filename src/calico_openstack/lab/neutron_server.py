@@ -1,9 +1,10 @@
-"""Neutron on the lab's controller: API and workers as operators run them, without Keystone."""
+"""Neutron on the lab's controller: API and workers as operators run them."""
 
 import sys
 from pathlib import Path
 
 from calico_openstack.lab import etcd_server, neutron_config
+from calico_openstack.lab.keystone_access import KeystoneAccess
 from calico_openstack.lab.namespaces import inside_host
 from calico_openstack.lab.neutron_config import NeutronSettings
 from calico_openstack.lab.processes import ProcessSpec
@@ -12,12 +13,15 @@ from calico_openstack.lab.topology import Topology
 
 API_PORT = 9696
 IDENTITY_FILTER = "calico_openstack.lab.identity:filter_factory"
+KEYSTONE_FILTER = "keystonemiddleware.auth_token:filter_factory"
 # uWSGI asks its workers to finish what they serve.
 STOP_TIMEOUT = 15.0
 
 
-def settings(lab: Lab, topology: Topology) -> NeutronSettings:
-    """The configuration of the lab's Neutron."""
+def settings(
+    lab: Lab, topology: Topology, keystone: KeystoneAccess | None = None
+) -> NeutronSettings:
+    """The configuration of the lab's Neutron, which tells Nova of ports if there is Keystone."""
     return NeutronSettings(
         state_dir=lab.host_folder("controller") / "neutron",
         prefix=Path(sys.prefix),
@@ -25,7 +29,9 @@ def settings(lab: Lab, topology: Topology) -> NeutronSettings:
         api_host=topology.controller.ipv4,
         api_port=API_PORT,
         api_socket=lab.api_socket,
-        identity_filter=IDENTITY_FILTER,
+        identity_filter=KEYSTONE_FILTER if keystone else IDENTITY_FILTER,
+        keystone=keystone,
+        nova_notifications=keystone is not None,
     )
 
 

@@ -89,6 +89,11 @@ class Lab:
         """Where Neutron's API listens for the lab's own commands."""
         return self.run / "neutron.sock"
 
+    @property
+    def keystone_socket(self) -> Path:
+        """Where Keystone's API listens for them, in a lab with Nova."""
+        return self.run / "keystone.sock"
+
     def host_folder(self, host: str) -> Path:
         """Configuration and state of one host."""
         return self.state / "hosts" / host
