@@ -30,6 +30,10 @@ test-unit: venv-dev ## run the tests that need no root and no other program, in 
 test-system: packages venv-dev ## run the tests with the real kernel, etcd, BIRD, dnsmasq, Neutron
 	@$(BIN)/pytest tests/etcd tests/kernel tests/bgp tests/dhcp tests/neutron
 
+.PHONY: test-bird-versions
+test-bird-versions: packages venv-dev ## run the tests of BGP with other versions of BIRD, from Debian's archive
+	@scripts/test-bird-versions.sh
+
 .PHONY: test-lab
 test-lab: packages venv-dev ## run the tests in a lab of their own
 	@$(BIN)/pytest tests/scenario
@@ -51,6 +55,10 @@ format: venv-dev ## format the sources
 .PHONY: bench
 bench: packages venv-dev ## measure Felix beside etcd's and the kernel's own time (root, minutes)
 	@$(BIN)/python -m benchmarks.felix
+
+.PHONY: bench-bgp
+bench-bgp: packages venv-dev ## measure how BGP follows workloads and faults (root, half an hour)
+	@$(BIN)/python -m benchmarks.bgp_faults
 
 .PHONY: bench-lab
 bench-lab: packages venv ## measure the latencies of a lab of its own

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from calico_openstack.bgp.render import render
 from calico_openstack.bgp.stanza import HostOptions
@@ -182,10 +182,17 @@ class Change(NamedTuple):
     moment: float
 
 
+class Watched(Protocol):
+    """A host with a kernel of its own."""
+
+    name: str
+    namespace: NetworkNamespace
+
+
 class Watcher:
     """Tells when routes appear in and vanish from the speakers' kernels."""
 
-    def __init__(self, speakers: Sequence[Speaker]) -> None:
+    def __init__(self, speakers: Sequence[Watched]) -> None:
         self._selector = selectors.DefaultSelector()
         for speaker in speakers:
             with speaker.namespace.entered():

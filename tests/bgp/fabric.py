@@ -145,6 +145,10 @@ class Host:
         """End BIRD by SIGKILL."""
         os.kill(self.bird_pid, signal.SIGKILL)
 
+    def stop_bird(self) -> None:
+        """Have BIRD hang (SIGSTOP)."""
+        os.kill(self.bird_pid, signal.SIGSTOP)
+
     def status(self) -> dict[str, Any]:
         """Return the agent's status file; what it would say of nothing if it is not there yet."""
         nothing = {"alarm": "", "registrationFaults": [], "sessions": [], "problems": []}
@@ -214,7 +218,7 @@ class Fabric:
         self.switch.ip("link", "add", "br0", "type", "bridge")
         self.switch.ip("link", "set", "br0", "up")
         self.switch.ip("address", "add", f"{ETCD_ADDRESS}/24", "dev", "br0")
-        self._start_etcd()
+        self.start_etcd()
 
     def __enter__(self) -> Fabric:
         return self
@@ -344,7 +348,8 @@ class Fabric:
         process.wait_until(control.exists, "control socket")
         return control
 
-    def _start_etcd(self) -> None:
+    def start_etcd(self) -> None:
+        """Start etcd, with what it had if it has run before."""
         url = f"http://{ETCD_ADDRESS}:2379"
         self.etcd = Process(
             [

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from calico_openstack.bgp.extras import DOMAIN
 from calico_openstack.bgp.tor import Neighbors, TorRouter, render_tor
 from tests.bgp.fabric import Fabric, Host, Workload, birdc
+from tests.bgp.rack import run_rack_router, store_rack
 from tests.bgp.stream import Stream
 from tests.bgp.test_bgp_mesh import start_mesh
 from tests.support.netns import NetworkNamespace, needs_root
@@ -130,41 +130,9 @@ def check_moves(
 def test_a_move_in_a_rack_with_an_as_of_its_own_loses_no_packet(
     fabric: Fabric, tmp_path: Path, observed_from: str
 ) -> None:
-    community, priority = "65000:512", 512
-    leaving = {
-        "action": "Accept",
-        "interface": "tap*",
-        "priority": priority,
-        "operations": [{"addCommunity": {"value": community}}],
-    }
-    arriving = {
-        "action": "Accept",
-        "communities": {"values": [community]},
-        "operations": [{"setPriority": {"value": priority}}],
-    }
-    rules = {f"{way}V{family}": [rule] for family in (4, 6) for way, rule in (
-        ("export", leaving), ("import", arriving))}  # fmt: skip
-    fabric.put("bgpfilters", "moving", rules)
-    fabric.put("bgpconfigurations", "default", {"nodeToNodeMeshEnabled": False, "asNumber": 65101})
-    for name, address in (("tor4", "10.77.0.254"), ("tor6", "fd77::fe")):
-        fabric.put(
-            "bgppeers",
-            name,
-            {
-                "peerIP": address,
-                "asNumber": 64513,
-                "numAllowedLocalASNumbers": 1,
-                "filters": ["moving"],
-            },
-            annotations={DOMAIN + "direct": "true", DOMAIN + "bfd": "on"},
-        )
+    store_rack(fabric)
     source, target, observer = hosts = fabric.add_hosts(3)
-    router = fabric.attach("tor", "10.77.0.254", "fd77::fe")
-    neighbors = tuple(Neighbors(ip_network(n), 65101) for n in ("10.77.0.0/24", "fd77::/64"))
-    text = render_tor(
-        TorRouter(IPv4Address("10.77.0.254"), 64513, neighbors, transit=True, bfd=True)
-    )
-    control = fabric.bird(router, "tor", text)
+    control = run_rack_router(fabric)
     for host in hosts:
         host.start_agent()
     guests = [fabric.workload(source, 5), fabric.workload(target, 5, routed=False)]

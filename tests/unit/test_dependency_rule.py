@@ -80,11 +80,13 @@ PURE_MODULES = (
     "bgp.connectivity",
     "bgp.debounce",
     "bgp.detection",
+    "bgp.hang",
     "bgp.isolation",
     "bgp.node",
     "bgp.nodestatus",
     "bgp.peering",
     "bgp.render",
+    "bgp.safeguard",
     "bgp.tor",
     "dhcp.desired",
 )

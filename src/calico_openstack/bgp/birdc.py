@@ -18,6 +18,8 @@ from calico_openstack.bgp.replies import (
 )
 from calico_openstack.bgp.version import BirdVersion, parse_version
 
+# BIRD parses thousands of sessions and filters before it answers.
+_CONFIGURE_TIMEOUT = 5.0
 _MAX_REPLY = 64 * 1024 * 1024
 # The final line of a reply is shorter than this, so only so much is looked at for it.
 _TAIL = 4096
@@ -25,6 +27,10 @@ _TAIL = 4096
 
 class BirdUnavailableError(Exception):
     """BIRD does not answer on its control socket: not running, or hung."""
+
+
+class BirdSilentError(BirdUnavailableError):
+    """BIRD is there and leaves a question unanswered."""
 
 
 class BirdCommandError(Exception):
@@ -39,10 +45,11 @@ class BirdCommandError(Exception):
 class BirdControl:
     """One connection to BIRD's control socket, made with the first command.
 
-    Every command has *timeout* seconds in total, so that a hung BIRD costs no more.
+    Every command has *timeout* seconds in total, so that a hung BIRD costs no more; only the
+    reading of a configuration has more.
     """
 
-    def __init__(self, path: Path, timeout: float = 5.0) -> None:
+    def __init__(self, path: Path, timeout: float = 2.0) -> None:
         self._path = path
         self._timeout = timeout
         self._socket: socket.socket | None = None
@@ -77,22 +84,27 @@ class BirdControl:
                 raise BirdCommandError(line.code, line.text)
         return lines
 
-    def query(self, text: str) -> tuple[Line, ...]:
-        """Like ``command``, but an error reply is returned and not raised."""
+    def query(self, text: str, timeout: float | None = None) -> tuple[Line, ...]:
+        """Like ``command``, but an error reply is returned and not raised.
+
+        *timeout* takes the place of the usual one.
+        """
         if "\n" in text:
             raise ValueError("a command is one line")
-        deadline = time.monotonic() + self._timeout
+        deadline = time.monotonic() + (timeout or self._timeout)
         try:
             connection = self._socket or self._connect(deadline)
             connection.sendall(text.encode() + b"\n")
             return parse_lines(self._receive(connection, deadline))
         except OSError as error:
             self.close()
-            raise BirdUnavailableError(f"{self._path}: {error}") from error
+            silent = isinstance(error, TimeoutError)
+            kind = BirdSilentError if silent else BirdUnavailableError
+            raise kind(f"{self._path}: {error}") from error
 
     def configure(self) -> ConfigureResult:
         """Have BIRD read its configuration file again."""
-        return configure_result(self.query("configure"))
+        return configure_result(self.query("configure", max(self._timeout, _CONFIGURE_TIMEOUT)))
 
     def _connect(self, deadline: float) -> socket.socket:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

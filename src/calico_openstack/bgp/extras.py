@@ -4,7 +4,8 @@ Unknown members of ``spec`` break upstream's strict readers, so the additions ar
 ``bgp.calico-openstack.org/``. Those of a BGPPeer hold for its sessions, those of the
 BGPConfiguration ``default`` for the sessions of the mesh:
 
-``bfd``            ``on``, or intervals to send and receive at and a multiplier: ``300ms/300ms/3``
+``bfd``            ``on``, or intervals to send and receive at and a multiplier: ``300ms/300ms/3``;
+                   ``/graceful`` behind it keeps routes for the neighbour's restart time
 ``receive-limit``  the most routes that a neighbour may send, and what happens beyond:
                    ``50000/restart``; also ``warn``, ``block`` and ``disable``
 ``export-limit``   the same for what is sent: ``2000/block``
@@ -53,6 +54,7 @@ _TRUE: Final = ("true", "yes", "on", "1")
 _FALSE: Final = ("false", "no", "off", "0", "")
 _INTERFACE: Final = re.compile(r"[a-zA-Z0-9_.-]{1,15}")
 _COUNT: Final = re.compile(r"[0-9]{1,6}")
+_GRACEFUL: Final = "graceful"
 _SUBNETS: Final = "subnets"
 
 _T = TypeVar("_T")
@@ -60,11 +62,21 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Bfd:
-    """Bidirectional forwarding detection (RFC 5880). Intervals are milliseconds."""
+    """Bidirectional forwarding detection (RFC 5880). Intervals are milliseconds.
+
+    With ``graceful`` its end begins a graceful restart: the neighbour's routes stay for its restart
+    time (RFC 5882 section 4.3), since a killed BIRD looks like a lost host.
+    """
 
     send: int = DEFAULT_INTERVAL
     receive: int = DEFAULT_INTERVAL
     multiplier: int = DEFAULT_MULTIPLIER
+    graceful: bool = False
+
+    def __str__(self) -> str:
+        """Return the annotation that means it."""
+        mode = f"/{_GRACEFUL}" if self.graceful else ""
+        return f"{self.send}ms/{self.receive}ms/{self.multiplier}{mode}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,13 +167,14 @@ def _bfd(text: str) -> Bfd | None:
     if text.lower() in (*_TRUE, *_FALSE):
         return Bfd() if boolean(text) else None
     parts = [part.strip() for part in text.split("/")]
-    if len(parts) != 3:
-        raise ValueError(f"{text!r} is not of the form 300ms/300ms/3")
+    graceful = parts[3:] == [_GRACEFUL]
+    if len(parts) != 3 + graceful:
+        raise ValueError(f"{text!r} is not of the form 300ms/300ms/3 or 300ms/300ms/3/graceful")
     send, receive = (_interval(part) for part in parts[:2])
     multiplier = parts[2]
     if not re.fullmatch(r"[0-9]{1,3}", multiplier) or not 1 <= int(multiplier) <= 255:
         raise ValueError(f"{multiplier!r} is no multiplier from 1 to 255")
-    return Bfd(send, receive, int(multiplier))
+    return Bfd(send, receive, int(multiplier), graceful)
 
 
 def _interval(text: str) -> int:

@@ -23,13 +23,19 @@ from typing import Final
 
 from calico_openstack.agent.log import fields
 from calico_openstack.agent.supervision import SupervisedProcess
-from calico_openstack.bgp.birdc import BirdCommandError, BirdControl, BirdUnavailableError
+from calico_openstack.bgp.birdc import (
+    BirdCommandError,
+    BirdControl,
+    BirdSilentError,
+    BirdUnavailableError,
+)
 from calico_openstack.bgp.birdstatus import (
     parse_bfd_sessions,
     parse_protocols,
     parse_route_counts,
     parse_status,
 )
+from calico_openstack.bgp.hang import HangWatch
 from calico_openstack.bgp.install import ConfigurationFile, ConfigurationRejectedError
 from calico_openstack.bgp.interfaces import has_bird_routes
 from calico_openstack.bgp.status import BirdReport, Reloads
@@ -37,9 +43,8 @@ from calico_openstack.bgp.version import BirdVersion, parse_version
 
 _log = logging.getLogger(__name__)
 
-# A BIRD that leaves this many questions in a row unanswered hangs. With the time limit of each
-# and the pause between them this is half a minute: a busy BIRD answers sooner.
-_UNANSWERED_LIMIT: Final = 4
+# The fields utime and stime of /proc/<pid>/stat (proc(5)), counted behind the program's name.
+_CPU_FIELDS: Final = slice(11, 13)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +79,7 @@ class BirdService:
         self._running: str | None = None
         self._refused: str | None = None
         self._reason = ""
-        self._unanswered = 0
+        self._hang = HangWatch()
 
     @property
     def configured(self) -> bool:
@@ -132,31 +137,43 @@ class BirdService:
         if self._process.check():
             # What is installed is what a starting BIRD reads.
             self._running = self._file.read()
-            self._unanswered = 0
+            self._hang.answered()
             self._control.close()
         if self._process.running and not self.settled:
             self._apply(self._wanted)
 
     def report(self) -> BirdReport | None:
-        """Ask BIRD how it is; None without an answer. A BIRD that never answers is killed."""
-        if not self._process.running:
-            return None
-        try:
-            report = BirdReport(
-                daemon=parse_status(self._control.command("show status")),
-                protocols={
-                    protocol.name: protocol
-                    for protocol in parse_protocols(self._control.command("show protocols all"))
-                },
-                routes=parse_route_counts(self._control.command("show route count")),
-                # Without BFD this is an error, and so not more than no sessions.
-                bfd=parse_bfd_sessions(self._control.query("show bfd sessions")),
-            )
-        except (BirdUnavailableError, BirdCommandError) as error:
-            self._no_answer(error)
-            return None
-        self._unanswered = 0
-        return report
+        """Ask BIRD how it is; None without an answer. A BIRD that hangs is killed."""
+        while self._process.running:
+            before = self._computed()
+            try:
+                report = self._ask()
+            except (BirdUnavailableError, BirdCommandError) as error:
+                _log.warning("BIRD does not answer: %s", error)
+                stuck = isinstance(error, BirdSilentError) and self._computed() == before
+                if self._hang.unanswered(computed=not stuck, now=time.monotonic()):
+                    _log.error("BIRD hangs and is killed, to be started again")
+                    self._process.signal(signal.SIGKILL)
+                    self._hang.answered()
+                    return None
+                if not stuck:
+                    return None
+            else:
+                self._hang.answered()
+                return report
+        return None
+
+    def _ask(self) -> BirdReport:
+        return BirdReport(
+            daemon=parse_status(self._control.command("show status")),
+            protocols={
+                protocol.name: protocol
+                for protocol in parse_protocols(self._control.command("show protocols all"))
+            },
+            routes=parse_route_counts(self._control.command("show route count")),
+            # Without BFD this is an error, and so not more than no sessions.
+            bfd=parse_bfd_sessions(self._control.query("show bfd sessions")),
+        )
 
     def stop(self) -> None:
         """End BIRD. Its neighbours withdraw the routes of this host."""
@@ -206,13 +223,14 @@ class BirdService:
         self._reason = f"BIRD refuses the new configuration: {reason}"
         _log.error("%s; the old one stays", self._reason)
 
-    def _no_answer(self, error: Exception) -> None:
-        self._unanswered += 1
-        _log.warning("BIRD does not answer: %s", error)
-        if self._unanswered >= _UNANSWERED_LIMIT:
-            _log.error("BIRD hangs and is killed, to be started again")
-            self._process.signal(signal.SIGKILL)
-            self._unanswered = 0
+    def _computed(self) -> list[str]:
+        """Return how much processor time BIRD has used, in the kernel's words; nothing if it is
+        gone."""
+        try:
+            stat = Path(f"/proc/{self._process.pid}/stat").read_text()
+        except OSError:
+            return []
+        return stat.rpartition(")")[2].split()[_CPU_FIELDS]
 
 
 class Program:

@@ -136,7 +136,7 @@ def _reach(session: Session) -> Iterable[str]:
     else:
         yield f"multihop {session.hops}" if session.hops else "multihop"
     if session.extras.bfd is not None:
-        yield _bfd(session.extras.bfd)
+        yield bfd_option(session.extras.bfd)
     if session.extras.hold_time is not None:
         yield f"hold time {session.extras.hold_time}"
 
@@ -157,9 +157,11 @@ def _channel_options(session: Session, family: Family, options: HostOptions) -> 
         yield _limit("export", session.extras.export_limit)
 
 
-def _bfd(bfd: Bfd) -> str:
+def bfd_option(bfd: Bfd) -> str:
+    """Return the option of a session that asks for BFD."""
     send, receive = f"min tx interval {bfd.send} ms", f"min rx interval {bfd.receive} ms"
-    return f"bfd {{ {send}; {receive}; multiplier {bfd.multiplier}; }}"
+    mode = " graceful;" if bfd.graceful else ""
+    return f"bfd {{ {send}; {receive}; multiplier {bfd.multiplier};{mode} }}"
 
 
 def _limit(direction: str, limit: Limit) -> str:

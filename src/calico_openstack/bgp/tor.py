@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any
 
+from calico_openstack.bgp.extras import Bfd
 from calico_openstack.bgp.host_section import log_target
 from calico_openstack.bgp.render import environment, password_fault
 from calico_openstack.bgp.settings import FAMILIES
+from calico_openstack.bgp.stanza import bfd_option
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class TorRouter:
     transit: bool = False
     password: str = ""
     ttl_security: bool = False
-    bfd: bool = False
+    bfd: Bfd | None = None
     log_file: str = ""
 
 
@@ -57,6 +59,7 @@ def render_tor(router: TorRouter) -> str:
         .render(
             router=router,
             families=FAMILIES,
+            bfd_option=bfd_option(router.bfd) if router.bfd else "",
             log_target=log_target(router.log_file),
             advertised={f: [n for n in networks if n.version == f] for f in FAMILIES},
             neighbors=list(_neighbors(router)),

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Address, ip_network
 
-from calico_openstack.bgp.extras import DOMAIN
+from calico_openstack.bgp.extras import DOMAIN, Bfd
 from calico_openstack.bgp.tor import Neighbors, TorRouter
 from calico_openstack.datamodel.bgp import (
     AddCommunity,
@@ -47,6 +47,10 @@ MOVING_FILTER = "moving-workloads"
 _REFLECTORS = 2
 _MOVING_COMMUNITY = "65000:512"
 _ELEVATED_PRIORITY = 512
+# BFD cannot tell a killed BIRD from a lost host: the router keeps the routes of either for this
+# long, in which a BIRD is back.
+_BFD = Bfd(graceful=True)
+_RESTART_TIME = "10s"
 
 
 class BgpLayout(StrEnum):
@@ -77,7 +81,7 @@ def plan_bgp(topology: Topology, layout: BgpLayout, *, log_file: str = "") -> Pl
         ),
         advertised=(ip_network(CLIENT4), ip_network(CLIENT6)),
         transit=rack,
-        bfd=rack,
+        bfd=_BFD if rack else None,
         log_file=log_file,
     )
     return Plan(resources(topology, layout), router)
@@ -104,7 +108,7 @@ def resources(topology: Topology, layout: BgpLayout = BgpLayout.MESH) -> tuple[R
 
 def _router_peers(topology: Topology, *, rack: bool) -> tuple[Resource, ...]:
     addresses = (("ipv4", topology.tor.ipv4), ("ipv6", topology.tor.ipv6))
-    annotations = {DOMAIN + "direct": "true", DOMAIN + "bfd": "300ms/300ms/3"} if rack else {}
+    annotations = {DOMAIN + "direct": "true", DOMAIN + "bfd": str(_BFD)} if rack else {}
     return tuple(
         BGPPeer(
             metadata=Metadata(name=f"tor-{family}", annotations=annotations),
@@ -113,6 +117,7 @@ def _router_peers(topology: Topology, *, rack: bool) -> tuple[Resource, ...]:
                 as_number=TOR_AS,
                 # The router passes on routes of hosts in the same AS.
                 num_allowed_local_as_numbers=1 if rack else None,
+                max_restart_time=_RESTART_TIME if rack else None,
                 filters=(MOVING_FILTER,) if rack else (),
             ),
         )

@@ -12,6 +12,7 @@ from calico_openstack.lab import (
     database,
     etcd_server,
     namespaces,
+    neighbours,
     neutron_server,
     router,
 )
@@ -93,6 +94,7 @@ def _build(
     for folder in (lab.run, lab.logs, lab.workloads):
         folder.mkdir(parents=True, exist_ok=True)
     remember(lab, description)
+    neighbours.make_room(len(topology.compute), progress)
     with progress.step(f"network: {len(topology.hosts)} hosts in namespaces"):
         _build_network(lab, topology)
     with progress.step("supervisor"):

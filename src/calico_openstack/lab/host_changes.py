@@ -7,7 +7,7 @@ import msgspec
 
 from calico_openstack.bgp.extras import DRAIN_ANNOTATION
 from calico_openstack.datamodel.keys import ResourceKey
-from calico_openstack.lab import compute, etcd_server, namespaces
+from calico_openstack.lab import compute, etcd_server, namespaces, neighbours
 from calico_openstack.lab.awaiting import await_agents
 from calico_openstack.lab.cloud import CloudError, api, describe, remember, supervisor, topology_of
 from calico_openstack.lab.commands import run
@@ -25,6 +25,7 @@ def add(lab: Lab, progress: Progress) -> Host:
     count = len(topology_of(lab).compute) + 1
     topology = plan(count)
     host = topology.compute[-1]
+    neighbours.make_room(count, progress)
     with progress.step(f"network of {host.name}"):
         namespaces.create(lab.namespace(host.name))
         for setup in additional(topology, host, f"{lab.name}-"):

@@ -12,7 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calico_openstack.bgp.birdc import BirdCommandError, BirdControl, BirdUnavailableError
+from calico_openstack.bgp.birdc import (
+    BirdCommandError,
+    BirdControl,
+    BirdSilentError,
+    BirdUnavailableError,
+)
 from calico_openstack.bgp.birdstatus import parse_protocols, parse_route_counts, parse_status
 from calico_openstack.bgp.replies import (
     ConfigureOutcome,
@@ -189,8 +194,9 @@ def test_client(tmp_path: Path) -> None:
 
 
 def test_nobody_there(tmp_path: Path) -> None:
-    with pytest.raises(BirdUnavailableError):
+    with pytest.raises(BirdUnavailableError) as caught:
         BirdControl(tmp_path / "ctl").command("show status")
+    assert not isinstance(caught.value, BirdSilentError)
 
 
 def test_a_server_that_goes_away(tmp_path: Path) -> None:
@@ -201,5 +207,5 @@ def test_a_server_that_goes_away(tmp_path: Path) -> None:
 
 def test_a_server_that_hangs(tmp_path: Path) -> None:
     path = tmp_path / "ctl"
-    with server(path, "1000-BIRD\n"), pytest.raises(BirdUnavailableError):
+    with server(path, "1000-BIRD\n"), pytest.raises(BirdSilentError):
         BirdControl(path, timeout=0.2).command("show status")

@@ -25,6 +25,8 @@ from tests.unit.bgp.builders import annotated
         ("bfd", "100ms/200ms/5", Bfd(100, 200, 5)),
         ("bfd", " 1s / 50ms / 255 ", Bfd(1000, 50, 255)),
         ("bfd", "on", Bfd()),
+        ("bfd", "300ms/300ms/3/graceful", Bfd(graceful=True)),
+        ("bfd", str(Bfd(100, 200, 5, graceful=True)), Bfd(100, 200, 5, graceful=True)),
         ("bfd", "false", None),
         ("receive_limit", "50000/restart", Limit(50000, "restart")),
         ("receive_limit", "7", Limit(7, "warn")),
@@ -50,6 +52,8 @@ def test_what_can_be_said(name: str, text: str, value: object) -> None:
     ("name", "text"),
     [
         ("bfd", "300/300/3"),
+        ("bfd", "300ms/300ms/3/"),
+        ("bfd", "300ms/300ms/3/hasty"),
         ("bfd", "300ms/300ms"),
         ("bfd", "300ms/300ms/0"),
         ("bfd", "300ms/300ms/256"),

@@ -6,6 +6,7 @@ from ipaddress import IPv4Address, ip_address, ip_network
 
 import pytest
 
+from calico_openstack.bgp.extras import Bfd
 from calico_openstack.bgp.tor import Neighbors, TorRouter, render_tor
 from tests.unit.bgp.birdcheck import fault_of, needs_bird
 
@@ -21,7 +22,7 @@ ROUTER = TorRouter(
     advertised=(ip_network("::/0"), ip_network("0.0.0.0/0"), ip_network("203.0.113.0/24")),
     password="secret",
     ttl_security=True,
-    bfd=True,
+    bfd=Bfd(),
     log_file="/dev/null",
 )
 
