@@ -236,12 +236,17 @@ class _Teller(Struct):
         name = place.title if place else f"{reason.block.kind} {reason.block.name}"
         return f"{name}, {step.direction.value} rule {reason.rule}: {rule}"
 
+    def _group_names(self) -> dict[str, str]:
+        """Return the names of the groups of all endpoints that matter, by their ids."""
+        groups = (groups_of(each.metadata.labels) for each in self.cluster.endpoints.values())
+        return {group.id: group.name for some in groups for group in some.values()}
+
     def _rule(self, reason: Reason, direction: Direction) -> str:
         value = self.resources.get(reason.block) if reason.block else None
         if isinstance(value, NetworkPolicy | GlobalNetworkPolicy | Profile):
             rules = value.spec.ingress if direction is Direction.INGRESS else value.spec.egress
             if reason.rule is not None and reason.rule < len(rules):
-                return rule_words(rules[reason.rule])
+                return rule_words(rules[reason.rule], self._group_names())
         if isinstance(value, Invalid):
             return f"the policy is invalid and denies everything ({value.reasons[0]})"
         return f"{reason.action.value if reason.action else 'nothing'} (built in or missing)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -18,6 +19,7 @@ from calico_openstack.policy.passage import Place, Step
 # What Neutron's driver writes: labels of the groups of a port, and the names of their policies.
 GROUP_LABEL: Final = "sg.projectcalico.org/openstack-"
 GROUP_POLICY: Final = "ossg.default."
+_MEMBERS: Final = re.compile(rf"has\({re.escape(GROUP_LABEL)}([^()]+)\)")
 
 
 class SecurityGroup(Struct, frozen=True):
@@ -43,8 +45,8 @@ def groups_of(labels: Mapping[str, str]) -> dict[str, SecurityGroup]:
     }
 
 
-def rule_words(rule: Rule) -> str:
-    """Return a rule in one line."""
+def rule_words(rule: Rule, names: Mapping[str, str] | None = None) -> str:
+    """Return a rule in one line; *names* are those of security groups, by their ids."""
     words = [rule.action]
     if rule.ip_version is not None:
         words.append(f"IPv{rule.ip_version}")
@@ -56,22 +58,28 @@ def rule_words(rule: Rule) -> str:
     if rule.icmp is not None:
         words.append(f"type {rule.icmp.type}")
     for preposition, entity in (("from", rule.source), ("to", rule.destination)):
-        if what := _entity_words(entity):
+        if what := _entity_words(entity, names or {}):
             words.append(f"{preposition} {what}")
     return " ".join(words) if len(words) > 1 else f"{rule.action} everything"
 
 
-def _entity_words(entity: EntityRule) -> str:
+def _entity_words(entity: EntityRule, names: Mapping[str, str]) -> str:
     parts = [
         ("", ",".join(entity.nets)),
         ("not ", ",".join(entity.not_nets)),
-        ("", entity.selector),
-        ("not ", entity.not_selector),
+        ("", _selector_words(entity.selector, names)),
+        ("not ", _selector_words(entity.not_selector, names)),
         ("namespaces ", entity.namespace_selector),
         ("port ", ",".join(map(str, entity.ports))),
         ("not port ", ",".join(map(str, entity.not_ports))),
     ]
     return " ".join(prefix + value for prefix, value in parts if value)
+
+
+def _selector_words(selector: str, names: Mapping[str, str]) -> str:
+    """Return a selector, or the security group whose members it selects."""
+    found = _MEMBERS.fullmatch(selector)
+    return f"security group {names.get(found[1]) or found[1]}" if found else selector
 
 
 def remedy(

@@ -110,7 +110,7 @@ class Instances:
 
     def processes(self) -> Iterator[tuple[str, str, int | None]]:
         """Yield network, role and process id of each service that is wanted; None: does not run."""
-        for key in sorted(self._services):
+        for key in sorted(self._services, key=lambda each: (each.network_id, each.role.value)):
             running = (process.pid for process in self._processes.get(key, {}).values())
             yield key.network_id, key.role.value, next(filter(None, running), None)
 

@@ -6,18 +6,23 @@ which the kernel's notifications keep current, except for routes, which the kern
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
 from ipaddress import ip_address, ip_network
+from pathlib import Path
 from typing import Final
 
 from msgspec import Struct
 
+from calico_openstack import __version__
 from calico_openstack.agent.introspection.protocol import Row, Table, Tables
 from calico_openstack.felix.calc import HostState, LocalEndpoint
 from calico_openstack.felix.calc.ipsets import key_address
 from calico_openstack.felix.config import FelixSettings
 from calico_openstack.felix.kernel.dataplane import Dataplane
+from calico_openstack.felix.kernel.foreign_chains import foreign_chains
 from calico_openstack.felix.kernel.route_lookup import FoundRoute, look_up, open_lookup
 from calico_openstack.felix.programming import findings
 from calico_openstack.felix.render import names
@@ -25,11 +30,19 @@ from calico_openstack.felix.render.dataplane import DesiredDataplane
 from calico_openstack.felix.render.nft import Chain
 from calico_openstack.felix.render.nft import Table as NftTable
 from calico_openstack.felix.render.nft_text import rule_text
+from calico_openstack.felix.render.renderer import TABLES
 from calico_openstack.policy.addresses import unpack_address
 from calico_openstack.policy.packet import Direction
 from calico_openstack.policy.rules import Tiers
 
 PROGRAM: Final = "calico-felix"
+# Without the first two nothing is forwarded; the next two tell whether conntrack has room left.
+_SWITCHES: Final = (
+    "net/ipv4/ip_forward",
+    "net/ipv6/conf/all/forwarding",
+    "net/netfilter/nf_conntrack_count",
+    "net/netfilter/nf_conntrack_max",
+)
 _SECRETS: Final = ("password", "secret", "token")
 
 
@@ -72,6 +85,8 @@ def tables_of(inside: Insides) -> Tables:
         "way": Table(
             "which way the kernel sends packets (say the destination)", _way(inside), searches=True
         ),
+        "host": Table("this host and this process", _always(inside, _host)),
+        "foreign": Table("base chains of others, which may drop what is allowed", _foreign),
         "problems": Table("what cannot be used or programmed", _always(inside, _problems)),
         "queues": Table("what waits", _always(inside, _queues)),
         "parameters": Table("Felix's parameters", _always(inside, _parameters)),
@@ -322,6 +337,31 @@ def _problems(inside: Insides) -> Iterator[Row]:
         yield {"kind": "unusable object", "what": path, "why": reason}
     for failure in inside.dataplane.failures:
         yield {"kind": "refused by the kernel", "what": "", "why": failure}
+
+
+def _host(inside: Insides) -> Iterator[Row]:
+    yield {"what": "name", "value": inside.host}
+    yield {"what": "version", "value": __version__}
+    yield {"what": "kernel", "value": os.uname().release}
+    yield {"what": "time", "value": f"{time.time():.3f}"}
+    for name in _SWITCHES:
+        try:
+            value = Path("/proc/sys", name).read_text(encoding="ascii").strip()
+        except OSError as error:
+            value = f"cannot be read: {error.strerror}"
+        yield {"what": name, "value": value}
+
+
+def _foreign(_match: str) -> Iterator[Row]:
+    for chain in foreign_chains(TABLES):
+        policy = "drop" if chain.drops else "accept"
+        yield {
+            "table": f"{chain.family} {chain.table}",
+            "chain": chain.chain,
+            "hook": chain.hook,
+            "policy": policy,
+            "rules": str(chain.uses),
+        }
 
 
 def _queues(inside: Insides) -> Iterator[Row]:
