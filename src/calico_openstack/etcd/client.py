@@ -230,6 +230,9 @@ class EtcdClient:
             revision=response.header.revision,
             raft_term=response.raft_term,
             raft_applied_index=response.raft_applied_index,
+            errors=tuple(response.errors),
+            db_size_in_use=response.db_size_in_use,
+            db_size_quota=response.db_size_quota,
         )
 
     def compact(self, revision: int) -> None:

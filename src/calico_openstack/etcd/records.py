@@ -167,7 +167,11 @@ def operation_result(message: pb.ResponseOp) -> OperationResult:
 
 
 class Status(msgspec.Struct, frozen=True):
-    """A member's answer about itself."""
+    """A member's answer about itself.
+
+    *errors* are what ails it, alarms among them (``alarm:NOSPACE``). Sizes are in bytes;
+    *db_size_quota* is told since etcd 3.6, 0 before.
+    """
 
     cluster_id: int
     member_id: int
@@ -177,3 +181,6 @@ class Status(msgspec.Struct, frozen=True):
     revision: int
     raft_term: int
     raft_applied_index: int
+    errors: tuple[str, ...] = ()
+    db_size_in_use: int = 0
+    db_size_quota: int = 0
