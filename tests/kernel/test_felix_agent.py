@@ -321,3 +321,32 @@ def test_health_and_metrics(host: FelixHost) -> None:
     metrics = get("http://localhost:9091/metrics")
     assert "felix_resync_state 3.0" in metrics
     assert 'felix_host{host="compute-1"} 1.0' in metrics
+
+
+def test_a_loop_that_hangs_is_told_by_health_and_reports_no_life(
+    host: FelixHost, etcd: EtcdClient
+) -> None:
+    host.settings |= {
+        "HealthEnabled": "true",
+        "DataplaneWatchdogTimeout": "2",
+        "DebugSimulateDataplaneHangAfter": "3",
+        "ReportingIntervalSecs": "0.5",
+        "ReportingTTLSecs": "2",
+    }
+    host.start()
+    life = "/calico/felix/v2/no-region/host/compute-1/status"
+    eventually(lambda: etcd.get(life) is not None)
+    fetch = (
+        "import urllib.request as u, urllib.error as e\n"
+        "try: print(u.urlopen('http://localhost:9099/liveness').status)\n"
+        "except e.HTTPError as error: print(error.code)"
+    )
+
+    def liveness() -> str:
+        return host.namespace.run("python3", "-c", fetch).stdout.strip()
+
+    assert liveness() == "200"
+    eventually(lambda: liveness() == "503", 30, "the hang to be noticed")
+    eventually(lambda: etcd.get(life) is None, 30, "the sign of life to expire")
+    assert host.process is not None
+    host.process.kill()

@@ -10,9 +10,10 @@ import datetime
 import logging
 import logging.handlers
 import queue
+import re
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -131,13 +132,20 @@ class Sink(logging.Handler):
 class LogSettings(Struct, frozen=True):
     """Where to log, and from which severity on; names as in `level_number`.
 
-    *file_path* "" or "none" means no file.
+    *file_path* "" or "none" means no file. With *debug_files*, a regular expression, lines of the
+    least severity come from source files only whose names it is found in.
     """
 
     screen: str = "INFO"
     file: str = "INFO"
     file_path: str = ""
     system: str = "NONE"
+    debug_files: str = ""
+
+
+def _only_from(files: re.Pattern[str]) -> Callable[[logging.LogRecord], bool]:
+    """Return a filter of debug lines by the files that they come from."""
+    return lambda record: record.levelno > logging.DEBUG or bool(files.search(record.filename))
 
 
 def configure(program: str, settings: LogSettings) -> None:
@@ -173,6 +181,8 @@ def configure(program: str, settings: LogSettings) -> None:
         root.removeHandler(old)
         old.close()
     for sink in sinks:
+        if settings.debug_files:
+            sink.addFilter(_only_from(re.compile(settings.debug_files)))
         root.addHandler(sink)
     root.setLevel(min((sink.level for sink in sinks), default=logging.CRITICAL))
     if unreachable:

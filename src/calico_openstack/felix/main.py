@@ -73,6 +73,7 @@ from calico_openstack.felix.mtu import MtuFile
 from calico_openstack.felix.parameters import ParameterSources, ParameterWatch
 from calico_openstack.felix.render import TABLES, Renderer
 from calico_openstack.felix.reporting import StatusReporter
+from calico_openstack.felix.simulated_faults import arrange_hang, make_dataplane
 from calico_openstack.felix.startup import UnusableConfiguration, wait_for_settings
 from calico_openstack.felix.status_files import StatusFiles, StatusFileWriter, directory_of
 
@@ -176,6 +177,7 @@ def _log_fully(settings: FelixSettings) -> None:
             file=settings.log_severity_file,
             file_path=settings.log_file_path,
             system=settings.log_severity_sys,
+            debug_files=settings.log_debug_filename_regex,
         ),
     )
 
@@ -227,7 +229,7 @@ def _agent(
         lambda: health.liveness().good,
         started_at=started_at,
     )
-    dataplane = Dataplane(TABLES, route_ownership(settings), time.monotonic())
+    dataplane = make_dataplane(settings, TABLES, route_ownership(settings), time.monotonic())
     calculation = HostCalculation(settings.felix_hostname, calculation_settings(settings))
     agent = FelixAgent(
         AgentSettings(
@@ -255,6 +257,7 @@ def _agent(
         agent.loop.on_signal(number, agent.loop.stop)
     agent.loop.on_signal(signal.SIGHUP, lambda: agent.loop.stop(RESTART))
     metrics.resyncs_started.inc()
+    arrange_hang(settings, agent.loop)
     agent.watch(client, _watched(sources, settings))
     return agent
 
@@ -292,7 +295,12 @@ def _serve_metrics(metrics: FelixMetrics, settings: FelixSettings) -> None:
         settings.prometheus_metrics_port,
         cert_file=settings.prometheus_metrics_cert_file,
         key_file=settings.prometheus_metrics_key_file,
-        client_ca_file=settings.prometheus_metrics_ca_file,
+        # Python's TLS knows no certificates that are asked for and not verified.
+        client_ca_file=(
+            settings.prometheus_metrics_ca_file
+            if settings.prometheus_metrics_client_auth != "NoClientCert"
+            else ""
+        ),
     )
 
 

@@ -29,7 +29,9 @@ texts such as `1m30s` in the datastore. `none` stands for the zero value.
 
 Notes: **local** is not taken from the datastore; with **fatal**, a bad value stops Felix, where
 others fall back to the default; a change of all but **live** ones restarts Felix (status 129),
-which does not touch the kernel's state.
+which does not touch the kernel's state. Those with **no effect** are upstream's for what there is
+no need of here (encapsulation, routes between hosts by Felix) or what is always so; that one is set
+is told in the log.
 
 | Name | Field | Value | Default | Notes |
 |---|---|---|---|---|
@@ -57,7 +59,12 @@ def _lines(rows: Iterable[tuple[str, ...]]) -> str:
 
 
 def _parameter_row(declared: Parameter) -> tuple[str, ...]:
-    notes = {"local": declared.local, "fatal": declared.fatal, "live": declared.absorbed}
+    notes = {
+        "local": declared.local,
+        "fatal": declared.fatal,
+        "live": declared.absorbed,
+        "no effect": declared.inert,
+    }
     default = _text(declared.default)
     return (
         f"`{declared.name}`",

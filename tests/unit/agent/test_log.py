@@ -85,3 +85,22 @@ def test_a_sink_that_hangs_drops_lines_and_counts_them() -> None:
     assert sink.dropped > 0
     released.set()
     sink.close()
+
+
+def test_debug_lines_may_be_of_some_files_only(tmp_path: Path) -> None:
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    root.handlers.clear()
+    path = tmp_path / "felix.log"
+    settings = {"screen": "none", "file": "debug", "file_path": str(path)}
+    try:
+        for files in ("agent.py", "test_log"):
+            log.configure("calico-felix", log.LogSettings(**settings, debug_files=files))
+            logging.getLogger("a").debug("Small for %s", files)
+            logging.getLogger("a").info("Large for %s", files)
+        for handler in root.handlers[:]:
+            handler.close()
+        found = re.findall(r"(?:Small|Large) for \S+", path.read_text())
+        assert found == ["Large for agent.py", "Small for test_log", "Large for test_log"]
+    finally:
+        root.handlers[:], root.level = before

@@ -18,8 +18,10 @@ class Parameter(Struct, frozen=True):
     none). A ``local`` one is not taken from the datastore. A bad value of a ``fatal`` one makes
     the whole configuration unusable; of others, the default is used. ``none`` stands for the zero
     value of the kind, which a ``nonzero`` one may not have. A change of an ``absorbed`` one takes
-    effect without a restart. A ``secret`` one is left out of the settings' representation, which
-    ends up in logs.
+    effect without a restart. An ``inert`` one is read and judged as upstream's and changes nothing:
+    there is no encapsulation here, BIRD programs the routes between hosts, and to accept in one of
+    nftables' base chains is the same as to return from it. A ``secret`` one is left out of the
+    settings' representation, which ends up in logs.
     """
 
     name: str
@@ -30,6 +32,7 @@ class Parameter(Struct, frozen=True):
     fatal: bool
     nonzero: bool
     absorbed: bool
+    inert: bool
     secret: bool
 
 
@@ -43,10 +46,12 @@ def parameter(
     fatal: bool = False,
     nonzero: bool = False,
     absorbed: bool = False,
+    inert: bool = False,
     secret: bool = False,
 ) -> T:
     """Declare a field of the settings as a parameter; see ``Parameter`` for the arguments."""
-    declared = Parameter(name, spec_field, kind, default, local, fatal, nonzero, absorbed, secret)
+    flags = (local, fatal, nonzero, absorbed, inert, secret)
+    declared = Parameter(name, spec_field, kind, default, *flags)
     return cast(T, declared)
 
 

@@ -202,6 +202,12 @@ class _Resolving:
         if settings.nftables_mode == "Disabled":
             finding = Finding("", "NFTablesMode", "nftables are used although it says Disabled")
             self.warnings.append(finding)
+        self.warnings += [
+            Finding(source, PARAMETERS[attribute].name, "has no effect here")
+            for attribute, source in self.origins.items()
+            if PARAMETERS[attribute].inert
+            and getattr(settings, attribute) != PARAMETERS[attribute].default
+        ]
         return Resolution(
             settings=settings,
             origins=self.origins,

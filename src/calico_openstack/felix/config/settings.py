@@ -141,8 +141,8 @@ class FelixSettings(ParameterSet):
     mtu_iface_pattern: str = parameter("MTUIfacePattern", "mtuIfacePattern", PATTERN, _HOST_INTERFACES)
     mtu_file_path: str = parameter("MTUFilePath", "mtuFilePath", TEXT, "/var/lib/calico/mtu")
     require_mtu_file: bool = parameter("RequireMTUFile", "requireMTUFile", BOOLEAN, False)
-    local_subnet_l2_reachability: str = parameter("LocalSubnetL2Reachability", "localSubnetL2Reachability", one_of("Disabled", "PodsAndLoadBalancers"), "Disabled")
-    local_subnet_l2_reachability_refresh_interval: float = parameter("LocalSubnetL2ReachabilityRefreshInterval", "localSubnetL2ReachabilityRefreshInterval", SECONDS, 120.0)
+    local_subnet_l2_reachability: str = parameter("LocalSubnetL2Reachability", "localSubnetL2Reachability", one_of("Disabled", "PodsAndLoadBalancers"), "Disabled", inert=True)
+    local_subnet_l2_reachability_refresh_interval: float = parameter("LocalSubnetL2ReachabilityRefreshInterval", "localSubnetL2ReachabilityRefreshInterval", SECONDS, 120.0, inert=True)
 
     # Routes
     device_route_protocol: int = parameter("DeviceRouteProtocol", "deviceRouteProtocol", integer(0, 255), 3)
@@ -153,21 +153,21 @@ class FelixSettings(ParameterSet):
     ipv6_normal_route_priority: int = parameter("IPv6NormalRoutePriority", "ipv6NormalRoutePriority", METRIC, 1024, nonzero=True)
     ipv6_elevated_route_priority: int = parameter("IPv6ElevatedRoutePriority", "ipv6ElevatedRoutePriority", METRIC, 512, nonzero=True)
     live_migration_route_convergence_time: float = parameter("LiveMigrationRouteConvergenceTime", "liveMigrationRouteConvergenceTime", SECONDS, 30.0)
-    program_cluster_routes: str = parameter("ProgramClusterRoutes", "programClusterRoutes", _CLUSTER_ROUTES, "EnabledIPIPOnly")
+    program_cluster_routes: str = parameter("ProgramClusterRoutes", "programClusterRoutes", _CLUSTER_ROUTES, "EnabledIPIPOnly", inert=True)
     remove_external_routes: bool = parameter("RemoveExternalRoutes", "removeExternalRoutes", BOOLEAN, True)
     route_refresh_interval: float = parameter("RouteRefreshInterval", "routeRefreshInterval", SECONDS, 90.0)
-    route_source: str = parameter("RouteSource", "routeSource", one_of("CalicoIPAM", "WorkloadIPs"), "CalicoIPAM")
+    route_source: str = parameter("RouteSource", "routeSource", one_of("CalicoIPAM", "WorkloadIPs"), "CalicoIPAM", inert=True)
     route_sync_disabled: bool = parameter("RouteSyncDisabled", "routeSyncDisabled", BOOLEAN, False)
-    route_table_ranges: tuple[tuple[int, int], ...] = parameter("RouteTableRanges", "routeTableRanges", ROUTE_TABLE_RANGES, (), fatal=True)
+    route_table_ranges: tuple[tuple[int, int], ...] = parameter("RouteTableRanges", "routeTableRanges", ROUTE_TABLE_RANGES, (), fatal=True, inert=True)
 
     # Programming the kernel
     use_internal_dataplane_driver: bool = parameter("UseInternalDataplaneDriver", "useInternalDataplaneDriver", BOOLEAN, True)
-    netlink_timeout: float = parameter("NetlinkTimeoutSecs", "netlinkTimeout", SECONDS, 10.0)
+    netlink_timeout: float = parameter("NetlinkTimeoutSecs", "netlinkTimeout", SECONDS, 10.0, inert=True)
     ipsets_refresh_interval: float = parameter("IpsetsRefreshInterval", "ipsetsRefreshInterval", SECONDS, 90.0)
     nftables_mode: str = parameter("NFTablesMode", "nftablesMode", one_of("Auto", "Disabled", "Enabled"), "Auto")
-    nftables_filter_allow_action: str = parameter("NftablesFilterAllowAction", "nftablesFilterAllowAction", one_of("ACCEPT", "RETURN"), "ACCEPT", fatal=True, nonzero=True)
+    nftables_filter_allow_action: str = parameter("NftablesFilterAllowAction", "nftablesFilterAllowAction", one_of("ACCEPT", "RETURN"), "ACCEPT", fatal=True, nonzero=True, inert=True)
     nftables_filter_deny_action: str = parameter("NftablesFilterDenyAction", "nftablesFilterDenyAction", one_of("DROP", "REJECT"), "DROP", fatal=True, nonzero=True)
-    nftables_mangle_allow_action: str = parameter("NftablesMangleAllowAction", "nftablesMangleAllowAction", one_of("ACCEPT", "RETURN"), "ACCEPT", fatal=True, nonzero=True)
+    nftables_mangle_allow_action: str = parameter("NftablesMangleAllowAction", "nftablesMangleAllowAction", one_of("ACCEPT", "RETURN"), "ACCEPT", fatal=True, nonzero=True, inert=True)
     nftables_mark_mask: int = parameter("NftablesMarkMask", "nftablesMarkMask", MARK_MASK, 0xFFFF0000, fatal=True, nonzero=True)
     nftables_refresh_interval: float = parameter("NftablesRefreshInterval", "nftablesRefreshInterval", SECONDS, 180.0)
     nftables_flow_table_offload: str = parameter("NFTablesFlowTableOffload", "nftablesFlowTableOffload", one_of("All", "Disabled"), "Disabled")
@@ -184,13 +184,13 @@ class FelixSettings(ParameterSet):
     reporting_ttl: float = parameter("ReportingTTLSecs", "reportingTTL", SECONDS, 90.0)
 
     # Overlays
-    ip_in_ip_enabled: bool | None = parameter("IpInIpEnabled", "ipipEnabled", UNSET_OR_BOOLEAN, None)
-    ip_in_ip_mtu: int = parameter("IpInIpMtu", "ipipMTU", integer(0), 0)
-    vxlan_enabled: bool | None = parameter("VXLANEnabled", "vxlanEnabled", UNSET_OR_BOOLEAN, None)
-    vxlan_mtu: int = parameter("VXLANMTU", "vxlanMTU", integer(0), 0)
-    vxlan_mtu_v6: int = parameter("VXLANMTUV6", "vxlanMTUV6", integer(0), 0)
+    ip_in_ip_enabled: bool | None = parameter("IpInIpEnabled", "ipipEnabled", UNSET_OR_BOOLEAN, None, inert=True)
+    ip_in_ip_mtu: int = parameter("IpInIpMtu", "ipipMTU", integer(0), 0, inert=True)
+    vxlan_enabled: bool | None = parameter("VXLANEnabled", "vxlanEnabled", UNSET_OR_BOOLEAN, None, inert=True)
+    vxlan_mtu: int = parameter("VXLANMTU", "vxlanMTU", integer(0), 0, inert=True)
+    vxlan_mtu_v6: int = parameter("VXLANMTUV6", "vxlanMTUV6", integer(0), 0, inert=True)
     vxlan_port: int = parameter("VXLANPort", "vxlanPort", PORT, 4789)
-    vxlan_vni: int = parameter("VXLANVNI", "vxlanVNI", integer(0, 2**24 - 1), 4096)
+    vxlan_vni: int = parameter("VXLANVNI", "vxlanVNI", integer(0, 2**24 - 1), 4096, inert=True)
 
     # Faults for tests: upstream's names, in seconds, 0 is off
     debug_simulate_calc_graph_hang_after: float = parameter("DebugSimulateCalcGraphHangAfter", "debugSimulateCalcGraphHangAfter", SECONDS, 0.0)
