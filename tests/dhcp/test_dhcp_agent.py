@@ -225,3 +225,28 @@ def addresses(host: Host, device: str) -> set[str]:
         if link.get("ifname") == device
         for entry in link["addr_info"]
     }
+
+
+def test_the_agent_says_that_it_lives_and_counts_what_it_does(host: Host) -> None:
+    host.put_subnet(NET, "10.65.0.0/24", gateway_ip="10.65.0.1", dns_servers=["192.0.2.53"])
+    workload = host.workload(NET, "10.65.0.11")
+    host.start_agent(PrometheusMetricsPort="9999")
+    host.wait_for(NET, "dhcp4")
+    key = "/calico/dhcp/v2/no-region/host/compute-1/status"
+    eventually(lambda: '"uptime"' in host.etcd_run("get", key), what="a sign of life")
+
+    def shows(line: str) -> bool:
+        url = "http://localhost:9999/metrics"
+        page = host.namespace.run("busybox", "wget", "-q", "-O", "-", url).stdout
+        return line in page.splitlines()
+
+    eventually(lambda: shows('calico_dhcp_processes{role="dhcp4"} 1.0'), what="a process")
+    assert shows("calico_dhcp_networks 1.0")
+    starts = 'calico_dhcp_process_starts_total{reason="change",role="dhcp4"} '
+    assert shows(starts + "1.0")
+    workload.put(fqdn="web.example.org.", options=[("67", "file", 4)])
+    reloads = 'calico_dhcp_process_reloads_total{role="dhcp4"} '
+    eventually(lambda: shows(reloads + "1.0"), what="files that are read again")
+    assert shows(starts + "1.0")
+    workload.put(mac="fa:16:3e:00:00:99")
+    eventually(lambda: shows(starts + "2.0"), what="another generation")

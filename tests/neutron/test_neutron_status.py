@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import subprocess
 
-from calico_openstack.datamodel.keys import FelixStatusKey
+from calico_openstack.datamodel.keys import DhcpStatusKey, FelixStatusKey
+from calico_openstack.datamodel.status import AgentStatus
 from tests.neutron.conftest import AGENT_TYPE, REGION, Cloud
 from tests.support.neutron import Json
 from tests.support.processes import eventually
@@ -137,3 +138,25 @@ def test_what_was_reported_while_the_workers_were_dead(cloud: Cloud) -> None:
     cloud.neutron.start_workers()
     eventually(lambda: cloud.status(port) == "ACTIVE", 120, "port ACTIVE")
     becomes(cloud, vanishing, "DOWN")
+
+
+def test_a_dhcp_agent_is_listed_and_is_given_no_network(cloud: Cloud) -> None:
+    host = cloud.felix()
+    key = DhcpStatusKey(REGION, host).path
+    status = AgentStatus(time="2026-01-01T00:00:00Z", uptime=1.0, first_update=True)
+    cloud.etcd.put(key, status.encode())
+
+    def listed(alive: bool) -> bool:
+        agents = cloud.admin.list("agent", f"host={host}&binary=calico-dhcp-agent")
+        return [agent["alive"] for agent in agents] == [alive]
+
+    eventually(lambda: listed(True), 60, what="the DHCP agent among Neutron's agents")
+    network = cloud.network()
+    cloud.subnet(network)
+    port = cloud.port(network)
+    cloud.report(port, "up")
+    # Neutron waits for no DHCP agent of its own, and has scheduled none.
+    becomes(cloud, port, "ACTIVE")
+    assert cloud.admin.request("GET", f"networks/{network['id']}/dhcp-agents")["agents"] == []
+    cloud.etcd.delete(key)
+    eventually(lambda: listed(False), 60, what="a dead agent")

@@ -9,6 +9,7 @@
 ``introspection``  questions about the inside of a running agent
 ``health``         liveness and readiness from progress, and their HTTP server
 ``metrics``        the Prometheus server, summaries with quantiles
+``life_signs``     a sign of life in etcd, for those who watch hosts
 ``log``            the format of log lines and their sinks
 ``notify``         readiness and the watchdog, told to systemd
 ``supervision``    a child process that outlives the agent

@@ -38,6 +38,7 @@ from calico_openstack.datamodel.endpoints import (
 )
 from calico_openstack.datamodel.invalid import Invalid, Reason
 from calico_openstack.datamodel.keys import (
+    DhcpStatusKey,
     DhcpSubnetKey,
     EndpointStatusKey,
     FelixStatusKey,
@@ -96,6 +97,7 @@ __all__ = [
     "BGPPeerSpec",
     "ClusterInformation",
     "ClusterInformationSpec",
+    "DhcpStatusKey",
     "DhcpSubnet",
     "DhcpSubnetKey",
     "EndpointStatus",

@@ -15,6 +15,7 @@ from calico_openstack.datamodel.conventions import as_read, names_in_keys
 from calico_openstack.datamodel.dhcp import DhcpSubnet
 from calico_openstack.datamodel.invalid import Invalid, Reason, quoted
 from calico_openstack.datamodel.keys import (
+    DhcpStatusKey,
     DhcpSubnetKey,
     FelixStatusKey,
     Key,
@@ -101,7 +102,7 @@ def _decode_plain(path: str, key: Key, value: bytes) -> Value | Invalid:
     try:
         if isinstance(key, DhcpSubnetKey):
             plain = _SUBNET.decode(value)
-        elif isinstance(key, FelixStatusKey | LastReportedStatusKey):
+        elif isinstance(key, FelixStatusKey | LastReportedStatusKey | DhcpStatusKey):
             plain = _AGENT_STATUS.decode(value)
         else:
             plain = _ENDPOINT_STATUS.decode(value)

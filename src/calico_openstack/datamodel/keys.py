@@ -53,6 +53,18 @@ class DhcpSubnetKey(msgspec.Struct, frozen=True, gc=False):
         return dhcp_subnet_prefix(self.region) + escaped(self.subnet_id)
 
 
+class DhcpStatusKey(msgspec.Struct, frozen=True, gc=False):
+    """Key of a DHCP agent's sign of life, which expires. Upstream has none."""
+
+    region: str
+    host: str
+
+    @property
+    def path(self) -> str:
+        """The key's text."""
+        return f"{dhcp_status_prefix(self.region)}{self.host}/status"
+
+
 class FelixStatusKey(msgspec.Struct, frozen=True, gc=False):
     """Key of a Felix's sign of life, which expires."""
 
@@ -110,6 +122,7 @@ class HostEndpointStatusKey(msgspec.Struct, frozen=True, gc=False):
 Key = (
     ResourceKey
     | DhcpSubnetKey
+    | DhcpStatusKey
     | FelixStatusKey
     | LastReportedStatusKey
     | EndpointStatusKey
@@ -156,6 +169,11 @@ def openstack_namespace(region: str | None) -> str:
 def dhcp_subnet_prefix(region: str) -> str:
     """Return the prefix of the DHCP subnets of a region string; ends with ``/``."""
     return f"{DHCP_PREFIX}{region}/subnet/"
+
+
+def dhcp_status_prefix(region: str) -> str:
+    """Return the prefix of all DHCP agents' status in a region string; ends with ``/``."""
+    return f"{DHCP_PREFIX}{region}/host/"
 
 
 def felix_status_prefix(region: str) -> str:
@@ -215,9 +233,7 @@ def parse_key(path: str) -> Key | None:
     if path.startswith(FELIX_STATUS_PREFIX):
         return _parse_status_key(path[len(FELIX_STATUS_PREFIX) :].split("/"))
     if path.startswith(DHCP_PREFIX):
-        match path[len(DHCP_PREFIX) :].split("/"):
-            case [region, "subnet", subnet] if region and subnet:
-                return DhcpSubnetKey(region, unescaped(subnet))
+        return _parse_dhcp_key(path[len(DHCP_PREFIX) :].split("/"))
     if path.startswith(HOST_ENDPOINT_STATUS_PREFIX):
         match path[len(HOST_ENDPOINT_STATUS_PREFIX) :].split("/"):
             case [host, "endpoint", name] if host and name:
@@ -233,6 +249,18 @@ def _parse_resource_key(segments: list[str]) -> ResourceKey | None:
     if kind.namespaced:
         return ResourceKey(kind.name, unescaped(segments[2]), unescaped(segments[1]))
     return ResourceKey(kind.name, unescaped(segments[1]))
+
+
+def _parse_dhcp_key(segments: list[str]) -> Key | None:
+    """Parse what follows ``/calico/dhcp/v2/``."""
+    if not all(segments):
+        return None
+    match segments:
+        case [region, "subnet", subnet]:
+            return DhcpSubnetKey(region, unescaped(subnet))
+        case [region, "host", host, "status"]:
+            return DhcpStatusKey(region, host)
+    return None
 
 
 def _parse_status_key(segments: list[str]) -> Key | None:

@@ -1,4 +1,4 @@
-"""Status that Felix writes and the Neutron driver reads."""
+"""Status that the agents of hosts write and the Neutron driver reads."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import msgspec
 
 
 class AgentStatus(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A sign of life of Felix.
+    """A sign of life of Felix or of a DHCP agent.
 
     ``time`` is RFC 3339 text in UTC with whole seconds, ``uptime`` is in seconds, and
     ``first_update`` is true until one report has been written since the start.

@@ -11,18 +11,22 @@ from __future__ import annotations
 import contextlib
 import logging
 import signal
+import time
 from collections.abc import Sequence
 from typing import Final
 
 from calico_openstack.agent.health import Health
 from calico_openstack.agent.health_server import HealthServer
 from calico_openstack.agent.introspection.server import IntrospectionServer
+from calico_openstack.agent.life_signs import LifeSigns
 from calico_openstack.agent.mainloop import MainLoop
+from calico_openstack.agent.metrics import serve
 from calico_openstack.datamodel.codec import decode_at
 from calico_openstack.datamodel.dhcp import DhcpSubnet
 from calico_openstack.datamodel.endpoints import WorkloadEndpoint
 from calico_openstack.datamodel.invalid import Invalid
 from calico_openstack.datamodel.keys import (
+    DhcpStatusKey,
     DhcpSubnetKey,
     ResourceKey,
     dhcp_subnet_prefix,
@@ -39,6 +43,7 @@ from calico_openstack.dhcp.instances import Instances
 from calico_openstack.dhcp.introspection import PROGRAM, tables_of
 from calico_openstack.dhcp.inventory import Inventory
 from calico_openstack.dhcp.links import LinkMonitor
+from calico_openstack.dhcp.metrics import DhcpMetrics
 from calico_openstack.dhcp.model import Problem
 from calico_openstack.dhcp.options import AgentOptions, choose_user
 from calico_openstack.dhcp.reading import read_port, read_subnet
@@ -65,18 +70,27 @@ class DhcpAgent:
         self._options = options
         self._inventory = Inventory()
         self._problems = ProblemLog()
+        self._metrics = DhcpMetrics()
         self._in_sync = False
         make_folder(options.run_folder)
         user = choose_user(options.dnsmasq_user, options.run_folder)
         if user == "root" and not options.dnsmasq_user:
             _log.warning("dnsmasq runs as root: %s is closed to others", options.run_folder)
-        self._instances = Instances(options.run_folder, user, program=options.dnsmasq)
+        self._instances = Instances(
+            options.run_folder, user, metrics=self._metrics, program=options.dnsmasq
+        )
         self._devices = DeviceDriver()
         self._links = LinkMonitor(options.interface_prefix, DEVICE_PREFIX)
         self._rule = RenewalRule(options.interface_prefix)
         self._loop: MainLoop[Batch] = MainLoop(self._pass, idle_interval=_CHECK_INTERVAL)
         self._health = Health()
         self._health.register(_COMPONENT, timeout=_HEALTH_TIMEOUT)
+        self._client = EtcdClient(options.etcd)
+        self._life_signs = LifeSigns(
+            self._client,
+            DhcpStatusKey(region_string(options.region or None), options.host).path,
+            lambda: self._health.liveness().good,
+        )
 
     def run(self) -> int:
         """Run until a signal says otherwise; return the exit code. dnsmasq stays."""
@@ -88,11 +102,13 @@ class DhcpAgent:
             workload_endpoint_prefix(openstack_namespace(region), options.host),
             dhcp_subnet_prefix(region_string(region)),
         ]
-        watch = SnapshotWatch(EtcdClient(options.etcd), prefixes, self._loop.post)
+        watch = SnapshotWatch(self._client, prefixes, self._loop.post)
         with contextlib.ExitStack() as stack:
             if options.health_port:
                 server = HealthServer(self._health, options.health_host, options.health_port)
                 stack.callback(server.close)
+            if options.metrics_port:
+                serve(self._metrics.registry, options.metrics_host, options.metrics_port)
             stack.callback(self._links.close)
             stack.callback(self._devices.close)
             self._instances.adopt()
@@ -103,6 +119,7 @@ class DhcpAgent:
             self._loop.every(_RESYNC_INTERVAL, self._look_again)
             watch.start()
             stack.callback(watch.stop)
+            stack.callback(self._life_signs.stop)
             tables = tables_of(
                 self._inventory, self._instances.processes, lambda: self._problems.problems
             )
@@ -125,11 +142,16 @@ class DhcpAgent:
         for batch in batches:
             for update in batch.updates:
                 self._take(update.key, update.value)
+            self._metrics.connected.set(batch.connected)
             if batch.in_sync and not self._in_sync:
                 self._in_sync = True
+                self._metrics.in_sync.set(1)
+                self._life_signs.start()
                 _log.info("Everything is read from etcd")
         if self._in_sync:
+            began = time.monotonic()
             self._reconcile()
+            self._metrics.pass_time.observe(time.monotonic() - began)
         self._health.report(_COMPONENT, ready=self._in_sync)
 
     def _take(self, path: str, value: bytes | None) -> None:
@@ -200,3 +222,5 @@ class DhcpAgent:
         problems += self._instances.reconcile()
         problems += self._devices.remove()
         self._problems.report("host", problems)
+        self._metrics.networks.set(self._instances.network_count)
+        self._metrics.problems.set(len(self._problems.problems))

@@ -29,6 +29,7 @@ from calico_openstack.agent.delta import DeltaTracker
 from calico_openstack.agent.supervision import SupervisedProcess
 from calico_openstack.dhcp.dnsmasq import Layout, Role, Service, configuration, text
 from calico_openstack.dhcp.files import FileSet, read_file, write_file
+from calico_openstack.dhcp.metrics import DhcpMetrics
 from calico_openstack.dhcp.model import Problem
 from calico_openstack.dhcp.stalls import Activity, hangs, look
 
@@ -70,11 +71,13 @@ class Instances:
         folder: Path,
         user: str,
         *,
+        metrics: DhcpMetrics | None = None,
         program: str = "dnsmasq",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._folder = folder
         self._user = user
+        self._metrics = metrics or DhcpMetrics()
         self._program = program
         self._clock = clock
         self._services: dict[ServiceKey, Service] = {}
@@ -113,6 +116,11 @@ class Instances:
         for key in sorted(self._services, key=lambda each: (each.network_id, each.role.value)):
             running = (process.pid for process in self._processes.get(key, {}).values())
             yield key.network_id, key.role.value, next(filter(None, running), None)
+
+    @property
+    def network_count(self) -> int:
+        """How many networks have wanted services."""
+        return len({key.network_id for key in self._services})
 
     # --- what is there --------------------------------------------------------------------------
 
@@ -159,6 +167,7 @@ class Instances:
         for key in self._outdated:
             for process in self._processes.get(key, {}).values():
                 process.signal(signal.SIGHUP)
+                self._metrics.reloads.labels(key.role.value).inc()
         self._outdated.clear()
         for key in list(self._generations.pending_deletions):
             self._end(key, keep="")
@@ -168,13 +177,17 @@ class Instances:
         self._files.remove()
         if self._untidy:
             self._sweep()
+        for role in Role:
+            running = sum(len(each) for key, each in self._processes.items() if key.role is role)
+            self._metrics.processes.labels(role.value).set(running)
         return problems
 
     def check(self) -> None:
         """Start again what has died; to be called every second or so."""
-        for processes in self._processes.values():
+        for key, processes in self._processes.items():
             for process in processes.values():
-                process.check()
+                if process.check():
+                    self._metrics.starts.labels(key.role.value, "end").inc()
 
     def end_hanging(self) -> None:
         """Kill what has not worked since the last call, so that `check` starts it again."""
@@ -229,6 +242,7 @@ class Instances:
         while process.running and self._clock() < deadline:
             if (read_file(ready) or "").strip() == str(process.pid):
                 self._processes.setdefault(key, {})[generation] = process
+                self._metrics.starts.labels(key.role.value, "change").inc()
                 return ""
             time.sleep(_POLL)
         reason = "is not ready in time" if process.running else "ended at once"

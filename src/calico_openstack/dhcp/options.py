@@ -48,6 +48,8 @@ class AgentOptions:
     log_file: str
     health_host: str
     health_port: int
+    metrics_host: str
+    metrics_port: int
 
 
 def read_options(settings: LocalSettings) -> AgentOptions:
@@ -73,6 +75,8 @@ def read_options(settings: LocalSettings) -> AgentOptions:
         log_file=settings.text("LogFilePath"),
         health_host=settings.text("HealthHost", "localhost"),
         health_port=settings.integer("HealthPort", 0, high=65535),
+        metrics_host=settings.text("PrometheusMetricsHost", "localhost"),
+        metrics_port=settings.integer("PrometheusMetricsPort", 0, high=65535),
     )
 
 

@@ -1,4 +1,4 @@
-"""What Felix reports, and what Neutron must say because of it. Pure.
+"""What agents report, and what Neutron must say because of it. Pure.
 
 `ReportBook` is the state of the status keys in etcd; `port_status` compares it with a port.
 Neither remembers what was done before: the same reports against the same database always give
@@ -7,14 +7,21 @@ the same answer, which any number of servers may carry out.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from calico_openstack.datamodel.codec import decode_at
-from calico_openstack.datamodel.keys import EndpointStatusKey, FelixStatusKey, parse_key
+from calico_openstack.datamodel.codec import decode, decode_at
+from calico_openstack.datamodel.keys import (
+    DhcpStatusKey,
+    EndpointStatusKey,
+    FelixStatusKey,
+    parse_key,
+)
 from calico_openstack.datamodel.status import AgentStatus, EndpointStatus
 from calico_openstack.etcd import Update
-from calico_openstack.neutron.binding import VIF_TYPE
+from calico_openstack.neutron.binding import AGENT_BINARY, AGENT_TYPE, VIF_TYPE
 from calico_openstack.neutron.translate.labels import ORCHESTRATOR
 
 ACTIVE = "ACTIVE"
@@ -22,6 +29,27 @@ DOWN = "DOWN"
 ERROR = "ERROR"
 
 _STATUSES = {"up": ACTIVE, "down": DOWN, "error": ERROR}
+
+
+class AgentKind(enum.Enum):
+    """An agent of a host, by what Neutron calls its type and its program.
+
+    The type of the DHCP agents is not the one of Neutron's own, which its scheduler would give
+    networks to.
+    """
+
+    FELIX = (AGENT_TYPE, AGENT_BINARY)
+    DHCP = ("Calico DHCP agent", "calico-dhcp-agent")
+
+
+class Agent(NamedTuple):
+    """An agent in Neutron's eyes."""
+
+    kind: AgentKind
+    host: str
+
+    def __str__(self) -> str:
+        return f"{self.kind.value[1]} on {self.host}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +69,13 @@ class PortState:
 class Changes:
     """What a batch of updates was about.
 
-    ``ports`` are ids; ``started`` are hosts whose Felix is there for the first time or anew,
-    ``gone`` those whose sign of life expired; ``refused`` are keys with values that are none.
+    ``ports`` are ids; ``started`` are agents that are there for the first time or anew, ``gone``
+    those whose sign of life expired; ``refused`` are keys with values that are none.
     """
 
     ports: set[str] = field(default_factory=set)
-    started: set[str] = field(default_factory=set)
-    gone: set[str] = field(default_factory=set)
+    started: set[Agent] = field(default_factory=set)
+    gone: set[Agent] = field(default_factory=set)
     refused: list[str] = field(default_factory=list)
 
 
@@ -57,12 +85,16 @@ class ReportBook:
     def __init__(self, namespace: str) -> None:
         self._workload_prefix = f"{namespace}/"
         self._reports: dict[str, dict[tuple[str, str], str]] = {}
-        self._hosts: dict[str, AgentStatus] = {}
+        self._agents: dict[Agent, AgentStatus] = {}
 
     @property
-    def hosts(self) -> frozenset[str]:
-        """The hosts whose Felix is alive."""
-        return frozenset(self._hosts)
+    def agents(self) -> frozenset[Agent]:
+        """The agents that are alive."""
+        return frozenset(self._agents)
+
+    def is_alive(self, host: str) -> bool:
+        """Tell whether Felix on a host is alive."""
+        return Agent(AgentKind.FELIX, host) in self._agents
 
     def report(self, port_id: str, host: str, device_id: str) -> str | None:
         """Return what a host says about a port of a device: up, down, error or nothing."""
@@ -74,26 +106,28 @@ class ReportBook:
         for update in updates:
             key = parse_key(update.key)
             if isinstance(key, FelixStatusKey):
-                self._apply_host(key, update, changes)
+                self._apply_agent(Agent(AgentKind.FELIX, key.host), update, changes)
+            elif isinstance(key, DhcpStatusKey):
+                self._apply_agent(Agent(AgentKind.DHCP, key.host), update, changes)
             elif isinstance(key, EndpointStatusKey):
                 self._apply_endpoint(key, update, changes)
         return changes
 
-    def _apply_host(self, key: FelixStatusKey, update: Update, changes: Changes) -> None:
+    def _apply_agent(self, agent: Agent, update: Update, changes: Changes) -> None:
         if update.value is None:
-            if self._hosts.pop(key.host, None) is not None:
-                changes.gone.add(key.host)
-                changes.started.discard(key.host)
+            if self._agents.pop(agent, None) is not None:
+                changes.gone.add(agent)
+                changes.started.discard(agent)
             return
-        status = decode_at(update.key, key, update.value)
+        status = decode(update.key, update.value)
         if not isinstance(status, AgentStatus):
             changes.refused.append(str(status))
             return
-        before = self._hosts.get(key.host)
-        self._hosts[key.host] = status
+        before = self._agents.get(agent)
+        self._agents[agent] = status
         if before is None or status.uptime < before.uptime:
-            changes.started.add(key.host)
-            changes.gone.discard(key.host)
+            changes.started.add(agent)
+            changes.gone.discard(agent)
 
     def _apply_endpoint(self, key: EndpointStatusKey, update: Update, changes: Changes) -> None:
         if key.orchestrator != ORCHESTRATOR or not key.workload.startswith(self._workload_prefix):
@@ -127,7 +161,7 @@ def port_status(port: PortState, book: ReportBook) -> str | None:
         return None
     reported = book.report(port.id, port.host, port.device_id)
     if reported is None:
-        if port.host not in book.hosts or port.status not in (ACTIVE, ERROR):
+        if not book.is_alive(port.host) or port.status not in (ACTIVE, ERROR):
             return None
         return DOWN
     wanted = _STATUSES[reported]
@@ -152,7 +186,7 @@ def floating_ip_status(status: str, port: PortState | None, book: ReportBook) ->
     wanted = DOWN
     if port is not None and port.host:
         reported = book.report(port.id, port.host, port.device_id)
-        if reported is None and port.host not in book.hosts:
+        if reported is None and not book.is_alive(port.host):
             return None
         wanted = ACTIVE if reported == "up" else DOWN
     return None if wanted == status else wanted

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -21,10 +21,10 @@ from neutron_lib.plugins import directory
 from oslo_config import cfg
 from oslo_utils import timeutils
 
-from calico_openstack.neutron.binding import AGENT_BINARY, AGENT_TYPE, VIF_TYPE
+from calico_openstack.neutron.binding import VIF_TYPE
 from calico_openstack.neutron.queries import Ids, grouped, part_rows, portions, reader, rows, writer
 from calico_openstack.neutron.reading_ports import migrating_to
-from calico_openstack.neutron.status import PortState
+from calico_openstack.neutron.status import Agent, AgentKind, PortState
 from calico_openstack.neutron.translate.facts import VIF_UNBOUND, Binding
 from calico_openstack.neutron.translate.places import migration_targets
 
@@ -139,12 +139,13 @@ def set_port_status(port_id: str, status: str, host: str) -> None:
     plugin.update_port_status(neutron_context.get_admin_context(), port_id, status, host=host)
 
 
-def register_agent(host: str, started: bool) -> None:
-    """Record a sign of life of Felix on a host; what waits for that agent is told of it."""
+def register_agent(agent: Agent, started: bool) -> None:
+    """Record a sign of life of an agent; what waits for that agent is told of it."""
+    agent_type, binary = agent.kind.value
     state: dict[str, Any] = {
-        "agent_type": AGENT_TYPE,
-        "binary": AGENT_BINARY,
-        "host": host,
+        "agent_type": agent_type,
+        "binary": binary,
+        "host": agent.host,
         "topic": "N/A",
         "configurations": {},
     }
@@ -174,36 +175,46 @@ def bind_port(port_id: str) -> None:
 
 
 @db_api.retry_db_errors
-def dead_or_unknown(hosts: Collection[str]) -> set[str]:
-    """Return those hosts whose agent Neutron takes for dead or does not know."""
+def dead_or_unknown(agents: Collection[Agent]) -> set[Agent]:
+    """Return those agents that Neutron takes for dead or does not know."""
+    statement = sa.select(_Agent.agent_type, _Agent.host, _Agent.heartbeat_timestamp).where(
+        _Agent.agent_type.in_([kind.value[0] for kind in AgentKind])
+    )
+    kinds = {kind.value[0]: kind for kind in AgentKind}
     with reader() as session:
-        statement = sa.select(_Agent.host, _Agent.heartbeat_timestamp).where(
-            _Agent.agent_type == AGENT_TYPE
-        )
         alive = {
-            row[0] for row in session.execute(statement) if not agent_utils.is_agent_down(row[1])
+            Agent(kinds[row[0]], row[1])
+            for row in session.execute(statement)
+            if not agent_utils.is_agent_down(row[2])
         }
-    return set(hosts) - alive
+    return set(agents) - alive
 
 
 @db_api.retry_db_errors
-def refresh_agents(hosts: Collection[str]) -> None:
+def refresh_agents(agents: Collection[Agent]) -> None:
     """Record a sign of life of agents that Neutron knows, without telling anybody."""
-    _set_heartbeat(hosts, timeutils.utcnow())
+    _set_heartbeat(agents, timeutils.utcnow())
 
 
 @db_api.retry_db_errors
-def expire_agents(hosts: Collection[str]) -> None:
+def expire_agents(agents: Collection[Agent]) -> None:
     """Let agents count as dead from now on."""
-    _set_heartbeat(hosts, timeutils.utcnow() - timedelta(seconds=cfg.CONF.agent_down_time + 1))
+    _set_heartbeat(agents, timeutils.utcnow() - timedelta(seconds=cfg.CONF.agent_down_time + 1))
 
 
-def _set_heartbeat(hosts: Collection[str], time: Any) -> None:
+def _set_heartbeat(agents: Collection[Agent], time: Any) -> None:
     with writer() as session:
-        for some in portions(hosts):
+        for agent_type, hosts in _by_type(agents):
             session.execute(
                 sa.update(_Agent)
-                .where(_Agent.agent_type == AGENT_TYPE, _Agent.host.in_(some))
+                .where(_Agent.agent_type == agent_type, _Agent.host.in_(hosts))
                 .values(heartbeat_timestamp=time)
                 .execution_options(synchronize_session=False)
             )
+
+
+def _by_type(agents: Collection[Agent]) -> Iterator[tuple[str, list[str]]]:
+    """Yield types and hosts, as many as one statement may name."""
+    for kind in AgentKind:
+        for some in portions(agent.host for agent in agents if agent.kind is kind):
+            yield kind.value[0], some

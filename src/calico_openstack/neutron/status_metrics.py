@@ -28,6 +28,11 @@ class StatusMetrics:
         self.hosts = Gauge(
             "calico_neutron_hosts_alive", "Hosts whose Felix is alive.", registry=self.registry
         )
+        self.dhcp_agents = Gauge(
+            "calico_neutron_dhcp_agents_alive",
+            "DHCP agents that are alive.",
+            registry=self.registry,
+        )
         self.failures = Gauge(
             "calico_neutron_ports_failed",
             "Ports whose status could not be written and is tried again.",

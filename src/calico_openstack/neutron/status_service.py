@@ -1,4 +1,4 @@
-"""Takes Felix's reports from etcd to Neutron's agents and ports.
+"""Takes the agents' reports from etcd to Neutron's agents and ports.
 
 One thread of etcd's watch hands over changes, one thread decides, and a few write ports. A
 round takes what has come in, up to a number of ports, and ends before the next one begins:
@@ -18,13 +18,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 from oslo_log import log
 
-from calico_openstack.datamodel.keys import felix_status_prefix
+from calico_openstack.datamodel.keys import dhcp_status_prefix, felix_status_prefix
 from calico_openstack.etcd import Batch, EtcdClient, SnapshotWatch
 from calico_openstack.neutron import status_database as database
 from calico_openstack.neutron.options import Settings
 from calico_openstack.neutron.provisioning import provisioned, target_plugged
 from calico_openstack.neutron.status import (
     ACTIVE,
+    Agent,
+    AgentKind,
     PortState,
     ReportBook,
     floating_ip_status,
@@ -58,8 +60,9 @@ class StatusService:
         self._retry: set[str] = set()
         self._metrics = StatusMetrics()
         self._client = EtcdClient(settings.etcd)
-        prefix = felix_status_prefix(settings.region_string)
-        self._watch = SnapshotWatch(self._client, [prefix], self._batches.put)
+        region = settings.region_string
+        prefixes = [felix_status_prefix(region), dhcp_status_prefix(region)]
+        self._watch = SnapshotWatch(self._client, prefixes, self._batches.put)
         self._thread = threading.Thread(target=self._run, name="calico-status", daemon=True)
 
     def start(self) -> None:
@@ -128,25 +131,26 @@ class StatusService:
 
     # --- agents -------------------------------------------------------------------------------
 
-    def _register(self, hosts: Collection[str], *, started: bool = True) -> None:
-        for host in sorted(hosts):
-            _guarded(f"agent {host}", _register_agent, host, started)
+    def _register(self, agents: Collection[Agent], *, started: bool = True) -> None:
+        for agent in sorted(agents, key=str):
+            _guarded(str(agent), _register_agent, agent, started)
 
-    def _expire(self, hosts: Collection[str]) -> None:
-        if hosts:
-            LOG.warning("No more sign of life of Felix on %s", ", ".join(sorted(hosts)))
-            _guarded("expired agents", database.expire_agents, hosts)
+    def _expire(self, agents: Collection[Agent]) -> None:
+        if agents:
+            LOG.warning("No more sign of life of %s", ", ".join(sorted(map(str, agents))))
+            _guarded("expired agents", database.expire_agents, agents)
 
     def _refresh_agents(self) -> None:
         """Keep agents alive whose key exists; what etcd said last is worth nothing if it is old."""
         if not (self._connected and self._in_sync):
             return
-        hosts = self._book.hosts
-        self._metrics.hosts.set(len(hosts))
+        agents = self._book.agents
+        self._metrics.hosts.set(sum(agent.kind is AgentKind.FELIX for agent in agents))
+        self._metrics.dhcp_agents.set(sum(agent.kind is AgentKind.DHCP for agent in agents))
 
         def refresh() -> None:
-            strangers = database.dead_or_unknown(hosts)
-            database.refresh_agents(hosts - strangers)
+            strangers = database.dead_or_unknown(agents)
+            database.refresh_agents(agents - strangers)
             self._register(strangers, started=False)
 
         _guarded("agents", refresh)
@@ -227,11 +231,13 @@ def _write(port: PortState, status: str | None, target_is_up: bool) -> None:
         database.set_port_status(port.id, status, port.host)
 
 
-def _register_agent(host: str, started: bool) -> None:
-    """Make an agent alive, and bind the ports whose binding failed because it was not."""
-    database.register_agent(host, started)
-    for port_id in database.ports_not_bound(host):
-        LOG.info("Binding port %s again, now that Felix on %s is alive", port_id, host)
+def _register_agent(agent: Agent, started: bool) -> None:
+    """Make an agent alive, and bind the ports whose binding failed because Felix was not."""
+    database.register_agent(agent, started)
+    if agent.kind is not AgentKind.FELIX:
+        return
+    for port_id in database.ports_not_bound(agent.host):
+        LOG.info("Binding port %s again, now that %s is alive", port_id, agent)
         _guarded(f"port {port_id}", database.bind_port, port_id)
 
 

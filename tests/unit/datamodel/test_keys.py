@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from calico_openstack.datamodel.keys import (
     MAX_REGION_LENGTH,
+    DhcpStatusKey,
     DhcpSubnetKey,
     EndpointStatusKey,
     FelixStatusKey,
@@ -43,6 +44,7 @@ parts = st.from_regex(r"[a-zA-Z0-9_.]([a-zA-Z0-9_.-]{0,8}[a-zA-Z0-9_.])?", fullm
         (ResourceKey("BGPConfiguration", "default"), f"{V3}bgpconfigurations/default"),
         (ResourceKey("StagedNetworkPolicy", "p", "n"), f"{V3}stagednetworkpolicies/n/p"),
         (DhcpSubnetKey("no-region", "s1"), "/calico/dhcp/v2/no-region/subnet/s1"),
+        (DhcpStatusKey("region-x", "h"), "/calico/dhcp/v2/region-x/host/h/status"),
         (FelixStatusKey("region-x", "h"), "/calico/felix/v2/region-x/host/h/status"),
         (
             LastReportedStatusKey("no-region", "h"),

@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calico_openstack.datamodel.keys import EndpointStatusKey, FelixStatusKey
+from calico_openstack.datamodel.keys import DhcpStatusKey, EndpointStatusKey, FelixStatusKey
 from calico_openstack.datamodel.status import AgentStatus, EndpointStatus
 from calico_openstack.etcd import Update
 from calico_openstack.neutron.status import (
+    Agent,
+    AgentKind,
     PortState,
     ReportBook,
     floating_ip_status,
@@ -19,6 +21,7 @@ from calico_openstack.neutron.status import (
     port_status,
 )
 
+FELIX = Agent(AgentKind.FELIX, "h1")
 PORT = PortState("p1", "DOWN", True, "vm", "h1", "tap")
 
 
@@ -106,12 +109,12 @@ def test_a_dead_felix_says_nothing_about_its_ports() -> None:
 
 def test_agents_start_and_go() -> None:
     book = ReportBook("openstack")
-    assert book.apply([alive("h1", 5)]).started == {"h1"}
+    assert book.apply([alive("h1", 5)]).started == {FELIX}
     assert book.apply([alive("h1", 35)]).started == set()
-    assert book.apply([alive("h1", 1)]).started == {"h1"}
+    assert book.apply([alive("h1", 1)]).started == {FELIX}
     changes = book.apply([gone("h1"), gone("never-there")])
-    assert (changes.started, changes.gone) == (set(), {"h1"})
-    assert book.hosts == set()
+    assert (changes.started, changes.gone) == (set(), {FELIX})
+    assert book.agents == set()
 
 
 def test_what_cannot_be_read_is_named() -> None:
@@ -192,3 +195,16 @@ def test_a_floating_ip_follows_its_port(
 def test_a_floating_ip_of_a_port_that_is_nowhere_is_down() -> None:
     assert floating_ip_status("ACTIVE", None, book_of(report("up"))) == "DOWN"
     assert floating_ip_status("DOWN", None, book_of(report("up"))) is None
+
+
+def test_a_dhcp_agent_is_an_agent_and_no_felix() -> None:
+    key = DhcpStatusKey("no-region", "h1").path
+    value = AgentStatus(time="2026-01-01T00:00:00Z", uptime=1.0, first_update=True).encode()
+    book = ReportBook("openstack")
+    dhcp = Agent(AgentKind.DHCP, "h1")
+
+    assert book.apply([Update(key, value, 1)]).started == {dhcp}
+    assert book.agents == {dhcp}
+    assert not book.is_alive("h1")
+    assert book.apply([Update(key, b"{}", 2)]).refused
+    assert book.apply([Update(key, None, 3)]).gone == {dhcp}

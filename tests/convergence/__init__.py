@@ -1,0 +1,1 @@
+"""Random histories of a cloud within one process, watched at every step."""
