@@ -13,9 +13,8 @@ from neutron import manager
 from neutron.api import extensions
 from neutron.common import config
 from neutron.db.migration.models import head
-from neutron_lib import constants
+from neutron_lib import constants, rpc
 from neutron_lib import context as neutron_context
-from neutron_lib import rpc
 from neutron_lib.api import attributes
 from neutron_lib.db import api as db_api
 from neutron_lib.db import model_base
