@@ -180,6 +180,23 @@ def test_the_target_of_a_migration(host: FelixHost, etcd: EtcdClient, by: Announ
     wait_routed(host, NORMAL)
 
 
+def test_a_target_is_ready_before_its_virtual_machine_is_there(
+    host: FelixHost, etcd: EtcdClient
+) -> None:
+    """As Nova makes it: a TAP device that QEMU opens only when it has heard that all is ready."""
+    host.start()
+    put_endpoint(etcd, 1, "web")
+    host.namespace.ip("tuntap", "add", "tap1", "mode", "tap")
+    host.namespace.ip("link", "set", "tap1", "up")
+    eventually(lambda: etcd.get(status_path(1)) is not None)
+    assert not is_up(etcd)
+    migration = put_migration(etcd, "elsewhere", HOST)
+    eventually(lambda: is_up(etcd))
+    # The migration was given up: nobody will come.
+    etcd.delete(migration)
+    eventually(lambda: not is_up(etcd))
+
+
 def test_a_missed_announcement(host: FelixHost, etcd: EtcdClient) -> None:
     host.start()
     migration = put_migration(etcd, "elsewhere", HOST)

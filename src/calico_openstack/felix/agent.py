@@ -222,7 +222,8 @@ class FelixAgent:
             self._health.override_timeouts(overrides)
         if self._in_sync:
             delta = self._calculate()
-            self._renderer.prioritise(self._migrations.follow(self._calculation, delta.endpoints))
+            moved = self._migrations.follow(self._calculation, delta.endpoints)
+            self._renderer.prioritise(moved)
             changed = self._renderer.apply(delta)
             self._metrics.note_changes(delta, changed)
             self._note_endpoints(delta)
@@ -230,6 +231,8 @@ class FelixAgent:
                 self._flow_ending.add(delta.withdrawals)
             if changed or self._schedule.due or not self._complete:
                 self._program(changed, delta)
+            if moved:
+                self._report(moved)
             unprotected = self._dataplane.unprotected
             if (
                 delta.host_endpoints
@@ -381,7 +384,11 @@ class FelixAgent:
         return status_key(self._settings.region, self._settings.host, key)
 
     def _status_of(self, key: ResourceKey) -> str:
-        return "up" if self._dataplane.status(self._interface_of[key]).working else "down"
+        status = self._dataplane.status(self._interface_of[key])
+        # Nova starts the virtual machine where it migrates to when it has heard that all is ready:
+        # until then nobody has opened the TAP device, and it has no carrier.
+        ready = status.prepared if self._migrations.awaits(key) else status.working
+        return "up" if ready else "down"
 
     def _report(self, keys: Iterable[ResourceKey]) -> None:
         changes = {}

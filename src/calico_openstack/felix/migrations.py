@@ -22,6 +22,7 @@ from calico_openstack.felix.calc import HostCalculation, LocalEndpoint
 from calico_openstack.felix.calc.migration import (
     MigrationRole,
     MigrationRoles,
+    MigrationState,
     MigrationStates,
     RoutePriority,
 )
@@ -80,6 +81,10 @@ class MigrationFollower:
     def update(self, key: ResourceKey, value: object) -> None:
         """Take up the present value of a migration; what is none counts as absent."""
         self._roles.update(key, value if isinstance(value, LiveMigration) else None)
+
+    def awaits(self, key: ResourceKey) -> bool:
+        """Tell whether the workload of an endpoint is yet to arrive at this host."""
+        return self._states.state(key) is MigrationState.TARGET
 
     def follow(
         self, calculation: HostCalculation, changed: AbstractSet[ResourceKey]

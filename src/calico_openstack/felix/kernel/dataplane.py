@@ -38,17 +38,24 @@ _NFTABLES: Final = "nftables"
 class InterfaceStatus(Struct, frozen=True):
     """How far a wanted workload interface is served.
 
+    It is *up* when its link has its carrier, *enabled* when it is set up, with or without.
     ``problems`` says what could not be programmed for it.
     """
 
     present: bool
     up: bool
     problems: tuple[str, ...] = ()
+    enabled: bool = False
 
     @property
     def working(self) -> bool:
         """Whether its endpoint may be reported up."""
         return self.up and not self.problems
+
+    @property
+    def prepared(self) -> bool:
+        """Whether a workload that is yet to come would be served at once."""
+        return self.enabled and not self.problems
 
 
 class Dataplane:
@@ -315,7 +322,9 @@ class Dataplane:
             return InterfaceStatus(present=False, up=False)
         fatal = (str(one) for one in self._parameters.interface_failures.get(name, ()) if one.fatal)
         problems = (*fatal, *refused.get("", ()), *refused.get(name, ()))
-        return InterfaceStatus(present=True, up=interface.up, problems=problems)
+        return InterfaceStatus(
+            present=True, up=interface.up, problems=problems, enabled=interface.enabled
+        )
 
     def _refusals(self, desired: DesiredDataplane) -> dict[str, list[str]]:
         """Return what the kernel refused by interface name, "" for what concerns all."""

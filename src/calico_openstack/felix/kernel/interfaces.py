@@ -41,7 +41,9 @@ _DISCIPLINES = frozenset(TcMessage)
 class Interface(Struct, frozen=True):
     """An interface that exists. It is *up* when set up and its link has its carrier.
 
-    ``since`` is the time at which it was first seen, on the caller's monotonic clock.
+    ``enabled`` says that it is set up: the TAP device of a virtual machine that is yet to come
+    has no carrier. ``since`` is the time at which it was first seen, on the caller's monotonic
+    clock.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Interface(Struct, frozen=True):
     mtu: int
     since: float
     addresses: frozenset[Address] = frozenset()
+    enabled: bool = True
 
 
 class InterfaceChanges(Struct):
@@ -187,7 +190,8 @@ class InterfaceMonitor:
         if not link.name:
             return
         # IFF_RUNNING says nearly the same, up to a second later.
-        up = bool(link.flags & IFF_UP and link.flags & IFF_LOWER_UP)
+        enabled = bool(link.flags & IFF_UP)
+        up = enabled and bool(link.flags & IFF_LOWER_UP)
         before = self._by_index.get(link.index)
         interface = Interface(
             name=link.name,
@@ -197,6 +201,7 @@ class InterfaceMonitor:
             mtu=link.mtu,
             since=before.since if before else now,
             addresses=before.addresses if before else frozenset(),
+            enabled=enabled,
         )
         if not up:
             changes.interrupted.add(link.index)
