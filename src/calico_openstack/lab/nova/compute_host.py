@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
+
 from calico_openstack.lab import wsgi
 from calico_openstack.lab.nova import configuration, controller, hypervisor
 from calico_openstack.lab.nova.configuration import ComputeNode, NovaCloud
@@ -12,6 +14,11 @@ from calico_openstack.lab.topology import Host
 
 # Where Felix sends what workloads ask their metadata address (Felix's MetadataAddr and -Port).
 METADATA_ADDRESS = wsgi.tcp_address("127.0.0.1", 8775)
+# Told to stop, nova-compute waits long for what does not end.
+COMPUTE_STOP_TIMEOUT = 3.0
+
+# $0 is the host's folder of disks, $1 where Nova takes it to be on every host, then the command.
+_WITH_DISKS = 'mount --bind "$0" "$1" && shift && exec "$@"'
 
 
 def node(lab: Lab, host: Host) -> ComputeNode:
@@ -28,17 +35,24 @@ def processes(lab: Lab, cloud: NovaCloud, host: Host) -> Iterator[ProcessSpec]:
     """Everything of Nova on one host. Writes the configuration."""
     here = node(lab, host)
     metadata = here.folder / "metadata"
+    disks = here.folder / "instances", cloud.instances
     _write(here, cloud, metadata)
-    yield hypervisor.process(lab, host, kvm=cloud.virtual_type == "kvm")
-    yield controller.process(
-        lab,
-        host.name,
-        f"nova-compute@{host.name}",
-        [
-            str(cloud.prefix / "bin/nova-compute"),
-            *("--config-file", str(here.folder / "nova.conf")),
-        ],
-        {"PATH": f"{cloud.prefix}/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+    for folder in disks:
+        folder.mkdir(exist_ok=True)
+    yield hypervisor.process(lab, host, kvm=cloud.virtual_type == "kvm", disks=disks)
+    compute = [
+        str(cloud.prefix / "bin/nova-compute"),
+        *("--config-file", str(here.folder / "nova.conf")),
+    ]
+    yield msgspec.structs.replace(
+        controller.process(
+            lab,
+            host.name,
+            f"nova-compute@{host.name}",
+            ["sh", "-c", _WITH_DISKS, *map(str, disks), *compute],
+            {"PATH": f"{cloud.prefix}/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+        ),
+        stop_timeout=COMPUTE_STOP_TIMEOUT,
     )
     yield controller.process(
         lab,
@@ -51,7 +65,6 @@ def processes(lab: Lab, cloud: NovaCloud, host: Host) -> Iterator[ProcessSpec]:
 
 def _write(here: ComputeNode, cloud: NovaCloud, metadata: Path) -> None:
     (here.folder / "lock").mkdir(parents=True, exist_ok=True)
-    cloud.instances.mkdir(parents=True, exist_ok=True)
     metadata.mkdir(exist_ok=True)
     (here.folder / "nova.conf").write_text(configuration.compute_conf(cloud, here))
     (metadata / "nova.conf").write_text(configuration.metadata_conf(cloud, here))

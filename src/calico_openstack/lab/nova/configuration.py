@@ -4,8 +4,9 @@ Everything here is a function from `NovaCloud` to text; nothing is read or writt
 installation guide says is not repeated; choices that are not obvious:
 
 * Every service has one process, since the lab is small.
-* Nova's instances lie in a folder that all compute hosts share, as on shared storage: live
-  migration moves memory only, and a host's failure leaves the disks.
+* Nova's disks lie in a folder of each host, which all see under one name, as Nova wants it: live
+  migration copies disks and memory, as libvirt does not move to a disk that is the same by a
+  local file system.
 * Nova's metadata service runs on each compute host, where Felix sends what workloads ask
   169.254.169.254. It knows an instance by the address from which it is asked.
 * `nova-compute` runs as root, hence no rootwrap, and privsep's helper without sudo.
@@ -34,8 +35,8 @@ Sections = dict[str, dict[str, object]]
 class NovaCloud:
     """What the services of one cloud have in common.
 
-    `folder` is the controller's, `instances` the one that all compute hosts share; `prefix` is
-    the Python environment; `virtual_type` is libvirt's ("qemu" or "kvm").
+    `folder` is the controller's; `instances` is where each compute host sees its own folder of
+    disks; `prefix` is the Python environment; `virtual_type` is libvirt's ("qemu" or "kvm").
     """
 
     prefix: Path

@@ -16,7 +16,8 @@ from calico_openstack.lab.topology import Host
 # Where libvirt listens for the hosts that guests come from (libvirtd.conf, tcp_port).
 PORT = 16509
 
-# $0 is the host's folder for libvirt, $1 whether guests may use KVM, then the command. Where KVM
+# $0 is the host's folder for libvirt, $1 whether guests may use KVM, $2 the host's folder of disks,
+# $3 where Nova takes it to be on every host, then the command. Where KVM
 # cannot be used its device must not be there: libvirt would ask QEMU about it before every start.
 # A fresh /run hides the system's own libvirt and its message bus. Debian's libvirt does not start
 # without the user that libvirt-daemon-system makes, even if nothing runs as this user.
@@ -36,7 +37,8 @@ if ! grep -q '^libvirt-qemu:' /etc/passwd; then
     echo 'libvirt-qemu:x:64055:64055::/var/lib/libvirt:/usr/sbin/nologin' >> "$0/passwd"
     echo 'libvirt-qemu:x:64055:' >> "$0/group"
 fi
-for file in passwd group; do mount --bind "$0/$file" /etc/$file; done
+for file in passwd group hosts; do mount --bind "$0/$file" /etc/$file; done
+mount --bind "$2" "$3"
 if [ "$1" = no ]; then
     mkdir -p "$0/dev"
     mount -t tmpfs -o mode=755 dev "$0/dev"
@@ -52,7 +54,7 @@ if [ "$1" = no ]; then
     mount --rbind "$0/dev" /dev
     cd /
 fi
-shift
+shift 3
 exec "$@"
 """
 
@@ -107,12 +109,17 @@ def qemu_conf(host: Host) -> str:
     )
 
 
-def process(lab: Lab, host: Host, *, kvm: bool) -> ProcessSpec:
-    """The daemon. Writes its configuration."""
+def process(lab: Lab, host: Host, *, kvm: bool, disks: tuple[Path, Path]) -> ProcessSpec:
+    """The daemon. Writes its configuration.
+
+    `disks` are the host's folder of disks, and where Nova takes it to be on every host.
+    """
     base = folder(lab, host)
     for path, text in {
         base / "libvirtd.conf": daemon_conf(lab, host),
         base / "etc" / "qemu.conf": qemu_conf(host),
+        # libvirt asks for the address of its own host's name again and again.
+        base / "hosts": f"127.0.0.1 localhost\n{host.ipv4} {host.name}\n",
     }.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
@@ -121,7 +128,8 @@ def process(lab: Lab, host: Host, *, kvm: bool) -> ProcessSpec:
         *("libvirtd", "--listen", "--config", str(base / "libvirtd.conf")),
         *("--pid-file", str(base / "libvirtd.pid")),
     ]
-    command = ["sh", "-c", _ENTER, str(base), "yes" if kvm else "no", *daemon]
+    settings = ["yes" if kvm else "no", *map(str, disks)]
+    command = ["sh", "-c", _ENTER, str(base), *settings, *daemon]
     name = f"libvirt@{host.name}"
     return ProcessSpec(
         name=name,
