@@ -19,15 +19,25 @@ from calico_openstack.etcd import EtcdClient
 from tests.kernel.conftest import NamespaceFactory
 from tests.support.etcd import EtcdServer
 from tests.support.felix import HOST, FelixHost, allow, declare_ready, put_endpoint, put_group
-from tests.support.netns import needs_root
+from tests.support.netns import NetworkNamespace, needs_root
 from tests.support.processes import eventually
 
 pytestmark = needs_root
 
 
 @pytest.fixture
+def workloads() -> dict[int, NetworkNamespace]:
+    """The namespaces of the instances, by their numbers."""
+    return {}
+
+
+@pytest.fixture
 def host(
-    new_namespace: NamespaceFactory, etcd: EtcdClient, etcd_server: EtcdServer, tmp_path: Path
+    new_namespace: NamespaceFactory,
+    etcd: EtcdClient,
+    etcd_server: EtcdServer,
+    tmp_path: Path,
+    workloads: dict[int, NetworkNamespace],
 ) -> Iterator[FelixHost]:
     """A compute host with two instances, of one group, and Felix."""
     declare_ready(etcd)
@@ -35,7 +45,7 @@ def host(
     put_group(etcd, "web", ingress=[allow("TCP", 80, group="web")])
     for number in (1, 2):
         put_endpoint(etcd, number, "web")
-        host.plug(number)
+        workloads[number] = host.plug(number)
     host.start()
     yield host
     host.close()
@@ -105,3 +115,27 @@ def test_other_agents_are_asked_by_felix(host: FelixHost, etcd: EtcdClient) -> N
     absent, stranger = ask_hosts(etcd, questions, 10.0)
     assert absent.error == "calico-bgp-agent does not run on this host"
     assert "is none of" in stranger.error
+
+
+def test_drops_are_attributed_while_somebody_asks(
+    host: FelixHost, etcd: EtcdClient, workloads: dict[int, NetworkNamespace]
+) -> None:
+    one = workloads[1]
+    one.ip("addr", "add", "203.0.113.9/32", "dev", "lo")
+
+    def reasons() -> dict[str, Row]:
+        one.run("ping", "-c1", "-W1", "10.65.0.2", check=False)
+        one.run("ping", "-c1", "-W1", "-I", "203.0.113.9", "10.65.0.2", check=False)
+        return {row["reason"]: row for row in rows(etcd, "drops")}
+
+    eventually(
+        lambda: {"default deny", "spoofed"} <= reasons().keys(), what="the drops", timeout=30
+    )
+    found = reasons()
+    denied, spoofed = found["default deny"], found["spoofed"]
+    assert (denied["port"], denied["direction"]) == ("port2", "ingress")
+    assert denied["packet"] == "ICMP 10.65.0.1 -> 10.65.0.2"
+    assert denied["policies"] == "ossg.default.web"
+    assert (spoofed["port"], spoofed["packet"]) == ("port1", "ICMP 203.0.113.9 -> 10.65.0.2")
+    assert "calico-trace" in host.ruleset()
+    eventually(lambda: "calico-trace" not in host.ruleset(), what="the end of tracing", timeout=40)

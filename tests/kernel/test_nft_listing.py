@@ -41,6 +41,7 @@ from calico_openstack.felix.render.nft import (
     SetMark,
     Table,
     TableState,
+    Trace,
     Untrack,
     Verdict,
     VerdictKind,
@@ -110,6 +111,7 @@ IPV4_RULES: list[tuple[tuple[Expression, ...], str]] = [
         "ip saddr & 255.255.252.0 . meta l4proto . th dport @named-ports",
     ),
     ((Untrack(),), "notrack"),
+    ((Trace(),), "meta nftrace set 1"),
     ((InNetwork(Field.IP_SADDR, IPv4Network("10.0.0.0/8")),), "ip saddr 10.0.0.0/8"),
     ((InNetwork(Field.IP_SADDR, IPv4Network("10.64.0.0/10")),), "ip saddr 10.64.0.0/10"),
     (

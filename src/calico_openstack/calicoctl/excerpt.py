@@ -88,16 +88,16 @@ def excerpt(client: EtcdClient, source: str, destination: str) -> Excerpt:
     named: Resources = {}
     # etcd sends the next page while this one is searched.
     for page in client.iterate_prefix(prefix_of(WorkloadEndpoint.KIND), page_size=_A_PAGE):
-        named |= _holding(page.kvs, texts)
+        named |= holding(page.kvs, texts)
         stored += page.kvs
     endpoints = Cluster(named, source_spoofing=spoofing).endpoints
     ends = matched(candidates(endpoints, source), candidates(endpoints, destination))
     own = [endpoints[end.endpoint] for end in ends if end.endpoint is not None]
     addresses = {text for end in ends for text in (end.address, end.floating) if text}
-    workloads = {**named, **_holding(stored, addresses.difference(texts))}
+    workloads = {**named, **holding(stored, addresses.difference(texts))}
     for spec in (endpoint.spec for endpoint in own):
         on_host = [kv for kv in stored if is_on_host(kv.key, spec.node)]
-        workloads |= _holding(on_host, {spec.interface_name})
+        workloads |= holding(on_host, {spec.interface_name})
     resources = {**_near(workloads, ends), **decoded(_all(client, Profile))}
     for kind in _KINDS:
         resources |= decoded(_all(client, kind))
@@ -147,7 +147,7 @@ def is_on_host(key: str, host: str) -> bool:
     return key.rpartition("/")[2].startswith(host.replace("-", "--") + "-")
 
 
-def _holding(stored: list[KeyValue], texts: Collection[str]) -> Resources:
+def holding(stored: list[KeyValue], texts: Collection[str]) -> Resources:
     """Return the endpoints that contain one of *texts*, all of them if that cannot be told."""
     found: Resources = {}
     for trace in map(trace_of, texts):

@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import fields
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
@@ -18,13 +17,13 @@ from msgspec import Struct
 
 from calico_openstack import __version__
 from calico_openstack.agent.introspection.protocol import Row, Table, Tables
-from calico_openstack.felix.calc import HostState, LocalEndpoint
+from calico_openstack.felix.calc import HostState
 from calico_openstack.felix.calc.ipsets import key_address
-from calico_openstack.felix.config import FelixSettings
+from calico_openstack.felix.config import PARAMETERS, FelixSettings
+from calico_openstack.felix.drop_watch import DropWatch
 from calico_openstack.felix.kernel.dataplane import Dataplane
 from calico_openstack.felix.kernel.foreign_chains import foreign_chains
-from calico_openstack.felix.kernel.route_lookup import FoundRoute, look_up, open_lookup
-from calico_openstack.felix.programming import findings
+from calico_openstack.felix.kernel_tables import absence, programming, routes, way
 from calico_openstack.felix.render import names
 from calico_openstack.felix.render.dataplane import DesiredDataplane
 from calico_openstack.felix.render.nft import Chain
@@ -73,21 +72,26 @@ def tables_of(inside: Insides) -> Tables:
             "nftables chains, and whether the kernel has them", _always(inside, _chains)
         ),
         "rules": Table("the rules of the chains", _always(inside, _rules)),
-        "routes": Table("routes to endpoints", _always(inside, _routes)),
+        "routes": Table(
+            "routes to endpoints", lambda _match: routes(inside.desired, inside.dataplane)
+        ),
         "neighbours": Table("permanent neighbour entries", _always(inside, _neighbours)),
         "translations": Table("floating IPs", _always(inside, _translations)),
         "queueing": Table("bandwidth limits", _always(inside, _shaping)),
         "programming": Table(
             "what the kernel has for an endpoint (say which by interface, address or port)",
-            lambda match: _programming(inside, match),
+            lambda match: programming(inside.state, inside.desired, inside.dataplane, match),
             searches=True,
         ),
         "way": Table(
-            "which way the kernel sends packets (say the destination)", _way(inside), searches=True
+            "which way the kernel sends packets (say the destination)",
+            way(inside.dataplane),
+            searches=True,
         ),
         "host": Table("this host and this process", _always(inside, _host)),
         "foreign": Table("base chains of others, which may drop what is allowed", _foreign),
         "problems": Table("what cannot be used or programmed", _always(inside, _problems)),
+        "drops": Table("packets that are dropped while this is asked", _drops(inside)),
         "queues": Table("what waits", _always(inside, _queues)),
         "parameters": Table("Felix's parameters", _always(inside, _parameters)),
     }
@@ -110,7 +114,7 @@ def _all(inside: Insides) -> Iterator[Row]:
             "ingress": _tiers(endpoint.policy.tiers, Direction.INGRESS),
             "egress": _tiers(endpoint.policy.tiers, Direction.EGRESS),
             "profiles": ",".join(each.name for each in endpoint.policy.profiles),
-            "why": "; ".join(status.problems) or _absence(present=status.present, up=status.up),
+            "why": "; ".join(status.problems) or absence(present=status.present, up=status.up),
             "endpoint": f"{key.namespace}/{key.name}",
         }
     for key, reason in inside.state.problems.items():
@@ -124,12 +128,6 @@ def _all(inside: Insides) -> Iterator[Row]:
             "why": reason,
             "endpoint": f"{key.namespace}/{key.name}",
         }
-
-
-def _absence(*, present: bool, up: bool) -> str:
-    if not present:
-        return "the interface does not exist: the instance is not running here"
-    return "" if up else "the interface is down"
 
 
 def _tiers(tiers: Tiers, direction: Direction) -> str:
@@ -231,19 +229,6 @@ def _rules(inside: Insides) -> Iterator[Row]:
                 }
 
 
-def _routes(inside: Insides) -> Iterator[Row]:
-    with _Lookup(inside) as way:
-        for network, route in inside.desired.routes.items():
-            found = way.of(str(network.network_address))
-            right = found["interface"] == route.interface
-            yield {
-                "destination": str(network),
-                "interface": route.interface,
-                "metric": str(route.metric),
-                "kernel": "same" if right else found["interface"] or found["way"],
-            }
-
-
 def _neighbours(inside: Insides) -> Iterator[Row]:
     for key, mac in inside.desired.neighbours.items():
         yield {"interface": key.interface, "address": str(key.address), "mac": mac.hex(":")}
@@ -257,77 +242,6 @@ def _translations(inside: Insides) -> Iterator[Row]:
 def _shaping(inside: Insides) -> Iterator[Row]:
     for interface, shaping in inside.desired.shaping.items():
         yield {"interface": interface, "limits": str(shaping)}
-
-
-def _programming(inside: Insides, match: str) -> Iterator[Row]:
-    for endpoint in inside.state.endpoints.values():
-        if match not in _names(endpoint):
-            continue
-        status = inside.dataplane.status(endpoint.interface)
-        absent = _absence(present=status.present, up=status.up)
-        link = f"interface {endpoint.interface}"
-        yield {"thing": link, "kernel": absent or "ok", "wanted": "an interface that is up"}
-        for problem in status.problems:
-            yield {"thing": link, "kernel": problem, "wanted": ""}
-        ruleset, images = inside.desired.ruleset, inside.dataplane.nft.images
-        for one in findings(endpoint, ruleset, images):
-            yield {"thing": one.thing, "kernel": one.state, "wanted": one.wanted}
-        with _Lookup(inside) as way:
-            for address in map(str, map(unpack_address, endpoint.addresses)):
-                found = way.of(address)
-                right = found["interface"] == endpoint.interface
-                told = "ok" if right else f"leads {found['way']}"
-                thing = f"route to {address}"
-                yield {"thing": thing, "kernel": told, "wanted": f"by {endpoint.interface}"}
-    for key, reason in inside.state.problems.items():
-        if match and match in key.name:
-            yield {"thing": key.name, "kernel": f"refused: {reason}", "wanted": ""}
-
-
-def _names(endpoint: LocalEndpoint) -> set[str]:
-    addresses = map(str, map(unpack_address, endpoint.addresses))
-    spec = endpoint.spec
-    return {endpoint.interface, endpoint.key.name, spec.endpoint, spec.workload, *addresses}
-
-
-def _way(inside: Insides) -> Callable[[str], Iterable[Row]]:
-    def rows(match: str) -> Iterator[Row]:
-        with _Lookup(inside) as way:
-            yield way.of(match)
-
-    return rows
-
-
-class _Lookup:
-    """Routes as the kernel finds them, with names of interfaces; a context manager."""
-
-    def __init__(self, inside: Insides) -> None:
-        self._interfaces = {each.index: name for name, each in inside.dataplane.interfaces.items()}
-
-    def __enter__(self) -> _Lookup:
-        self._socket = open_lookup()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._socket.close()
-
-    def of(self, text: str) -> Row:
-        """Return the way to an address."""
-        row = {"destination": text, "interface": "", "gateway": "", "route": "", "way": ""}
-        try:
-            found = look_up(self._socket, ip_address(text))
-        except ValueError:
-            return {**row, "way": "is no address"}
-        if not isinstance(found, FoundRoute):
-            return {**row, "way": f"nowhere: {found}"}
-        interface = self._interfaces.get(found.interface, "")
-        by = f" by {interface}" if interface else ""
-        to = f"to {found.gateway}" if found.gateway else "directly"
-        way = f"{to}{by}" if found.kind == "unicast" else f"{found.kind}{by}"
-        gateway = str(found.gateway or "")
-        route = str(ip_network((ip_address(text), found.length), strict=False))
-        route += f" metric {found.metric}" if found.metric else ""
-        return {**row, "interface": interface, "gateway": gateway, "route": route, "way": way}
 
 
 def _problems(inside: Insides) -> Iterator[Row]:
@@ -364,6 +278,35 @@ def _foreign(_match: str) -> Iterator[Row]:
         }
 
 
+def _drops(inside: Insides) -> Callable[[str], Iterable[Row]]:
+    watch = DropWatch(inside.settings().interface_prefixes)
+    watch.tidy()
+
+    def rows(_match: str) -> Iterator[Row]:
+        endpoints = {each.interface: each for each in inside.state.endpoints.values()}
+        for drop in watch.drops():
+            # The end that refused is the sender's until its egress policy has allowed it.
+            wanted = drop.outgoing if drop.direction == "ingress" else drop.incoming
+            endpoint = endpoints.get(wanted)
+            tiers = endpoint.policy.tiers if endpoint else ()
+            direction = Direction(drop.direction)
+            asked = [key.name for tier in tiers for key in tier.policies(direction)]
+            yield {
+                "number": str(drop.number),
+                "time": f"{drop.time:.3f}",
+                "count": str(drop.count),
+                "reason": drop.reason,
+                "packet": drop.packet,
+                "direction": drop.direction,
+                "interface": wanted,
+                "port": endpoint.spec.endpoint if endpoint else "",
+                "rule": drop.rule,
+                "policies": ",".join(asked),
+            }
+
+    return rows
+
+
 def _queues(inside: Insides) -> Iterator[Row]:
     for name, length in inside.queues().items():
         yield {"queue": name, "waiting": str(length)}
@@ -371,7 +314,6 @@ def _queues(inside: Insides) -> Iterator[Row]:
 
 def _parameters(inside: Insides) -> Iterator[Row]:
     settings = inside.settings()
-    for attribute in fields(settings):
-        name = attribute.name
-        if not any(secret in name for secret in _SECRETS):
-            yield {"parameter": name, "value": str(getattr(settings, name))}
+    for attribute, declared in PARAMETERS.items():
+        if not any(secret in attribute for secret in _SECRETS):
+            yield {"parameter": declared.name, "value": str(getattr(settings, attribute))}

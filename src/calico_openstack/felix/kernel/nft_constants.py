@@ -11,6 +11,7 @@ NFNL_SUBSYS_NFTABLES = 10
 NFNL_MSG_BATCH_BEGIN = 16
 NFNL_MSG_BATCH_END = 17
 NFNLGRP_NFTABLES = 7
+NFNLGRP_NFTRACE = 9
 
 # struct nfgenmsg: family, version, resource id.
 NFGENMSG = struct.Struct(">BBH")
@@ -39,6 +40,7 @@ class NftMessage(IntEnum):
     DELSETELEM = 14
     NEWGEN = 15
     GETGEN = 16
+    TRACE = 17
 
 
 class TableAttribute(IntEnum):

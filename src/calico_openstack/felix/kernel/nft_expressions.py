@@ -23,6 +23,7 @@ from calico_openstack.felix.kernel.nft_bytecode import (
     data_value,
     equality,
     expression,
+    immediate,
     load,
     load_all,
 )
@@ -31,6 +32,7 @@ from calico_openstack.felix.kernel.nft_fields import (
     INTERFACE_NAME_BYTES,
     IPV4_FIELDS,
     META_MARK,
+    META_NFTRACE,
     SOURCES,
 )
 from calico_openstack.felix.kernel.nft_nat import (
@@ -60,6 +62,7 @@ from calico_openstack.felix.render.nft import (
     SetDscp,
     SetMark,
     SourceNat,
+    Trace,
     Untrack,
     Verdict,
     VerdictKind,
@@ -272,6 +275,12 @@ def _encode_untrack(_statement: Untrack, _: Family) -> bytes:
     return expression("notrack")
 
 
+def _encode_trace(_statement: Trace, _: Family) -> bytes:
+    return immediate(nft.REGISTER_FIRST, b"\1") + expression(
+        "meta", attribute_be32(2, META_NFTRACE), attribute_be32(3, nft.REGISTER_FIRST)
+    )
+
+
 def _encode_log(statement: Log, _: Family) -> bytes:
     prefix = attribute_string(2, statement.prefix) if statement.prefix else b""
     if statement.group is None:
@@ -304,6 +313,7 @@ _ENCODERS: dict[type, Callable[[Any, Family], bytes]] = {
     VerdictMap: _encode_verdict_map,
     SetMark: _encode_set_mark,
     Untrack: _encode_untrack,
+    Trace: _encode_trace,
     SetDscp: encode_set_dscp,
     Log: _encode_log,
     Reject: _encode_reject,

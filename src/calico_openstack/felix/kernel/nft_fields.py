@@ -8,6 +8,7 @@ from calico_openstack.felix.render.nft import Field
 
 INTERFACE_NAME_BYTES = 16
 META_MARK = 3
+META_NFTRACE = 12
 
 
 class Meta(NamedTuple):

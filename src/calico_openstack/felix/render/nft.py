@@ -200,6 +200,10 @@ class Untrack(Struct, frozen=True):
     """The packet is not tracked; for chains before connection tracking (nft ``notrack``)."""
 
 
+class Trace(Struct, frozen=True):
+    """The kernel tells who listens of every rule that the packet meets (``meta nftrace set 1``)."""
+
+
 class Log(Struct, frozen=True):
     """A kernel log line at level info, or, with *group*, a copy to that NFLOG group."""
 
@@ -263,6 +267,7 @@ Expression = (
     | SetMark
     | Untrack
     | SetDscp
+    | Trace
     | Log
     | Reject
     | DestinationNat

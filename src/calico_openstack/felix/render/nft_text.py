@@ -6,6 +6,7 @@ from ipaddress import ip_address
 
 from calico_openstack.felix.render.nft import (
     Compare,
+    Counter,
     CtStateIs,
     DestinationIsLocal,
     DestinationNat,
@@ -24,6 +25,7 @@ from calico_openstack.felix.render.nft import (
     SetDscp,
     SetMark,
     SourceNat,
+    Trace,
     Untrack,
     Verdict,
     VerdictMap,
@@ -37,6 +39,12 @@ _ADDRESSES = (
     Field.IP6_DADDR,
     Field.ARP_SADDR_IP,
 )
+_WORDS = {
+    DestinationIsLocal: "fib daddr type local",
+    Untrack: "notrack",
+    Trace: "meta nftrace set 1",
+    Counter: "counter",
+}
 
 
 def rule_text(rule: Rule) -> str:
@@ -73,16 +81,12 @@ def expression_text(expression: Expression) -> str:
 
 def _statement(expression: Expression) -> str:
     match expression:
-        case DestinationIsLocal():
-            text = "fib daddr type local"
         case Limit(rate, seconds, burst, over):
             text = f"limit rate {'over ' if over else ''}{rate}/{seconds}s burst {burst} packets"
         case MoreConnections(count):
             text = f"ct count over {count}"
         case SetMark(mask, value):
             text = f"meta mark set meta mark & ~{mask:#x} | {value:#x}"
-        case Untrack():
-            text = "notrack"
         case SetDscp(value):
             text = f"dscp set {value}"
         case Log(prefix, group):
@@ -96,7 +100,7 @@ def _statement(expression: Expression) -> str:
         case SourceNat(address, _):
             text = f"snat to {ip_address(address)}" if address else "masquerade"
         case _:
-            text = "counter"
+            text = _WORDS[type(expression)]
     return text
 
 

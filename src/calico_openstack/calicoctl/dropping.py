@@ -1,0 +1,169 @@
+"""``drops``: packets that are dropped now, and why."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+import click
+
+from calico_openstack.agent.introspection.protocol import Answer, Question, Row
+from calico_openstack.calicoctl import output
+from calico_openstack.calicoctl.asking import ask_hosts
+from calico_openstack.calicoctl.command_line import CONFIG, open_client
+from calico_openstack.calicoctl.ends import EndError, names_of
+from calico_openstack.calicoctl.excerpt import holding
+from calico_openstack.calicoctl.wording import GROUP_POLICY, groups_of
+from calico_openstack.datamodel import (
+    FelixStatusKey,
+    ResourceKey,
+    WorkloadEndpoint,
+    parse_key,
+    prefix_of,
+)
+from calico_openstack.datamodel.keys import FELIX_STATUS_PREFIX
+from calico_openstack.etcd import EtcdClient
+
+_FELIX: Final = "calico-felix"
+_INTERVAL: Final = 1.0
+_ROWS: Final = 2000
+
+
+@click.command("drops")
+@click.option("--port", default="", help="Only of this port, instance, guest or address.")
+@click.option("--node", "nodes", multiple=True, help="Watch this host (may be repeated).")
+@click.option("-f", "--follow", is_flag=True, help="Go on until interrupted.")
+@click.option("--seconds", default=10.0, show_default=True, help="Without -f, watch so long.")
+@click.option("-o", "--output", "form", default="ps", type=click.Choice(["ps", "json"]))
+@CONFIG
+def command(
+    *, port: str, nodes: tuple[str, ...], follow: bool, seconds: float, form: str, config: str
+) -> None:
+    """Watch for dropped packets, and tell for each why it was dropped.
+
+    Watched are the host of --port, those of --node, or all. While somebody watches, Felix has the
+    kernel follow up to 200 new connections a second and a sample of all that instances send.
+    """
+    client = open_client(config)
+    endpoints: Mapping[ResourceKey, WorkloadEndpoint] = {}
+    if port:
+        endpoints = _meant(client, port)
+        nodes = tuple({each.spec.node for each in endpoints.values()})
+    hosts = nodes or tuple(_alive(client))
+    interfaces = {each.spec.interface_name for each in endpoints.values()}
+    if not hosts:
+        raise EndError("no Felix is alive: see calicoctl doctor")
+    until = time.monotonic() + seconds
+    seen: dict[tuple[str, str], int] = {}
+    titles: dict[str, str] = {}
+    silent: set[str] = set()
+    click.echo(f"Watching {len(hosts)} host(s)", err=True)
+    while True:
+        questions = [(host, Question(_FELIX, "drops", "", _ROWS)) for host in hosts]
+        answers = ask_hosts(client, questions)
+        for host, answer in zip(hosts, answers, strict=True):
+            if answer.error and host not in silent:
+                silent.add(host)
+                click.echo(f"{host}: {answer.error}", err=True)
+        new = list(fresh(dict(zip(hosts, answers, strict=True)), seen, interfaces))
+        _learn(client, titles, (row for _, row in new))
+        for host, row in new:
+            if form == "json":
+                click.echo(output.as_json({"host": host, **row}))
+            else:
+                click.echo(line(host, row, titles))
+        if not follow and time.monotonic() >= until:
+            return
+        time.sleep(_INTERVAL)
+
+
+def fresh(
+    answers: Mapping[str, Answer], seen: dict[tuple[str, str], int], interfaces: set[str]
+) -> Iterator[tuple[str, Row]]:
+    """Yield rows that were not *seen*, by host, with *interfaces* only those; note them as seen.
+
+    A drop that was seen and happened again is new.
+    """
+    for host, answer in answers.items():
+        for row in answer.rows:
+            key = host, f"{row['reason']} {row['packet']} {row['interface']} {row['rule']}"
+            number = int(row["number"])
+            if seen.get(key, -1) == number or (interfaces and row["interface"] not in interfaces):
+                continue
+            seen[key] = number
+            yield host, row
+
+
+def line(host: str, row: Row, titles: Mapping[str, str]) -> str:
+    """Return a drop in one line; *titles* are those of security groups by their policies."""
+    moment = datetime.fromtimestamp(float(row["time"]), UTC).strftime("%H:%M:%S")
+    where = f"port {row['port']}" if row["port"] else row["interface"] or "the host"
+    times = f" ({row['count']} times)" if row["count"] != "1" else ""
+    return (
+        f"{moment} {host}: {row['reason']}: {row['packet']}{times}, {row['direction']} of {where}: "
+        f"{why(row, titles)}"
+    )
+
+
+def why(row: Row, titles: Mapping[str, str]) -> str:
+    """Return what decided about a drop, in words."""
+    rule = row["rule"]
+    if row["reason"] == "default deny":
+        names = [titles.get(name, name) for name in filter(None, row["policies"].split(","))]
+        asked = ", ".join(names) or "its policies"
+        return f"no rule of {asked} allows it ({rule})"
+    for policy, title in titles.items():
+        rule = rule.replace(f"np/openstack/{policy}", title)
+    return rule
+
+
+def _learn(client: EtcdClient, titles: dict[str, str], rows: Iterator[Row]) -> None:
+    """Take up the names of the security groups of ports that are not known yet."""
+    policies: set[str] = set()
+    ports: set[str] = set()
+    for row in rows:
+        missing = [each for each in row["policies"].split(",") if each.startswith(GROUP_POLICY)]
+        if row["port"] and any(each not in titles for each in missing):
+            policies.update(missing)
+            ports.add(row["port"])
+    if not ports:
+        return
+    for endpoint in _endpoints(client, ports).values():
+        for policy, group in groups_of(endpoint.metadata.labels).items():
+            titles[policy] = group.title
+    for policy in policies:
+        titles.setdefault(policy, f"security group {policy.removeprefix(GROUP_POLICY)}")
+
+
+def _meant(client: EtcdClient, text: str) -> Mapping[ResourceKey, WorkloadEndpoint]:
+    """Return the endpoints that *text* names or has as an address; raises `EndError`."""
+    found = {
+        key: value
+        for key, value in _endpoints(client, {text}).items()
+        if text in names_of(key, value)
+        or value.spec.endpoint.startswith(text)
+        or value.spec.workload.startswith(text)
+        or any(text == network.partition("/")[0] for network in value.spec.ip_networks)
+    }
+    if not found:
+        raise EndError(f"'{text}' is no port, instance, guest or address: see calicoctl get wep -A")
+    return found
+
+
+def _endpoints(client: EtcdClient, texts: set[str]) -> dict[ResourceKey, WorkloadEndpoint]:
+    found: dict[ResourceKey, WorkloadEndpoint] = {}
+    for page in client.iterate_prefix(prefix_of(WorkloadEndpoint.KIND)):
+        for key, value in holding(page.kvs, texts).items():
+            if isinstance(value, WorkloadEndpoint):
+                found[key] = value
+    return found
+
+
+def _alive(client: EtcdClient) -> Sequence[str]:
+    hosts = set()
+    for page in client.iterate_prefix(FELIX_STATUS_PREFIX, keys_only=True):
+        keys = (parse_key(kv.key) for kv in page.kvs)
+        hosts |= {key.host for key in keys if isinstance(key, FelixStatusKey)}
+    return sorted(hosts)
