@@ -9,10 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from benchmarks.bgp_lab import CONVERGENCE_TIME, Cloud, End
+from benchmarks.bgp_lab import CONVERGENCE_TIME, Cloud, End, Router
 from benchmarks.bgp_speakers import BIRD, Watcher
 from calico_openstack.bgp.settings import FAMILIES
-from tests.bgp.fabric import Host
 from tests.bgp.stream import Outcome, Stream
 from tests.support.processes import eventually
 
@@ -43,7 +42,7 @@ class Observer:
 
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
-        self._watcher = Watcher(cloud.computes)
+        self._watcher = Watcher(cloud.routers)
 
     def close(self) -> None:
         """Close the sockets."""
@@ -53,8 +52,8 @@ class Observer:
         self,
         act: Callable[[], object],
         addresses: Sequence[str],
-        hosts: Iterable[Host],
-        settled: Callable[[Host, str], bool],
+        hosts: Iterable[Router],
+        settled: Callable[[Router, str], bool],
         *,
         appear: bool = True,
     ) -> dict[int, list[float]]:
@@ -86,18 +85,7 @@ class Observer:
         }
 
 
-def leads_to(end: End) -> Callable[[Host, str], bool]:
-    """Return a question: whether a host's route to an address leads to the guest's host."""
-
-    def question(host: Host, address: str) -> bool:
-        family = "-6" if ":" in address else "-4"
-        found = host.routes(family).get(address, [])
-        return found == [end.host.ipv6 if family == "-6" else end.host.ipv4]
-
-    return question
-
-
-def is_gone(host: Host, address: str) -> bool:
+def is_gone(host: Router, address: str) -> bool:
     """Whether a host has no route to an address."""
     return address not in host.routes("-6" if ":" in address else "-4")
 
@@ -113,12 +101,13 @@ def lives(cloud: Cloud, observer: Observer, repetitions: int) -> list[Measured]:
         number = 100 + repetition
         here, there = cloud.computes[repetition % 2], cloud.computes[2 + repetition % 2]
         one, other = cloud.plug(number, here), cloud.plug(number, there)
-        others = [host for host in cloud.computes if host is not here]
+        others = [host for host in cloud.routers if host is not here]
         create = partial(cloud.bind, one)
-        add(created, observer.until(create, one.addresses, others, leads_to(one)))
-        others = [host for host in cloud.computes if host is not there]
+        add(created, observer.until(create, one.addresses, others, partial(cloud.leads_to, one)))
+        turning = cloud.turning(here, there)
         move = partial(_move, cloud, one, other)
-        add(moved, observer.until(move, one.addresses, others, leads_to(other)))
+        add(moved, observer.until(move, one.addresses, turning, partial(cloud.leads_to, other)))
+        others = [host for host in cloud.routers if host is not there]
         delete = partial(cloud.unbind, other)
         add(deleted, observer.until(delete, one.addresses, others, is_gone, appear=False))
     return [created, moved, deleted]
@@ -182,10 +171,9 @@ def migrate(cloud: Cloud, ends: Sequence[End], left: int) -> Moment:
     time.sleep(PAUSE)
     resumed = time.monotonic()
     target.announce()
-    observing = [host for host in cloud.computes if host is not target.host]
-    follows = leads_to(target)
-    for host in observing:
-        eventually(lambda h=host: all(follows(h, a) for a in target.addresses), 30)
+    for router in cloud.turning(source.host, target.host):
+        for address in target.addresses:
+            eventually(partial(cloud.leads_to, target, router, address), 30)
     cloud.unbind(source)
     cloud.etcd.delete(migration)
     time.sleep(CONVERGENCE_TIME + 1.5)

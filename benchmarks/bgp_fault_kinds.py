@@ -19,7 +19,6 @@ from benchmarks.bgp_events import (
     add,
     answers,
     is_gone,
-    leads_to,
 )
 from benchmarks.bgp_lab import HOLD_TIME, PASSWORD, Cloud, End, Layout
 from calico_openstack.bgp.settings import FAMILIES
@@ -28,6 +27,7 @@ from tests.bgp.stream import Stream
 from tests.support.processes import eventually
 
 _LEAD: Final = 0.5
+_TAKEN_UP: Final = 6.0
 _BGP_PORT: Final = "179"
 
 
@@ -118,6 +118,7 @@ class Faults:
                 gaps = [after - before for before, after in pairwise(at)]
                 measured.outages[family].append(max(gaps, default=0.0))
             self.cloud.wait_for_sessions()
+            self._wait_for_the_lonely()
             for address in traffic.asked.addresses:
                 answers(traffic.asking, address)
         return measured
@@ -135,18 +136,26 @@ class Faults:
         times = self._observer.until(cut, addresses, others, is_gone, appear=False)
         self.cloud.fabric.mend(self._lost_host)
         self.cloud.wait_for_sessions()
-        for host in others:
-            for address in addresses:
-                eventually(lambda h=host, a=address: leads_to(self._lonely)(h, a), LIMIT)
+        self._wait_for_the_lonely()
         return {family: max(values) for family, values in times.items()}
 
     def _follow_bfd(self, marks: str) -> None:
         self.cloud.store_layout(bfd=marks)
+        # Agents take it up one after the other, and each restarts its sessions for it.
+        time.sleep(_TAKEN_UP)
         for host in self.cloud.hosts:
             eventually(
                 lambda h=host: {s.get("bfd") for s in h.status()["sessions"]} == {"Up"}, LIMIT
             )
         self.cloud.wait_for_sessions()
+        self._wait_for_the_lonely()
+
+    def _wait_for_the_lonely(self) -> None:
+        """Wait until every other host knows the way to the workload of the host that is lost."""
+        for host in self.cloud.computes:
+            for address in self._lonely.addresses:
+                if host is not self._lost_host:
+                    eventually(partial(self.cloud.leads_to, self._lonely, host, address), LIMIT)
 
     def reflector_loss(self) -> dict[int, float]:
         """Cut a reflector off; the time is until its clients have noticed."""
@@ -261,7 +270,7 @@ class Faults:
         end = self.cloud.plug(self._fresh, self._hit)
         others = [host for host in self.cloud.computes if host is not self._hit]
         times = self._observer.until(
-            partial(self.cloud.bind, end), end.addresses, others, leads_to(end)
+            partial(self.cloud.bind, end), end.addresses, others, partial(self.cloud.leads_to, end)
         )
         self.cloud.unbind(end)
         return {family: max(values) for family, values in times.items()}

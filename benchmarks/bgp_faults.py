@@ -1,7 +1,7 @@
 """How soon BGP follows what happens to workloads, hosts, sessions and daemons, and what is lost.
 
 python -m benchmarks.bgp_faults [--layouts mesh,reflectors,tor] [--lives 20] [--migrations 10]
-                                [--faults 3]
+                                [--guests 6] [--faults 3]
 
 Every host is a network namespace with the real Felix, BGP agent and BIRD; the datastore is a real
 etcd, written to as Neutron's driver does. Faults happen under a stream of packets between two
@@ -21,6 +21,7 @@ from typing import Final
 
 from benchmarks.bgp_events import Measured, Observer, lives, migrations
 from benchmarks.bgp_fault_kinds import Faults
+from benchmarks.bgp_guest import guest_migrations
 from benchmarks.bgp_lab import COMPUTES, CONVERGENCE_TIME, HOLD_TIME, Layout, cloud
 from benchmarks.bgp_speakers import bird_version
 from benchmarks.conditions import conditions, load_average
@@ -46,6 +47,7 @@ def main() -> None:
     parser.add_argument("--layouts", default="mesh,reflectors,tor")
     parser.add_argument("--lives", type=int, default=20, help="workloads that come and go")
     parser.add_argument("--migrations", type=int, default=10)
+    parser.add_argument("--guests", type=int, default=6, help="migrations of a virtual machine")
     parser.add_argument("--faults", type=int, default=3, help="repetitions of each kind")
     options = parser.parse_args()
     if os.geteuid() != 0:
@@ -74,6 +76,8 @@ def _measured(layout: Layout, options: argparse.Namespace) -> Iterator[Measured]
                 yield from lives(made, observer, options.lives)
             if options.migrations:
                 yield from migrations(made, Path(folder), options.migrations)
+            if options.guests:
+                yield from guest_migrations(made, Path(folder), options.guests)
             if options.faults:
                 yield from Faults(made, observer, Path(folder)).run(options.faults)
         finally:

@@ -7,18 +7,19 @@ QEMU runs at either for a while; which of the two counts at a moment is for the 
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from calico_openstack.bgp.extras import DOMAIN, Bfd
 from calico_openstack.datamodel.keys import openstack_namespace
 from calico_openstack.etcd import EtcdClient, EtcdConfig
-from tests.bgp.fabric import ETCD_ADDRESS, Fabric, Host, birdc
+from tests.bgp.fabric import ETCD_ADDRESS, Fabric, Host, bird_routes, birdc
 from tests.bgp.rack import rack_router, router_text, store_rack
 from tests.support.announcements import mac_address, rarp
 from tests.support.felix import configure, declare_ready, mac, put, put_endpoint, put_group
@@ -37,6 +38,17 @@ _ROUTER_FILES: Final = {"-c": ".conf", "-s": ".ctl", "-P": ".pid"}
 _NAMESPACE = openstack_namespace(None)
 _GROUP = "open"
 _SETTLING = 60.0
+
+
+class Router(Protocol):
+    """Whatever follows routes: a host or the rack's router."""
+
+    name: str
+    namespace: NetworkNamespace
+
+    def routes(self, family: str = "-4") -> dict[str, list[str]]:
+        """Return the gateways of BIRD's routes in the kernel, by destination."""
+        ...
 
 
 class Layout(StrEnum):
@@ -77,6 +89,7 @@ class Cloud:
         self.layout = layout
         self.etcd = EtcdClient(EtcdConfig(endpoints=(f"http://{ETCD_ADDRESS}:2379",)))
         self.router: _Router | None = None
+        self._addresses: dict[str, set[str]] = {}
         self._keys: dict[tuple[str, int], str] = {}
         self._guests: list[NetworkNamespace] = []
         self._felixes: list[Process] = []
@@ -116,7 +129,7 @@ class Cloud:
         May be repeated.
         """
         marks = {DOMAIN + "hold-time": HOLD_TIME}
-        more = {"password": SECRET}
+        more: dict[str, object] = {"password": SECRET}
         if "graceful" in bfd:
             more["maxRestartTime"] = RESTART_TIME
         if bfd:
@@ -145,6 +158,34 @@ class Cloud:
         if self.router is not None:
             self.router.kill()
             self.router.start()
+
+    @property
+    def routers(self) -> list[Router]:
+        """The hosts with workloads, and the rack's router if there is one."""
+        return [*self.computes, *([self.router] if self.router else [])]
+
+    def turning(self, source: Host, target: Host) -> list[Router]:
+        """Return whose routes change when a workload moves: in a rack those of its source and of
+        the router, through which the other hosts reach it before and after."""
+        if self.router is not None:
+            return [source, self.router]
+        return [host for host in self.computes if host is not target]
+
+    def leads_to(self, end: End, observer: Router, address: str) -> bool:
+        """Whether an observer's route to an address of a guest leads to the guest's host."""
+        way: Router = end.host
+        if self.router is not None and observer is not self.router:
+            way = self.router
+        family = "-6" if ":" in address else "-4"
+        gateways = observer.routes(family).get(address, [])
+        return len(gateways) == 1 and gateways[0] in self._addresses_of(way)
+
+    def _addresses_of(self, router: Router) -> set[str]:
+        """Return all addresses on the fabric, the link-local one among them."""
+        if router.name not in self._addresses:
+            shown = json.loads(router.namespace.ip("-json", "address", "show", "dev", "eth0"))
+            self._addresses[router.name] = {entry["local"] for entry in shown[0]["addr_info"]}
+        return self._addresses[router.name]
 
     def set_password(self, host: Host, text: str) -> None:
         """Give a host the password of its sessions."""
@@ -230,8 +271,10 @@ def _router_bfd(annotation: str) -> Bfd | None:
 class _Router:
     """The rack's router: a BIRD that takes over its routes when it starts again."""
 
+    name = "tor"
+
     def __init__(self, namespace: NetworkNamespace, directory: Path, text: str) -> None:
-        self._namespace = namespace
+        self.namespace = namespace
         self._base = directory / "tor"
         self._base.with_suffix(".conf").write_text(text)
         self._process: Process | None = None
@@ -243,8 +286,12 @@ class _Router:
         self._process = Process(
             ["bird", "-f", "-R", *arguments],
             log=self._base.with_suffix(".log"),
-            prefix=self._namespace.command([]),
+            prefix=self.namespace.command([]),
         )
+
+    def routes(self, family: str = "-4") -> dict[str, list[str]]:
+        """Return the gateways of BIRD's routes in the kernel, by destination."""
+        return bird_routes(self.namespace, family)
 
     def configure(self, text: str) -> None:
         """Have it take another configuration."""

@@ -39,6 +39,17 @@ def birdc(control: Path, *command: str) -> str:
     return result.stdout
 
 
+def bird_routes(namespace: NetworkNamespace, family: str) -> dict[str, list[str]]:
+    """Return the gateways of BIRD's routes in a kernel, by destination."""
+    found = json.loads(namespace.ip("-json", family, "route", "show", "proto", "bird"))
+    return {
+        route["dst"]: sorted(
+            hop["gateway"] for hop in route.get("nexthops", [route]) if "gateway" in hop
+        )
+        for route in found
+    }
+
+
 class Workload:
     """A workload behind a TAP-named interface, with its routes as Felix programs them."""
 
@@ -171,13 +182,7 @@ class Host:
 
     def routes(self, family: str = "-4") -> dict[str, list[str]]:
         """Return the gateways of BIRD's routes in the kernel, by destination."""
-        found = json.loads(self.namespace.ip("-json", family, "route", "show", "proto", "bird"))
-        return {
-            route["dst"]: sorted(
-                hop["gateway"] for hop in route.get("nexthops", [route]) if "gateway" in hop
-            )
-            for route in found
-        }
+        return bird_routes(self.namespace, family)
 
     def wait_for_sessions(self, *names: str) -> None:
         """Wait until exactly these sessions are established."""
