@@ -171,7 +171,8 @@ class ClusterGenerator:
         )
         key = ResourceKey("HostEndpoint", name)
         value = HostEndpoint(metadata=Metadata(name=name, labels=self._labels()), spec=spec)
-        return key, self._perhaps_invalid(key, value)
+        field = self._choice(("spec", "spec.expectedIPs[0]"))
+        return key, self._perhaps_invalid(key, value, field)
 
     def interfaces(self) -> dict[str, frozenset[bytes]]:
         """Draw which interfaces the host has itself, with their addresses."""
@@ -227,10 +228,10 @@ class ClusterGenerator:
             return {"pre_dnat": True, "apply_on_forward": True, "egress": (), "types": ("Ingress",)}
         return {"apply_on_forward": self._once_in(2)}
 
-    def _perhaps_invalid(self, key: ResourceKey, value: Resource) -> Value:
+    def _perhaps_invalid(self, key: ResourceKey, value: Resource, field: str = "spec") -> Value:
         if not self._once_in(15):
             return value
-        reasons = (Reason("spec", "made invalid"),)
+        reasons = (Reason(field, "made invalid"),)
         return Invalid(key.path, key, reasons, self._choice((value, None)))
 
     def tier(self) -> tuple[ResourceKey, Value]:
@@ -240,7 +241,8 @@ class ClusterGenerator:
             order=self._choice((None, 1.0, 2.0)),
             default_action=self._choice(("", "Deny", "Pass", "Pass")),
         )
-        return ResourceKey("Tier", name), Tier(metadata=Metadata(name=name), spec=spec)
+        key, value = ResourceKey("Tier", name), Tier(metadata=Metadata(name=name), spec=spec)
+        return key, self._perhaps_invalid(key, value, "spec.defaultAction")
 
     def profile(self) -> tuple[ResourceKey, Value]:
         """Draw a profile."""
@@ -259,9 +261,12 @@ class ClusterGenerator:
             namespace = self._choice(NAMESPACES)
             metadata = Metadata(name=name, namespace=namespace, labels=self._labels())
             key = ResourceKey("NetworkSet", name, namespace)
-            return key, NetworkSet(metadata=metadata, spec=spec)
+            value = NetworkSet(metadata=metadata, spec=spec)
+            return key, self._perhaps_invalid(key, value, "spec.nets[0]")
+        key = ResourceKey("GlobalNetworkSet", name)
         metadata = Metadata(name=name, labels=self._labels())
-        return ResourceKey("GlobalNetworkSet", name), GlobalNetworkSet(metadata=metadata, spec=spec)
+        everywhere = GlobalNetworkSet(metadata=metadata, spec=spec)
+        return key, self._perhaps_invalid(key, everywhere, "spec.nets[0]")
 
     def pool(self) -> tuple[ResourceKey, Value]:
         """Draw an address pool."""

@@ -13,6 +13,7 @@ import msgspec
 
 from calico_openstack.datamodel.conventions import as_read, names_in_keys
 from calico_openstack.datamodel.dhcp import DhcpSubnet
+from calico_openstack.datamodel.endpoints import HostEndpoint
 from calico_openstack.datamodel.invalid import Invalid, Reason, quoted
 from calico_openstack.datamodel.keys import (
     DhcpStatusKey,
@@ -26,7 +27,7 @@ from calico_openstack.datamodel.keys import (
 from calico_openstack.datamodel.kinds import RESOURCE_TYPES
 from calico_openstack.datamodel.policies import DEFAULT_ALLOW_PROFILE_NAME, Profile
 from calico_openstack.datamodel.resource import API_VERSION, Resource
-from calico_openstack.datamodel.salvage import salvaged_policy
+from calico_openstack.datamodel.salvage import salvaged_host_endpoint, salvaged_policy
 from calico_openstack.datamodel.status import AgentStatus, EndpointStatus
 from calico_openstack.datamodel.validation import validate
 
@@ -128,7 +129,11 @@ def _decode_resource(decoder: msgspec.json.Decoder[Resource], value: bytes) -> R
 def _salvaged(key: ResourceKey, value: bytes) -> Resource | None:
     """Return what can be read of a resource that could not be decoded, None if nothing can."""
     try:
-        resource = salvaged_policy(key.kind, value)
+        resource = (
+            salvaged_host_endpoint(value)
+            if key.kind == HostEndpoint.KIND
+            else salvaged_policy(key.kind, value)
+        )
     except _UNREADABLE:
         return None
     return None if resource is None else as_read(_fitted(key, resource)[0])

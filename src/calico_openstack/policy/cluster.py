@@ -31,7 +31,7 @@ from calico_openstack.datamodel.policies import (
 from calico_openstack.datamodel.protocols import protocol_number
 from calico_openstack.datamodel.resource import Resource
 from calico_openstack.datamodel.selector import Selector, SelectorError
-from calico_openstack.policy import conversion, host_interfaces, ordering
+from calico_openstack.policy import conversion, host_interfaces, ordering, usable
 from calico_openstack.policy.addresses import Prefix, pack_prefix
 from calico_openstack.policy.evaluation import EndpointVerdict, Judgement, evaluate
 from calico_openstack.policy.ordering import Placement
@@ -68,7 +68,9 @@ class Cluster:
     ) -> None:
         self._resources = resources
         self._tiers = {
-            key.name: value.spec for key, value in resources.items() if isinstance(value, Tier)
+            key.name: spec
+            for key, value in resources.items()
+            if key.kind == Tier.KIND and (spec := usable.tier(value))
         }
         self.endpoints: dict[ResourceKey, WorkloadEndpoint] = {
             key: value
@@ -88,16 +90,16 @@ class Cluster:
         for key in self.endpoints:
             yield self._endpoint_holder(key)
         for key, value in self._resources.items():
-            match value:
+            match usable.network_set(value) or usable.host_endpoint(value):
                 case HostEndpoint():
                     yield self._host_holder(key)
-                case NetworkSet():
-                    own = {**value.metadata.labels, conversion.NAMESPACE_LABEL: key.namespace}
+                case NetworkSet() as found:
+                    own = {**found.metadata.labels, conversion.NAMESPACE_LABEL: key.namespace}
                     labels = self._inherited(own, (f"kns.{key.namespace}",))
-                    yield Holder(labels, tuple(map(pack_prefix, value.spec.nets)))
-                case GlobalNetworkSet():
-                    labels = self._inherited(value.metadata.labels, ())
-                    yield Holder(labels, tuple(map(pack_prefix, value.spec.nets)))
+                    yield Holder(labels, tuple(map(pack_prefix, found.spec.nets)))
+                case GlobalNetworkSet() as found:
+                    labels = self._inherited(found.metadata.labels, ())
+                    yield Holder(labels, tuple(map(pack_prefix, found.spec.nets)))
 
     def selects(self, selector: Selector, address: bytes) -> bool:
         """Tell whether an endpoint or network set that *selector* matches has *address*."""

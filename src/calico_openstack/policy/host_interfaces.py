@@ -12,6 +12,7 @@ from calico_openstack.datamodel.endpoints import HostEndpoint, HostEndpointSpec
 from calico_openstack.datamodel.invalid import Invalid
 from calico_openstack.datamodel.keys import ResourceKey
 from calico_openstack.datamodel.resource import Resource
+from calico_openstack.policy import usable
 from calico_openstack.policy.addresses import pack_address
 
 EVERY_INTERFACE: Final = "*"
@@ -81,11 +82,12 @@ def expected_addresses(spec: HostEndpointSpec) -> tuple[bytes, ...]:
 def enforced(value: Resource | Invalid | None) -> HostEndpoint | None:
     """Return the host endpoint to enforce for what is stored, None for none.
 
-    An invalid one counts as one without labels and profiles: what policies for such endpoints and
-    the ports that are always open do not let through is closed. It is in no set.
+    One that cannot be used counts as one without labels and profiles: what policies for such
+    endpoints and the ports that are always open do not let through is closed. It is in no set.
     """
-    if isinstance(value, HostEndpoint):
-        return value
+    found = usable.host_endpoint(value)
+    if found is not None:
+        return found
     if isinstance(value, Invalid) and isinstance(value.resource, HostEndpoint):
         spec = value.resource.spec
         return HostEndpoint(

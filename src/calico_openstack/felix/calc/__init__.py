@@ -30,7 +30,8 @@ What is missing or invalid closes:
   packets of the endpoints that it selects, in its directions. If not even that can be told it
   contributes nothing: what it allowed is closed, but what it denied cannot be known.
 - A missing tier is enforced after all others and denies what its policies do not decide; an
-  invalid one is the same as a missing one.
+  invalid one is the same as a missing one, except that a wrong action alone counts as Deny.
+- What is no network in a network set, or no address in a host endpoint, is left out of it.
 - Two endpoints of this host with one interface name: the lowest orchestrator, workload and endpoint
   is programmed, the others are reported in ``HostState.problems``. Two with one address: both are
   programmed; which of them gets the route is decided in `render`.

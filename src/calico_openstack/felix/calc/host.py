@@ -11,10 +11,8 @@ from calico_openstack.datamodel.dscp import annotated_dscp
 from calico_openstack.datamodel.endpoints import (
     GlobalNetworkSet,
     HostEndpoint,
-    HostEndpointPort,
     NetworkSet,
     WorkloadEndpoint,
-    WorkloadEndpointPort,
 )
 from calico_openstack.datamodel.invalid import Invalid
 from calico_openstack.datamodel.keys import ResourceKey
@@ -25,19 +23,18 @@ from calico_openstack.datamodel.policies import (
     GlobalNetworkPolicy,
     NetworkPolicy,
     Profile,
-    Tier,
 )
 from calico_openstack.datamodel.pools import IPPool
-from calico_openstack.datamodel.protocols import protocol_number
 from calico_openstack.datamodel.remote import RemoteEndpoint
 from calico_openstack.datamodel.resource import Resource
 from calico_openstack.felix.calc.blocks import ActiveBlocks
 from calico_openstack.felix.calc.endpoints import LocalEndpoints
 from calico_openstack.felix.calc.groups import Group, GroupIndex
 from calico_openstack.felix.calc.host_endpoints import HostEndpoints
-from calico_openstack.felix.calc.ipsets import EndpointPort, Member, SetChange
+from calico_openstack.felix.calc.ipsets import Member, SetChange
 from calico_openstack.felix.calc.judgement import verdicts
 from calico_openstack.felix.calc.local_policies import LocalPolicies
+from calico_openstack.felix.calc.members import member, named_ports
 from calico_openstack.felix.calc.networks import NetworkTable
 from calico_openstack.felix.calc.policies import PolicyTable
 from calico_openstack.felix.calc.state import HostDelta, HostState, Withdrawal
@@ -47,8 +44,8 @@ from calico_openstack.felix.calc.withdrawals import (
     policy_withdraws,
     set_withdraws,
 )
-from calico_openstack.policy import conversion, host_interfaces
-from calico_openstack.policy.addresses import pack_address, pack_prefix
+from calico_openstack.policy import conversion, host_interfaces, usable
+from calico_openstack.policy.addresses import pack_address
 from calico_openstack.policy.evaluation import Judgement
 from calico_openstack.policy.host_interfaces import InterfaceSelection
 from calico_openstack.policy.packet import Direction, Packet
@@ -111,8 +108,7 @@ class HostCalculation:
             case "WorkloadEndpoint":
                 self._update_endpoint(key, value if isinstance(value, WorkloadEndpoint) else None)
             case "NetworkSet" | "GlobalNetworkSet":
-                usable = value if isinstance(value, NetworkSet | GlobalNetworkSet) else None
-                self._update_network_set(key, usable)
+                self._update_network_set(key, usable.network_set(value))
             case "HostEndpoint":
                 self._update_host_endpoint(key, value)
             case (
@@ -123,8 +119,7 @@ class HostCalculation:
             ):
                 self._policies.update_policy(key, value if isinstance(value, _POLICY) else None)
             case "Tier":
-                spec = value.spec if isinstance(value, Tier) else None
-                self._policies.update_tier(key.name, spec)
+                self._policies.update_tier(key.name, usable.tier(value))
             case "Profile":
                 self._update_profile(key, value if isinstance(value, Profile) else None)
             case "IPPool":
@@ -163,7 +158,7 @@ class HostCalculation:
         labels = endpoint.metadata.labels
         if spec.service_account_name:
             labels = {**labels, conversion.SERVICE_ACCOUNT_LABEL: spec.service_account_name}
-        ports = _ports(spec.ports) if spec.ports else ()
+        ports = named_ports(spec.ports) if spec.ports else ()
         group = self._groups.group(labels, spec.profiles, ports)
         self._replace_entry(key.path, group, map(pack_address, spec.ip_networks))
         if spec.node == self._hostname:
@@ -194,7 +189,7 @@ class HostCalculation:
             labels = {**labels, conversion.NAMESPACE_LABEL: key.namespace}
             profiles = (f"kns.{key.namespace}",)
         group = self._groups.group(labels, profiles)
-        self._replace_entry(key.path, group, map(_member, value.spec.nets))
+        self._replace_entry(key.path, group, map(member, value.spec.nets))
 
     def _update_host_endpoint(self, key: ResourceKey, value: Value | None) -> None:
         known = value if isinstance(value, HostEndpoint | Invalid) else None
@@ -205,8 +200,11 @@ class HostCalculation:
             self._host_endpoints.discard(key)
         else:
             spec = endpoint.spec
-            group = self._groups.group(endpoint.metadata.labels, spec.profiles, _ports(spec.ports))
-            addresses = host_interfaces.expected_addresses(spec) if endpoint is value else ()
+            group = self._groups.group(
+                endpoint.metadata.labels, spec.profiles, named_ports(spec.ports)
+            )
+            selectable = usable.host_endpoint(value) is not None
+            addresses = host_interfaces.expected_addresses(spec) if selectable else ()
             self._replace_entry(key.path, group, addresses)
             if spec.node == self._hostname:
                 is_new = not self._is_local(group.id)
@@ -398,20 +396,3 @@ class HostCalculation:
                 *verdicts(self.state, Direction.INGRESS, receivers, packet),
             )
         )
-
-
-def _ports(
-    stored: tuple[WorkloadEndpointPort, ...] | tuple[HostEndpointPort, ...],
-) -> tuple[EndpointPort, ...]:
-    """Return the named ports of an endpoint that rules can name."""
-    return tuple(
-        (port.name, number, port.port)
-        for port in stored
-        if port.name and (number := protocol_number(port.protocol)) is not None
-    )
-
-
-def _member(net: str) -> Member:
-    """Return an entry of a network set: a single address or a network."""
-    prefix = pack_prefix(net)
-    return prefix.network if prefix.length == prefix.bits else prefix
