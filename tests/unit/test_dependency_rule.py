@@ -243,7 +243,7 @@ def test_the_pure_rooms_are_there() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["datamodel", "felix.main", "bgp.main", "dhcp.main", "calicoctl.main"]
+    "module", ["datamodel", "felix.service", "bgp.main", "dhcp.main", "calicoctl.main"]
 )
 def test_compute_hosts_need_no_neutron(module: str) -> None:
     name = f"{PACKAGE}.{module}"

@@ -102,9 +102,21 @@ class EtcdClient:
     ) -> Iterator[Snapshot]:
         """Yield the keys that begin with *prefix* in pages, all as of one revision.
 
-        At least one page is yielded. The next page is requested before the current one is yielded,
-        so that etcd works while the caller does. Raises EtcdCompacted when the revision vanishes
-        in the middle.
+        At least one page is yielded. Raises EtcdCompacted when the revision vanishes in the middle.
+        """
+        for response in self.responses(
+            prefix, revision=revision, page_size=page_size, keys_only=keys_only
+        ):
+            revision = revision or response.header.revision
+            yield Snapshot(revision, [key_value(kv) for kv in response.kvs])
+
+    def responses(
+        self, prefix: str, *, revision: int, page_size: int, keys_only: bool = False
+    ) -> Iterator[pb.RangeResponse]:
+        """Yield what `iterate_prefix` does as it comes from etcd.
+
+        The next page is requested before the current one is yielded, so that etcd works while the
+        caller does.
         """
         key, end = to_bytes(prefix), range_end(prefix)
         request = pb.RangeRequest(
@@ -123,7 +135,7 @@ class EtcdClient:
                     keys_only=keys_only,
                 )
                 pending = _Ahead(self.session, request)
-            yield Snapshot(revision, [key_value(kv) for kv in response.kvs])
+            yield response
             if not response.more:
                 return
 

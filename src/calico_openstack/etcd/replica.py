@@ -10,8 +10,6 @@ from collections.abc import Iterable
 
 import msgspec
 
-from calico_openstack.etcd.records import KeyValue
-
 
 class Update(msgspec.Struct, frozen=True, gc=False):
     """A key's new value; None when it was deleted."""
@@ -43,16 +41,16 @@ class Replica:
         """Prepare for a complete listing; one that broke off is forgotten."""
         self._unseen = set(self._revisions)
 
-    def listed(self, kvs: Iterable[KeyValue]) -> list[Update]:
-        """Take one page of the listing; return what is new in it."""
+    def listed(self, page: Iterable[tuple[str, bytes, int]]) -> list[Update]:
+        """Take one page of the listing (key, value, revision); return what is new in it."""
         revisions, unseen = self._revisions, self._unseen
         updates = []
-        for kv in kvs:
-            key = kv.key
-            unseen.discard(key)
-            if revisions.get(key) != kv.mod_revision:
-                revisions[key] = kv.mod_revision
-                updates.append(Update(key, kv.value, kv.mod_revision))
+        for key, value, revision in page:
+            if unseen:
+                unseen.discard(key)
+            if revisions.get(key) != revision:
+                revisions[key] = revision
+                updates.append(Update(key, value, revision))
         return updates
 
     def end_listing(self, revision: int) -> list[Update]:

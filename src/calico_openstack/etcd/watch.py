@@ -192,11 +192,13 @@ class SnapshotWatch:
         differences: list[Update] = []
         for replica in self._replicas:
             replica.begin_listing()
-            for page in self._client.iterate_prefix(
+            for page in self._client.responses(
                 replica.prefix, revision=revision, page_size=self._page_size
             ):
-                revision = page.revision
-                updates = replica.listed(page.kvs)
+                revision = revision or page.header.revision
+                updates = replica.listed(
+                    [(to_text(kv.key), kv.value, kv.mod_revision) for kv in page.kvs]
+                )
                 if self._in_sync:
                     differences += updates
                 elif updates:

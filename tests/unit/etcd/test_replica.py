@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calico_openstack.etcd.records import KeyValue, range_end, to_bytes, to_text
+from calico_openstack.etcd.records import range_end, to_bytes, to_text
 from calico_openstack.etcd.replica import Replica, Update
 
 KEYS = st.sampled_from(["/p/a", "/p/b", "/p/c"])
@@ -18,20 +18,20 @@ class Store:
 
     def __init__(self) -> None:
         self.revision = 1
-        self.content: dict[str, KeyValue] = {}
+        self.content: dict[str, tuple[str, bytes, int]] = {}
 
     def write(self, key: str, value: bytes | None) -> tuple[str, bytes | None, int]:
         self.revision += 1
         if value is None:
             self.content.pop(key, None)
         else:
-            self.content[key] = KeyValue(key, value, self.revision)
+            self.content[key] = key, value, self.revision
         return key, value, self.revision
 
     def restart(self) -> None:
         """Begin to count anew, as a cluster does that was filled from an export."""
         self.revision = 1
-        self.content = {key: KeyValue(key, kv.value, 1) for key, kv in self.content.items()}
+        self.content = {key: (key, value, 1) for key, value, _ in self.content.values()}
 
 
 def follow(view: dict[str, bytes], updates: list[Update]) -> None:
@@ -66,13 +66,13 @@ def test_view_equals_store_after_every_round(
                 follow(view, replica.listed(listing[:1]))
             follow(view, replica.listed(listing[1:]))
             follow(view, replica.end_listing(store.revision))
-        assert view == {kv.key: kv.value for kv in store.content.values()}
+        assert view == {key: value for key, value, _ in store.content.values()}
         assert len(replica) == len(view)
 
 
 def test_unchanged_keys_are_not_listed_again() -> None:
     replica = Replica("/p/")
-    listing = [KeyValue("/p/a", b"1", 5), KeyValue("/p/b", b"1", 6)]
+    listing = [("/p/a", b"1", 5), ("/p/b", b"1", 6)]
     for expected in (2, 0):
         replica.begin_listing()
         assert len(replica.listed(listing)) == expected
