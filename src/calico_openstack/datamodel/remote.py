@@ -179,14 +179,15 @@ class RemoteEndpoints:
         except _UNREADABLE:
             return None
         # New combinations are mostly made of labels that others have, too.
-        if not labels.items() <= self._valid_labels:
+        valid = self._valid_labels
+        if new := [label for label in labels.items() if label not in valid]:
             findings = Findings()
-            check_labels(findings, "", labels)
+            check_labels(findings, "", dict(new))
             if findings.reasons:
                 return None
-            if len(self._valid_labels) >= _MAX_KNOWN:
-                self.forget()
-            self._valid_labels.update(labels.items())
+            if len(valid) >= _MAX_KNOWN:
+                valid.clear()
+            valid.update(new)
         if len(self._known_labels) >= _MAX_KNOWN:
             self.forget()
         texts = self._known_labels[raw] = tuple(map(intern, (*labels, *labels.values())))

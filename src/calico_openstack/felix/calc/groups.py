@@ -73,7 +73,8 @@ class GroupIndex:
         ports: tuple[EndpointPort, ...] = (),
     ) -> Group:
         """Return the group of such objects, a new and empty one if there is none."""
-        return self.group_of_texts((*labels, *labels.values()), profiles, ports)
+        texts = tuple(map(intern, (*labels, *labels.values())))
+        return self.group_of_texts(texts, profiles, ports)
 
     def group_of_texts(
         self,
@@ -81,7 +82,7 @@ class GroupIndex:
         profiles: tuple[str, ...] = (),
         ports: tuple[EndpointPort, ...] = (),
     ) -> Group:
-        """Do what `group` does, given all names and then all values of the labels."""
+        """Do what `group` does, given all names and then all values of the labels, interned."""
         identity = (texts, profiles, ports)
         found = self._by_identity.get(identity)
         return found if found is not None else self._create(*identity)
@@ -156,7 +157,7 @@ class GroupIndex:
         profiles: tuple[str, ...],
         ports: tuple[EndpointPort, ...],
     ) -> Group:
-        identity = (tuple(map(intern, texts)), tuple(map(intern, profiles)), ports)
+        identity = (texts, tuple(map(intern, profiles)), ports)
         group = Group(self._next_id, identity, self._effective(identity))
         self._next_id += 1
         self.by_id[group.id] = group
@@ -179,11 +180,9 @@ class GroupIndex:
     def _effective(self, identity: _Identity) -> dict[str, str]:
         texts, profiles, _ports = identity
         half = len(texts) // 2
-        labels = {
-            label: value
-            for label, value in zip(texts[:half], texts[half:], strict=True)
-            if not label.startswith(INHERITED_PREFIXES)
-        }
+        labels = dict(zip(texts[:half], texts[half:], strict=True))
+        for label in [label for label in labels if label.startswith(INHERITED_PREFIXES)]:
+            del labels[label]
         for profile in profiles:
             for label, value in self._profile_labels.get(profile, {}).items():
                 labels.setdefault(label, value)

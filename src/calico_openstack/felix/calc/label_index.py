@@ -24,8 +24,13 @@ class LabelIndex(Generic[T]):
     def add(self, item: T, labels: Iterable[str]) -> None:
         """Enter an item that is not there under its labels."""
         self._items[item] = None
+        by_label = self._by_label
         for label in labels:
-            self._by_label.setdefault(label, {})[item] = None
+            filed = by_label.get(label)
+            if filed is None:
+                by_label[label] = {item: None}
+            else:
+                filed[item] = None
 
     def remove(self, item: T, labels: Iterable[str]) -> None:
         """Take out an item that was entered under *labels*."""

@@ -62,7 +62,8 @@ class PolicyTable:
         self._waiting.discard(key)
         if isinstance(value, DeferredPolicy):
             if value.label not in self._labels:
-                self._remove(key)
+                if key in self._stored:
+                    self._remove(key)
                 self._waiting.add(key, value)
                 return
             value = value.whole()
