@@ -42,8 +42,8 @@ def settle_memory() -> None:
     """Return what the snapshot needed only for a moment, and never again look at what stays.
 
     Garbage is not looked for a last time: a start makes next to none, and looking at everything
-    takes a tenth of a second. The C library keeps freed memory for later use unless it is told to give it back, see
-    malloc_trim(3); other C libraries than glibc may lack the call.
+    takes a tenth of a second. The C library keeps freed memory for later use unless it is told to
+    give it back, see malloc_trim(3); other C libraries than glibc may lack the call.
     """
     gc.freeze()
     gc.enable()
