@@ -76,6 +76,15 @@ def test_ip_sets(namespace: NetworkNamespace) -> None:
     assert namespace.run("ipset", "list", "-name").stdout.split() == ["mine"]
 
 
+def test_tunnels(namespace: NetworkNamespace) -> None:
+    for name in ("vxlan.calico", "wg-v6.cali", "vxlan0"):
+        namespace.ip("link", "add", name, "type", "veth", "peer", "name", f"p{name[:9]}")
+    with namespace.entered():
+        assert remove_leftovers() == (["interface vxlan.calico", "interface wg-v6.cali"], [])
+        assert remove_leftovers() == ([], [])
+    assert "vxlan0" in namespace.ip("link", "show")
+
+
 def test_nothing_to_remove() -> None:
     assert removal("") == ""
     assert removal("*filter\n:FORWARD ACCEPT [0:0]\n[1:2] -A FORWARD -j ACCEPT\nCOMMIT\n") == ""

@@ -10,6 +10,8 @@ import pytest
 from calico_openstack.datamodel import AgentStatus, DhcpSubnet, EndpointStatus, HostRoute, validate
 from calico_openstack.datamodel.codec import decode
 from calico_openstack.datamodel.invalid import Invalid, Reason
+from calico_openstack.datamodel.resource import Resource
+from calico_openstack.datamodel.validation import remarks
 from calico_openstack.datamodel.validation.bgp import is_community, parse_peer_ip
 from tests.unit.datamodel.examples import document_of, path_of
 
@@ -390,6 +392,31 @@ def test_host_bgp_configuration_sets_nothing_global() -> None:
     assert [reason.field for reason in found.reasons] == ["spec.asNumber"]
     assert "Cannot set" in found.reasons[0].reason
     assert not isinstance(decode(path, b'{"spec":{"listenPort":178}}'), Invalid)
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "field"),
+    [
+        ("IPPool", {"ipipMode": "Always"}, "spec.ipipMode"),
+        ("IPPool", {"ipipMode": None, "vxlanMode": "CrossSubnet"}, "spec.vxlanMode"),
+        ("IPPool", {"ipipMode": "Never"}, ""),
+        (
+            "HostEndpoint",
+            {"metadata.annotations": {"qos.projectcalico.org/dscp": "64"}},
+            "metadata.annotations[qos.projectcalico.org/dscp]",
+        ),
+        ("HostEndpoint", {"metadata.annotations": {"qos.projectcalico.org/dscp": "EF"}}, ""),
+        ("Tier", {}, ""),
+    ],
+)
+def test_what_is_told_and_ignored(kind: str, changes: dict[str, Any], field: str) -> None:
+    document = document_of(kind)
+    for where, value in changes.items():
+        target = document["metadata"] if where.startswith("metadata") else document["spec"]
+        target[where.rpartition(".")[2]] = value
+    found = decode(path_of(kind), json.dumps(document).encode())
+    assert isinstance(found, Resource)
+    assert [reason.field for reason in remarks(found)] == ([field] if field else [])
 
 
 def test_every_problem_is_told_up_to_a_limit() -> None:

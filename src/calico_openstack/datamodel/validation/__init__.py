@@ -85,6 +85,8 @@ def remarks(resource: Resource) -> tuple[Reason, ...]:
     findings = Findings()
     if isinstance(resource, HostEndpoint):
         endpoints.check_host_annotations(findings, resource.metadata.annotations)
+    elif isinstance(resource, IPPool):
+        cluster.note_encapsulation(findings, resource)
     return tuple(findings.reasons)
 
 

@@ -82,6 +82,13 @@ def check_ip_pool(findings: Findings, pool: IPPool) -> None:
     findings.require_one_of("spec.assignmentMode", mode, ("", "Automatic", "Manual"))
 
 
+def note_encapsulation(findings: Findings, pool: IPPool) -> None:
+    """Note what a pool asks for and does not get: packets travel as they are."""
+    for field, mode in (("ipipMode", pool.spec.ipip_mode), ("vxlanMode", pool.spec.vxlan_mode)):
+        if mode not in ("", "Never"):
+            findings.add(f"spec.{field}", "has no effect: nothing is encapsulated")
+
+
 def _check_block_size(findings: Findings, spec: IPPoolSpec, network: Network) -> None:
     """Check that blocks have a known size, and that the pool, if it is used, holds one."""
     if spec.block_size:

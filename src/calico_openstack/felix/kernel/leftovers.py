@@ -1,13 +1,15 @@
-"""Removing what an upstream Felix in iptables mode has left on this host (specification 4.5).
+"""Removing what an upstream Felix has left on this host (specification section 4.5).
 
 Its tables of nftables mode have our names and are replaced; what it made through iptables, in
-either variant, or ipset lies elsewhere and would go on to filter. Other people's rules stay.
+either variant, or ipset lies elsewhere and would go on to filter. Its tunnels lead nowhere: there
+is no encapsulation here. Other people's rules and interfaces stay.
 """
 
 from __future__ import annotations
 
 import re
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -28,6 +30,7 @@ _CHAIN: Final = re.compile(r"(?:cali|califw|calitw|califh|calith|calipi|calipo|f
 _COMMENT: Final = re.compile(r'--comment "?cali:')
 _TARGET: Final = re.compile(r"(?:-j|-g|--jump|--goto) (\S+)")
 _IP_SET: Final = re.compile(r"felix-|cali")
+_TUNNELS: Final = ("vxlan.calico", "vxlan-v6.calico", "wireguard.cali", "wg-v6.cali")
 _TABLES: Final = frozenset({"filter", "nat", "mangle", "raw"})
 # The variants by command prefix, with the file that names the tables in use.
 _LEGACY: Final = {
@@ -111,19 +114,25 @@ def remove_leftovers() -> tuple[list[str], list[str]]:
             removed.append(f"IP set {name}")
         except (OSError, subprocess.SubprocessError) as error:
             problems.append(f"IP set {name}: {_reason(error)}")
+    for name in _tunnels():
+        try:
+            _run(["ip", "link", "delete", name])
+            removed.append(f"interface {name}")
+        except (OSError, subprocess.SubprocessError) as error:
+            problems.append(f"interface {name}: {_reason(error)}")
     return removed, problems
 
 
 def _nft_variants() -> list[str]:
     """Return the commands for the families in whose iptables tables upstream's chains are."""
     with_traces = []
-    socket = NetlinkSocket(NETLINK_NETFILTER)
+    netlink = NetlinkSocket(NETLINK_NETFILTER)
     try:
         for family, command in _NFT.items():
             kind = nft.NFNL_SUBSYS_NFTABLES << 8 | NftMessage.GETCHAIN
             chains = (
                 attributes(answer.body, nft.NFGENMSG.size)
-                for answer in socket.dump(kind, nft.NFGENMSG.pack(family, 0, 0))
+                for answer in netlink.dump(kind, nft.NFGENMSG.pack(family, 0, 0))
             )
             if any(
                 string(chain.get(ChainAttribute.TABLE, b"")) in _TABLES
@@ -132,7 +141,7 @@ def _nft_variants() -> list[str]:
             ):
                 with_traces.append(command)
     finally:
-        socket.close()
+        netlink.close()
     return with_traces
 
 
@@ -165,6 +174,12 @@ def _ip_sets() -> list[str]:
         # The kernel has no IP sets, or none may be listed: then there are none of ours either.
         return []
     return [name for name in names if _IP_SET.match(name)]
+
+
+def _tunnels() -> list[str]:
+    """Return the interfaces that upstream makes for encapsulation, as far as they are there."""
+    present = {name for _, name in socket.if_nameindex()}
+    return [name for name in _TUNNELS if name in present]
 
 
 def _run(command: Sequence[str], text: str = "") -> str:
