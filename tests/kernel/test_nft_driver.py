@@ -305,6 +305,34 @@ def test_incompatible_leftovers_are_replaced(
     assert "counter c" not in listing(namespace)
 
 
+def test_audit_reads_only_after_transactions_of_others(
+    namespace: NetworkNamespace, driver: NftDriver
+) -> None:
+    ruleset = small_ruleset()
+    driver.apply(ruleset, {})
+    listings = driver.statistics.list_calls
+    driver.audit()
+    assert not driver.needs_apply
+    ruleset[IPV4].elements["web"][ipv4("10.0.0.2")] = None
+    driver.apply(ruleset, {IPV4: TableDelta(elements={"web": {ipv4("10.0.0.2")}})})
+    driver.audit()
+    driver.apply(ruleset, {})
+    assert driver.statistics.list_calls == listings
+    namespace.run("nft", "flush", "chain", "ip", "calico", "policy-1")
+    # Although no notification was taken in.
+    driver.audit()
+    assert driver.needs_apply
+    driver.apply(ruleset, {})
+    assert_in_place(namespace, ruleset)
+    assert driver.statistics.list_calls == listings + len(TABLES)
+    driver.read_notifications()
+    driver.apply(ruleset, {})
+    listings = driver.statistics.list_calls
+    driver.audit()
+    driver.apply(ruleset, {})
+    assert driver.statistics.list_calls == listings
+
+
 def test_foreign_tables_are_untouched(namespace: NetworkNamespace, driver: NftDriver) -> None:
     foreign = (
         """

@@ -207,7 +207,7 @@ class Dataplane:
         """
         changes = self._monitor.resync(now)
         self._interfaces_changed(changes.names, changes.interrupted)
-        self._nft.mark_stale()
+        self._nft.audit()
         self._nft.retry()
         self._routes.mark_stale()
         self._neighbours.mark_stale()

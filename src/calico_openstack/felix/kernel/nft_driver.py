@@ -82,6 +82,10 @@ class NftDriver:
         # What may differ from the image, None for everything.
         self._pending: dict[Table, TableDelta | None] = {}
         self._exclusions = Exclusions()
+        # How many transactions the kernel had carried out when all images were read, and how many
+        # of ours it has since. When there were no others, the images are right.
+        self._read_at: int | None = None
+        self._committed = 0
         # Somebody else's transaction came between; set until the images are read again.
         self._disturbed = False
 
@@ -122,6 +126,15 @@ class NftDriver:
     def mark_stale(self, tables: Iterable[Table] | None = None) -> None:
         """Distrust the image of *tables* (None: of all); the next `apply` reads them again."""
         self._stale.update(self.tables if tables is None else set(tables) & set(self.tables))
+
+    def audit(self) -> None:
+        """Distrust all images if the kernel has carried out other transactions than ours."""
+        try:
+            others = read_generation(self._socket) - self._committed != self._read_at
+        except OSError:
+            others = True
+        if others:
+            self.mark_stale()
 
     def resync(self) -> None:
         """Read back all tables now; the next `apply` repairs what differs from its wanted state."""
@@ -196,6 +209,9 @@ class NftDriver:
             self._pending[table] = None
 
     def _read_stale(self) -> None:
+        if self._stale.issuperset(self.tables):
+            # Asked before reading: what comes meanwhile is found by the next audit.
+            self._read_at, self._committed = read_generation(self._socket), 0
         for table in sorted(self._stale, key=self.tables.index):
             self.statistics.list_calls += 1
             try:
@@ -229,7 +245,10 @@ class NftDriver:
             self.statistics.errors += 1
             self.mark_stale()
             raise
-        self.statistics.errors += bool(refusals)
+        if refusals:
+            self.statistics.errors += 1
+        else:
+            self._committed += 1
         refusals.sort(key=lambda refusal: refusal.sequence)
         if refusals and refusals[0].sequence == 0:
             raise NetlinkError(refusals[0])
