@@ -64,7 +64,8 @@ def rows(etcd: EtcdClient, table: str, match: str = "") -> tuple[Row, ...]:
 
 def test_every_table_can_be_shown(host: FelixHost, etcd: EtcdClient) -> None:
     for row in rows(etcd, ""):
-        found = ask(etcd, row["table"], "10.65.0.1" if row["table"] in ("way", "members") else "")
+        match = {"way": "10.65.0.1", "members": "10.65.0.1", "trace": "10.65.0.1 10.65.0.2 6 80"}
+        found = ask(etcd, row["table"], match.get(row["table"], ""))
         assert not found.error, row["table"]
     assert etcd.get_prefix(INTROSPECTION_PREFIX).kvs == []
 
@@ -137,5 +138,23 @@ def test_drops_are_attributed_while_somebody_asks(
     assert denied["packet"] == "ICMP 10.65.0.1 -> 10.65.0.2"
     assert denied["policies"] == "ossg.default.web"
     assert (spoofed["port"], spoofed["packet"]) == ("port1", "ICMP 203.0.113.9 -> 10.65.0.2")
-    assert "calico-trace" in host.ruleset()
-    eventually(lambda: "calico-trace" not in host.ruleset(), what="the end of tracing", timeout=40)
+    assert "calico-drops" in host.ruleset()
+    eventually(lambda: "calico-drops" not in host.ruleset(), what="the end of tracing", timeout=40)
+
+
+def test_a_packet_is_followed_rule_by_rule(
+    host: FelixHost, etcd: EtcdClient, workloads: dict[int, NetworkNamespace]
+) -> None:
+    def verdicts(match: str) -> list[tuple[str, str]]:
+        workloads[1].run("ping", "-c1", "-W1", "10.65.0.2", check=False)
+        found = rows(etcd, "trace", match)
+        return [(row["place"].split()[-1], row["verdict"]) for row in found]
+
+    icmp = "10.65.0.1 10.65.0.2 1"
+    eventually(lambda: "drop" in dict(verdicts(icmp)).values(), what="the drop", timeout=30)
+    steps = verdicts(icmp)
+    assert ("anti-spoofing", "return") in steps
+    assert ("egress-allowed", "goto to-workload") in steps
+    # Another question takes the place of the one before.
+    assert verdicts("10.65.0.1 10.65.0.2 6 80") == []
+    assert "numbers" in ask(etcd, "trace", "10.65.0.1").error or ask(etcd, "trace", "x").error

@@ -91,7 +91,7 @@ class DropLog:
                 break
         self._drops.append(drop)
 
-    def drops(self) -> Iterable[Drop]:
+    def entries(self) -> Iterable[Drop]:
         """Return all drops that are remembered, the latest last."""
         return tuple(self._drops)
 

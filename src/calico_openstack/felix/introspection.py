@@ -20,10 +20,10 @@ from calico_openstack.agent.introspection.protocol import Row, Table, Tables
 from calico_openstack.felix.calc import HostState
 from calico_openstack.felix.calc.ipsets import key_address
 from calico_openstack.felix.config import PARAMETERS, FelixSettings
-from calico_openstack.felix.drop_watch import DropWatch
 from calico_openstack.felix.kernel.dataplane import Dataplane
 from calico_openstack.felix.kernel.foreign_chains import foreign_chains
 from calico_openstack.felix.kernel_tables import absence, programming, routes, way
+from calico_openstack.felix.packet_tables import dropped, followed
 from calico_openstack.felix.render import names
 from calico_openstack.felix.render.dataplane import DesiredDataplane
 from calico_openstack.felix.render.nft import Chain
@@ -91,7 +91,15 @@ def tables_of(inside: Insides) -> Tables:
         "host": Table("this host and this process", _always(inside, _host)),
         "foreign": Table("base chains of others, which may drop what is allowed", _foreign),
         "problems": Table("what cannot be used or programmed", _always(inside, _problems)),
-        "drops": Table("packets that are dropped while this is asked", _drops(inside)),
+        "drops": Table(
+            "packets that are dropped while this is asked",
+            dropped(inside.state, inside.settings().interface_prefixes),
+        ),
+        "trace": Table(
+            "rules that packets meet (say sources, destinations, protocol and port by numbers)",
+            followed(inside.desired),
+            searches=True,
+        ),
         "queues": Table("what waits", _always(inside, _queues)),
         "parameters": Table("Felix's parameters", _always(inside, _parameters)),
     }
@@ -276,35 +284,6 @@ def _foreign(_match: str) -> Iterator[Row]:
             "policy": policy,
             "rules": str(chain.uses),
         }
-
-
-def _drops(inside: Insides) -> Callable[[str], Iterable[Row]]:
-    watch = DropWatch(inside.settings().interface_prefixes)
-    watch.tidy()
-
-    def rows(_match: str) -> Iterator[Row]:
-        endpoints = {each.interface: each for each in inside.state.endpoints.values()}
-        for drop in watch.drops():
-            # The end that refused is the sender's until its egress policy has allowed it.
-            wanted = drop.outgoing if drop.direction == "ingress" else drop.incoming
-            endpoint = endpoints.get(wanted)
-            tiers = endpoint.policy.tiers if endpoint else ()
-            direction = Direction(drop.direction)
-            asked = [key.name for tier in tiers for key in tier.policies(direction)]
-            yield {
-                "number": str(drop.number),
-                "time": f"{drop.time:.3f}",
-                "count": str(drop.count),
-                "reason": drop.reason,
-                "packet": drop.packet,
-                "direction": drop.direction,
-                "interface": wanted,
-                "port": endpoint.spec.endpoint if endpoint else "",
-                "rule": drop.rule,
-                "policies": ",".join(asked),
-            }
-
-    return rows
 
 
 def _queues(inside: Insides) -> Iterator[Row]:

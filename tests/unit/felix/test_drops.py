@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calico_openstack.felix.drops import Drop, DropLog, packet_text, reason
+from calico_openstack.felix.journeys import JourneyLog
 from calico_openstack.felix.kernel import nft_constants as nft
 from calico_openstack.felix.kernel.packet_tracing import TracedStep, parsed_step, rule_comment
 from calico_openstack.felix.render.renderer import IP_TABLE
@@ -45,7 +46,7 @@ def drops(*steps: TracedStep, comment: str = "end of tier default") -> list[Drop
     log = DropLog(lambda _step: comment)
     for each in steps:
         log.take(each, INTERFACES, 1000.0)
-    return list(log.drops())
+    return list(log.entries())
 
 
 def test_headers_of_an_earlier_step_are_remembered() -> None:
@@ -125,6 +126,22 @@ def test_steps_are_read_from_the_kernels_messages() -> None:
     assert found.dropped
     assert parsed_step(message(3, 1)).accepted
     assert not parsed_step(message(3, 0xFFFFFFFD)).dropped
+
+
+def test_journeys_are_those_of_the_ends_that_were_asked_for() -> None:
+    log = JourneyLog([IPV4[12:16]], [IPV4[16:20]], lambda each: f"rule {each.handle}")
+    stranger = bytes([*IPV4[:12], 9, 9, 9, 9, *IPV4[16:]])
+    for each in (
+        FIRST,
+        step(packet=2, network_header=stranger),
+        step(packet=2, dropped=True),
+        step(handle=0, verdict="accept", accepted=True),
+    ):
+        log.take(each, INTERFACES, 1000.0)
+    passed = list(log.entries())
+    assert [(each.packet, each.rule) for each in passed] == [(1, "rule 5"), (1, "end of the chain")]
+    assert passed[1].outgoing == "tap2"
+    assert passed[1].verdict == "accept"
 
 
 def test_comments_come_without_the_hash_of_ours() -> None:

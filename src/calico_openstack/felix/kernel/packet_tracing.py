@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import errno
 import select
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
 from typing import Final
 
@@ -25,6 +25,7 @@ from calico_openstack.felix.render.nft import (
     Compare,
     CtState,
     CtStateIs,
+    Expression,
     Family,
     Field,
     Hook,
@@ -44,14 +45,29 @@ from calico_openstack.netlink.protocol import (
     string,
 )
 
+DROP_TABLES: Final = (Table(Family.IP, "calico-drops"), Table(Family.IP6, "calico-drops"))
 TRACE_TABLES: Final = (Table(Family.IP, "calico-trace"), Table(Family.IP6, "calico-trace"))
+"""Each watch has tables of its own, so that they do not end each other."""
+
+Tables = tuple[Table, ...]
 _SUBSYSTEM: Final = nft.NFNL_SUBSYS_NFTABLES << 8
 # Before our own raw-prerouting (-300), and after connection tracking (-200).
 _BEFORE_ALL, _AFTER_TRACKING = -301, -150
 _NEW_PER_SECOND: Final = 200
 _ALL_PER_SECOND: Final = 50
+_FOLLOWED_PER_SECOND: Final = 5
 _NF_DROP, _NF_ACCEPT = 0, 1
-_TYPE_POLICY, _TYPE_RULE = 1, 3
+_TYPE_POLICY = 1
+# enum nft_verdicts: negative numbers, of which the kernel tells the low 32 bits.
+_VERDICTS: Final = {
+    None: "",
+    _NF_DROP: "drop",
+    _NF_ACCEPT: "accept",
+    0xFFFFFFFF: "continue",
+    0xFFFFFFFD: "jump",
+    0xFFFFFFFC: "goto",
+    0xFFFFFFFB: "return",
+}
 
 
 class _TraceAttribute(IntEnum):
@@ -71,7 +87,8 @@ class _TraceAttribute(IntEnum):
 class TracedStep(Struct, frozen=True):
     """One rule that a packet met, or the policy of a chain (*handle* 0) at its end.
 
-    *packet* tells packets apart. Headers and interfaces (indexes) are told once for each hook.
+    *packet* tells packets apart, *verdict* is as nft(8) calls it. Headers and interfaces (indexes)
+    are told once for each hook.
     """
 
     packet: int
@@ -81,6 +98,7 @@ class TracedStep(Struct, frozen=True):
     handle: int
     dropped: bool
     accepted: bool
+    verdict: str = ""
     version: int = 0
     network_header: bytes = b""
     transport_header: bytes = b""
@@ -94,8 +112,8 @@ def parsed_step(body: bytes) -> TracedStep:
     family = nft.FAMILY_BY_NUMBER.get(nft.NFGENMSG.unpack_from(body)[0])
     table_name = string(found.get(_TraceAttribute.TABLE, b""))
     kind = be32(found.get(_TraceAttribute.TYPE, b""))
-    verdict = attributes(found.get(_TraceAttribute.VERDICT, b"")).get(nft.VERDICT_CODE)
-    code = be32(verdict) if verdict else None
+    verdict = attributes(found.get(_TraceAttribute.VERDICT, b""))
+    code = be32(verdict[nft.VERDICT_CODE]) if nft.VERDICT_CODE in verdict else None
     if kind == _TYPE_POLICY and _TraceAttribute.POLICY in found:
         code = be32(found[_TraceAttribute.POLICY])
     header = found.get(_TraceAttribute.NETWORK_HEADER, b"")
@@ -107,6 +125,7 @@ def parsed_step(body: bytes) -> TracedStep:
         handle=int.from_bytes(found.get(_TraceAttribute.RULE_HANDLE, b""), "big"),
         dropped=code == _NF_DROP,
         accepted=code == _NF_ACCEPT,
+        verdict=f"{_VERDICTS.get(code, '')} {string(verdict.get(nft.VERDICT_CHAIN, b''))}".strip(),
         version=header[0] >> 4 if header else 0,
         network_header=header,
         transport_header=found.get(_TraceAttribute.TRANSPORT_HEADER, b""),
@@ -115,8 +134,8 @@ def parsed_step(body: bytes) -> TracedStep:
     )
 
 
-def sampling(prefixes: Sequence[str]) -> TableState:
-    """Return the table that has a limited number of packets traced.
+def sampling(prefixes: Sequence[str]) -> dict[Table, TableState]:
+    """Return the tables that have a limited number of packets traced.
 
     First packets of connections and what conntrack calls invalid, and of what interfaces with
     *prefixes* send, known or not, a sample: senders of foreign addresses are dropped before
@@ -129,26 +148,55 @@ def sampling(prefixes: Sequence[str]) -> TableState:
         Rule((Compare(Field.IIFNAME, prefix.encode(), prefix=True), few, Trace()))
         for prefix in prefixes
     ]
-    return TableState(
-        chains={
-            "sent": Chain(tuple(sent), Hook("filter", "prerouting", _BEFORE_ALL)),
-            "suspicious": Chain(
-                (Rule((suspicious, some, Trace())),), Hook("filter", "prerouting", _AFTER_TRACKING)
-            ),
-        }
-    )
+    chains = {
+        "sent": Chain(tuple(sent), Hook("filter", "prerouting", _BEFORE_ALL)),
+        "suspicious": Chain(
+            (Rule((suspicious, some, Trace())),), Hook("filter", "prerouting", _AFTER_TRACKING)
+        ),
+    }
+    return {table: TableState(chains=chains) for table in DROP_TABLES}
+
+
+def following(
+    sources: Sequence[bytes], destinations: Sequence[bytes], protocol: int, port: int | None
+) -> dict[Table, TableState]:
+    """Return the tables that have the packets of some ends traced, a few of them each second.
+
+    Addresses are packed, *protocol* is ICMP of either version, or has ports if there is a *port*.
+    """
+    found = {}
+    for table in TRACE_TABLES:
+        size = 4 if table.family is Family.IP else 16
+        source_field = Field.IP_SADDR if size == 4 else Field.IP6_SADDR
+        destination_field = Field.IP_DADDR if size == 4 else Field.IP6_DADDR
+        rules = []
+        for source in sources:
+            for destination in destinations:
+                if len(source) == len(destination) == size:
+                    match: list[Expression] = [
+                        Compare(source_field, source),
+                        Compare(destination_field, destination),
+                        Compare(Field.L4PROTO, bytes((protocol,))),
+                    ]
+                    if port is not None:
+                        match.append(Compare(Field.TH_DPORT, port.to_bytes(2, "big")))
+                    few = Limit(_FOLLOWED_PER_SECOND, 1, _FOLLOWED_PER_SECOND)
+                    rules.append(Rule((*match, few, Trace())))
+        chain = Chain(tuple(rules), Hook("filter", "prerouting", _BEFORE_ALL))
+        found[table] = TableState(chains={"followed": chain})
+    return found
 
 
 class PacketTracing:
-    """Traces what *state* says, from its making until it is closed. Raises OSError."""
+    """Traces what *states* say, from its making until it is closed. Raises OSError."""
 
-    def __init__(self, state: TableState) -> None:
-        self._driver = NftDriver(TRACE_TABLES)
+    def __init__(self, states: Mapping[Table, TableState]) -> None:
+        self._tables = tuple(states)
+        self._driver = NftDriver(self._tables)
         self._socket = NetlinkSocket(NETLINK_NETFILTER, groups=(nft.NFNLGRP_NFTRACE,))
         self._rules: dict[tuple[Table, str], dict[int, str]] = {}
-        desired = dict.fromkeys(TRACE_TABLES, state)
         try:
-            self._driver.apply(desired, {table: TableDelta() for table in TRACE_TABLES})
+            self._driver.apply(dict(states), {table: TableDelta() for table in self._tables})
         except OSError:
             self.close()
             raise
@@ -157,7 +205,7 @@ class PacketTracing:
         """Trace no more, and leave nothing behind."""
         self._socket.close()
         self._driver.close()
-        remove_tracing()
+        remove_tracing(self._tables)
 
     def steps(self, timeout: float) -> Iterator[TracedStep]:
         """Yield the steps that came, waiting *timeout* seconds for the first of them."""
@@ -178,12 +226,21 @@ class PacketTracing:
 
     def comment(self, step: TracedStep) -> str:
         """Return the comment of the rule of a step, "" if it has none or is gone."""
+        return self._rules_of(step).get(step.handle, "")
+
+    def position(self, step: TracedStep) -> int | None:
+        """Return where in its chain the rule of a step is, None if it is gone or none."""
+        handles = list(self._rules_of(step))
+        return handles.index(step.handle) if step.handle in handles else None
+
+    def _rules_of(self, step: TracedStep) -> Mapping[int, str]:
+        """Return the comments of the rules of a step's chain, in order, by their handles."""
         if step.table is None or not step.handle:
-            return ""
+            return {}
         place = step.table, step.chain
         if step.handle not in self._rules.get(place, {}):
             self._rules[place] = dict(self._read(*place))
-        return self._rules[place].get(step.handle, "")
+        return self._rules[place]
 
     def _read(self, table: Table, chain: str) -> Iterable[tuple[int, str]]:
         socket = NetlinkSocket(NETLINK_NETFILTER)
@@ -202,11 +259,11 @@ class PacketTracing:
             socket.close()
 
 
-def remove_tracing() -> None:
-    """Remove the tables of traces, whoever made them; raises OSError."""
-    driver = NftDriver(TRACE_TABLES)
+def remove_tracing(tables: Tables = (*DROP_TABLES, *TRACE_TABLES)) -> None:
+    """Remove tables of traces, whoever made them; raises OSError."""
+    driver = NftDriver(tables)
     try:
-        driver.apply({}, {table: TableDelta() for table in TRACE_TABLES})
+        driver.apply({}, {table: TableDelta() for table in tables})
     finally:
         driver.close()
 
