@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from calico_openstack.datamodel.keys import ResourceKey
+from calico_openstack.datamodel.status import EndpointStatus
 from calico_openstack.etcd import EtcdClient, EtcdConfig
 from calico_openstack.felix.reporting import ReportingSettings, StatusReporter, status_key
 from tests.support.etcd import EtcdServer
@@ -17,6 +18,7 @@ from tests.support.proxy import Proxy
 
 PREFIX = "/calico/felix/v2/no-region/host/h/"
 SETTINGS = ReportingSettings(region="no-region", host="h", interval=0.3, ttl=2)
+UP, DOWN = EndpointStatus(status="up"), EndpointStatus(status="down")
 A, B, C = (f"{PREFIX}workload/openstack/openstack%2fvm/endpoint/{name}" for name in "abc")
 
 
@@ -60,7 +62,7 @@ def wait_for(etcd: EtcdClient, expected: dict[str, str]) -> None:
 
 
 def test_nothing_is_said_before_the_beginning(etcd: EtcdClient, reporter: StatusReporter) -> None:
-    reporter.update({A: "up"})
+    reporter.update({A: UP})
     time.sleep(0.5)
     assert etcd.get_prefix(PREFIX).kvs == []
 
@@ -72,7 +74,7 @@ def test_beginning_makes_good_what_an_earlier_life_left(
     etcd.put(B, b'{"status":"up"}')
     etcd.put(C, b"garbage")
     etcd.put(PREFIX + "workload/of/nobody", b"is left alone")
-    reporter.begin({A: "up", C: "down"})
+    reporter.begin({A: UP, C: DOWN})
     eventually(lambda: etcd.get(B) is None)
     eventually(lambda: (c := etcd.get(C)) is not None and c.value == b'{"status":"down"}')
     kept = etcd.get(A)
@@ -83,27 +85,27 @@ def test_beginning_makes_good_what_an_earlier_life_left(
 
 def test_changes_are_written_at_once(etcd: EtcdClient, reporter: StatusReporter) -> None:
     reporter.begin({})
-    reporter.update({A: "down", B: "up"})
+    reporter.update({A: DOWN, B: UP})
     wait_for(etcd, {A: "down", B: "up"})
-    reporter.update({A: "up", B: None})
+    reporter.update({A: UP, B: None})
     wait_for(etcd, {A: "up"})
 
 
 def test_many_changes_take_few_revisions(etcd: EtcdClient, reporter: StatusReporter) -> None:
     reporter.begin({})
     before = etcd.status().revision
-    many = {f"{A}{number}": "up" for number in range(1000)}
-    reporter.update(many)
-    wait_for(etcd, many)
+    keys = [f"{A}{number}" for number in range(1000)]
+    reporter.update(dict.fromkeys(keys, UP))
+    wait_for(etcd, dict.fromkeys(keys, "up"))
     assert etcd.status().revision - before < 50
 
 
 def test_outage_loses_nothing(etcd: EtcdClient, reporter: StatusReporter, proxy: Proxy) -> None:
-    reporter.begin({A: "up"})
+    reporter.begin({A: UP})
     wait_for(etcd, {A: "up"})
     proxy.refuse()
-    reporter.update({A: "down"})
-    reporter.update({B: "up"})
+    reporter.update({A: DOWN})
+    reporter.update({B: UP})
     eventually(lambda: reporter.failures > 0)
     proxy.heal()
     wait_for(etcd, {A: "down", B: "up"})

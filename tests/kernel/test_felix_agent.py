@@ -72,6 +72,35 @@ def test_endpoint_from_put_to_removal(host: FelixHost, etcd: EtcdClient) -> None
     assert "tap1" not in host.ruleset()
 
 
+def test_status_tells_which_floating_ips_the_kernel_has(host: FelixHost, etcd: EtcdClient) -> None:
+    def floating(number: int) -> object:
+        found = etcd.get(status_path(number))
+        return json.loads(found.value).get("floatingIPs") if found else None
+
+    def nat(number: int, external: str) -> dict[str, str]:
+        return {"internalIP": f"10.65.0.{number}", "externalIP": external}
+
+    def eventually_floating(first: list[str], second: list[str]) -> None:
+        wanted = [first, second]
+        eventually(lambda: [floating(1), floating(2)] == wanted, what=f"floating IPs {wanted}")
+
+    host.start()
+    for number in (1, 2):
+        host.plug(number)
+        put_endpoint(etcd, number)
+    eventually_floating([], [])
+    put_endpoint(etcd, 1, ipNATs=[nat(1, "192.0.2.7"), nat(1, "192.0.2.5")])
+    eventually_floating(["192.0.2.5", "192.0.2.7"], [])
+    assert "192.0.2.7" in host.ruleset()
+    # While two claim it one of them has it, and the other one gets it in the end.
+    put_endpoint(etcd, 2, ipNATs=[nat(2, "192.0.2.7"), nat(2, "192.0.2.9")])
+    eventually_floating(["192.0.2.5", "192.0.2.7"], ["192.0.2.9"])
+    put_endpoint(etcd, 1, ipNATs=[nat(1, "192.0.2.5")])
+    eventually_floating(["192.0.2.5"], ["192.0.2.7", "192.0.2.9"])
+    put_endpoint(etcd, 2)
+    eventually_floating(["192.0.2.5"], [])
+
+
 def test_status_follows_the_interface(host: FelixHost, etcd: EtcdClient) -> None:
     host.start()
     put_endpoint(etcd, 1, "web")

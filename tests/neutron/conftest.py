@@ -115,8 +115,17 @@ class Cloud:
         agents = self.admin.list("agent", f"host={host}&agent_type={AGENT_TYPE.replace(' ', '+')}")
         return any(agent["alive"] for agent in agents)
 
-    def report(self, port: Json, status: str | None, host: str | None = None) -> None:
-        """Report a port's status as Felix does; None takes the report back."""
+    def report(
+        self,
+        port: Json,
+        status: str | None,
+        host: str | None = None,
+        floating: tuple[str, ...] | None = None,
+    ) -> None:
+        """Report a port's status as Felix does; None takes the report back.
+
+        Without *floating* nothing is said of floating IPs, as upstream's Felix does.
+        """
         key = EndpointStatusKey(
             REGION,
             self.host if host is None else host,
@@ -127,7 +136,8 @@ class Cloud:
         if status is None:
             self.etcd.delete(key.path)
         else:
-            self.etcd.put(key.path, EndpointStatus(status=status).encode())
+            report = EndpointStatus(status=status, floating_ips=floating)
+            self.etcd.put(key.path, report.encode())
 
     def status(self, port: Json) -> str:
         """Return a port's status in Neutron."""

@@ -97,6 +97,32 @@ def test_a_floating_ip_is_active_only_while_its_port_is_programmed(outside: Outs
         eventually(lambda s=status: outside.status(floating) == s, 60, status)  # type: ignore[misc]
 
 
+def test_a_floating_ip_is_active_when_the_kernel_has_it(outside: Outside) -> None:
+    """An association with a port that is up already is not in force before Felix says so."""
+    cloud = outside.cloud
+    first, second = cloud.port(outside.network), cloud.port(outside.network)
+    for port in (first, second):
+        cloud.report(port, "up", floating=())
+    floating = outside.floating_ip(first)
+    assert floating["status"] == outside.status(floating) == "DOWN"
+    own = (floating["floating_ip_address"],)
+
+    def becomes(status: str) -> None:
+        eventually(lambda: outside.status(floating) == status, 60, status)
+
+    cloud.report(first, "up", floating=own)
+    becomes("ACTIVE")
+    moved = cloud.member.update("floatingip", floating["id"], port_id=second["id"])
+    assert moved["status"] == "DOWN"
+    cloud.report(first, "up", floating=())
+    cloud.report(second, "up", floating=("192.0.2.77",))
+    assert outside.status(floating) == "DOWN"
+    cloud.report(second, "up", floating=("192.0.2.77", *own))
+    becomes("ACTIVE")
+    cloud.report(second, "up", floating=("192.0.2.77",))
+    becomes("DOWN")
+
+
 def test_a_port_that_is_deleted_sets_its_floating_ip_free(outside: Outside) -> None:
     port = outside.active_port()
     floating = outside.floating_ip(port)

@@ -21,10 +21,15 @@ class AgentStatus(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return msgspec.json.encode(self)
 
 
-class EndpointStatus(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """State of an endpoint: ``up``, ``down`` or ``error``."""
+class EndpointStatus(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """State of an endpoint: ``up``, ``down`` or ``error``.
+
+    ``floating_ips`` are the external addresses that lead to it in its host's kernel, sorted; None
+    where a Felix does not tell, as upstream's, whose readers ignore the member.
+    """
 
     status: str
+    floating_ips: tuple[str, ...] | None = msgspec.field(name="floatingIPs", default=None)
 
     def encode(self) -> bytes:
         """Return the stored value."""

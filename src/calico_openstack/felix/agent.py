@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from msgspec import Struct, field
@@ -31,6 +31,7 @@ from calico_openstack.etcd import Batch, EtcdClient, SnapshotWatch
 from calico_openstack.felix import metrics as felix_metrics
 from calico_openstack.felix.calc import HostCalculation, HostDelta
 from calico_openstack.felix.deletions import DeletionGuard
+from calico_openstack.felix.endpoint_reports import EndpointReports, Reports
 from calico_openstack.felix.flow_ending import FlowEnding
 from calico_openstack.felix.host_endpoints import HostEndpointFollower
 from calico_openstack.felix.inputs import Inputs
@@ -44,7 +45,7 @@ from calico_openstack.felix.mtu import MtuFile
 from calico_openstack.felix.parameters import ParameterWatch
 from calico_openstack.felix.render import Renderer
 from calico_openstack.felix.render.dataplane import DataplaneDelta
-from calico_openstack.felix.reporting import StatusReporter, status_key
+from calico_openstack.felix.reporting import StatusReporter
 from calico_openstack.felix.schedule import ApplySchedule
 from calico_openstack.felix.status_files import StatusFileWriter
 
@@ -120,9 +121,9 @@ class FelixAgent:
         self._flow_ending = FlowEnding(
             self.loop, dataplane, calculation.judge, metrics.flows_ended.inc
         )
-        # The endpoint that each interface belongs to, and the status key of each endpoint.
-        self._endpoint_of: dict[str, ResourceKey] = {}
-        self._interface_of: dict[ResourceKey, str] = {}
+        self._endpoints = EndpointReports(
+            settings.region, settings.host, dataplane, renderer.floating, self._migrations.awaits
+        )
         self._refused: dict[ResourceKey, str] = {}
         self._unprotected: frozenset[str] = frozenset()
         self._failures: frozenset[str] = frozenset()
@@ -187,7 +188,7 @@ class FelixAgent:
         if names:
             self._metrics.interface_batch_size.observe(len(names))
         self._follow_interfaces(names)
-        if names & self._endpoint_of.keys():
+        if names & self._endpoints.interfaces.keys():
             # An endpoint's interface that came must not wait behind a quarrel.
             self._schedule.now()
         elif self._dataplane.needs_apply:
@@ -226,13 +227,13 @@ class FelixAgent:
             self._renderer.prioritise(moved)
             changed = self._renderer.apply(delta)
             self._metrics.note_changes(delta, changed)
-            self._note_endpoints(delta)
+            self._endpoints.note(delta.endpoints, self._calculation.state.endpoints)
             if self._settings.policy_ends_flows:
                 self._flow_ending.add(delta.withdrawals)
             if changed or self._schedule.due or not self._complete:
                 self._program(changed, delta)
             if moved:
-                self._report(moved)
+                self._report(self._endpoints.of(moved))
             unprotected = self._dataplane.unprotected
             if (
                 delta.host_endpoints
@@ -298,19 +299,6 @@ class FelixAgent:
         self._metrics.local_selectors.set(len(state.sets))
         return delta
 
-    def _note_endpoints(self, delta: HostDelta) -> None:
-        """Keep track of whose interface is whose, and of endpoints that are gone."""
-        endpoints = self._calculation.state.endpoints
-        for key in delta.endpoints:
-            interface = self._interface_of.pop(key, None)
-            if interface is not None and self._endpoint_of.get(interface) == key:
-                del self._endpoint_of[interface]
-        for key in delta.endpoints:
-            endpoint = endpoints.get(key)
-            if endpoint is not None:
-                self._interface_of[key] = endpoint.interface
-                self._endpoint_of[endpoint.interface] = key
-
     def _program(self, changed: DataplaneDelta, delta: HostDelta) -> None:
         now = time.monotonic()
         self._schedule.due = False
@@ -323,8 +311,8 @@ class FelixAgent:
         if not self._complete:
             self._first_time()
         else:
-            keys = {self._endpoint_of[name] for name in different if name in self._endpoint_of}
-            self._report(keys | delta.endpoints)
+            externals = [external.packed for external in changed.translations]
+            self._report(self._endpoints.after_apply(delta.endpoints, different, externals))
         self._status_files.apply(delta.endpoints, self._calculation.state.endpoints)
 
     def _first_time(self) -> None:
@@ -336,17 +324,12 @@ class FelixAgent:
             "The kernel is programmed",
             extra=fields(
                 seconds=f"{took:.3f}",
-                endpoints=len(self._interface_of),
+                endpoints=len(self._endpoints),
                 writes=self._dataplane.writes,
                 problems=len(self._failures),
             ),
         )
-        statuses = {}
-        for key in self._interface_of:
-            path = self._status_key(key)
-            if path is not None:
-                statuses[path] = self._status_of(key)
-        self._reporter.begin(statuses)
+        self._reporter.begin(self._endpoints.all())
         self._remove_leftovers()
         self._inputs.settle()
         settle_memory()
@@ -380,22 +363,7 @@ class FelixAgent:
 
     # --- status -------------------------------------------------------------------------------
 
-    def _status_key(self, key: ResourceKey) -> str | None:
-        return status_key(self._settings.region, self._settings.host, key)
-
-    def _status_of(self, key: ResourceKey) -> str:
-        status = self._dataplane.status(self._interface_of[key])
-        # Nova starts the virtual machine where it migrates to when it has heard that all is ready:
-        # until then nobody has opened the TAP device, and it has no carrier.
-        ready = status.prepared if self._migrations.awaits(key) else status.working
-        return "up" if ready else "down"
-
-    def _report(self, keys: Iterable[ResourceKey]) -> None:
-        changes = {}
-        for key in keys:
-            path = self._status_key(key)
-            if path is not None:
-                changes[path] = self._status_of(key) if key in self._interface_of else None
+    def _report(self, changes: Reports) -> None:
         if changes:
             self._reporter.update(changes)
         self._metrics.status_pending.set(self._reporter.pending)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Set
 
 from calico_openstack.datamodel.endpoints import HostEndpoint
 from calico_openstack.datamodel.keys import HostEndpointStatusKey
+from calico_openstack.datamodel.status import EndpointStatus
 from calico_openstack.felix.calc import HostCalculation, HostState
 from calico_openstack.felix.kernel.interfaces import Interface
 from calico_openstack.policy.host_interfaces import EVERY_INTERFACE
@@ -45,7 +46,7 @@ class HostEndpointFollower:
 
     def changes(
         self, interfaces: Mapping[str, Interface], unprotected: Set[str] = frozenset()
-    ) -> dict[str, str | None]:
+    ) -> dict[str, EndpointStatus | None]:
         """Return the statuses by key in etcd that differ from before; None: it is gone.
 
         *unprotected* are interfaces of which the kernel refused rules, "" stands for all.
@@ -54,7 +55,7 @@ class HostEndpointFollower:
         statuses = statuses_of(self._host, state, interfaces, unprotected)
         before, self._reported = self._reported, statuses
         return {
-            path: statuses.get(path)
+            path: EndpointStatus(status=statuses[path]) if path in statuses else None
             for path in before.keys() | statuses.keys()
             if before.get(path) != statuses.get(path)
         }

@@ -94,19 +94,19 @@ class StatusReporter:
         """Start the thread."""
         self._thread.start()
 
-    def begin(self, statuses: Mapping[str, str]) -> None:
+    def begin(self, statuses: Mapping[str, EndpointStatus]) -> None:
         """Begin to report, with the statuses of all endpoints (by key in etcd)."""
         with self._condition:
             for key, status in statuses.items():
-                self._queue.want(key, status)
+                self._queue.want(key, _encoded(status))
             self._begun = True
             self._condition.notify()
 
-    def update(self, changes: Mapping[str, str | None]) -> None:
+    def update(self, changes: Mapping[str, EndpointStatus | None]) -> None:
         """Take up changed statuses; None: the endpoint is gone."""
         with self._condition:
             for key, status in changes.items():
-                self._queue.want(key, status)
+                self._queue.want(key, None if status is None else _encoded(status))
             self._condition.notify()
 
     @property
@@ -193,10 +193,10 @@ class StatusReporter:
                 # Something unreadable is wrong in any case, and is corrected or removed.
                 found[kv.key] = kv.value.decode("utf-8", "replace")
         with self._condition:
-            wanted = {key: _encoded(status) for key, status in self._queue.wanted.items()}
+            wanted = self._queue.wanted
             self._queue.resync(
                 {
-                    key: self._queue.wanted[key] if value == wanted.get(key) else value
+                    key: value
                     for key, value in found.items()
                     if key in wanted or parse_key(key) is not None
                 }
@@ -213,12 +213,10 @@ class StatusReporter:
                 self._queue.written(batch)
 
 
-def _encoded(status: str) -> str:
-    return EndpointStatus(status=status).encode().decode()
+def _encoded(status: EndpointStatus) -> str:
+    return status.encode().decode()
 
 
 def _operation(change: Change) -> Put | Delete:
-    key, status = change
-    if status is None:
-        return Delete(key)
-    return Put(key, EndpointStatus(status=status).encode())
+    key, value = change
+    return Delete(key) if value is None else Put(key, value.encode())

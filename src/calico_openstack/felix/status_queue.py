@@ -12,7 +12,7 @@ from itertools import chain, islice
 from calico_openstack.agent.delta import DeltaTracker
 
 Change = tuple[str, str | None]
-"""A key and its new status; None: the key is to be removed."""
+"""A key and its new status, as it is stored; None: the key is to be removed."""
 
 
 class StatusQueue:

@@ -16,7 +16,7 @@ from calico_openstack.neutron import reading
 from calico_openstack.neutron.changes import Change, Kind
 from calico_openstack.neutron.failures import without_etcd
 from calico_openstack.neutron.journal import Journal
-from calico_openstack.neutron.provisioning import is_programmed
+from calico_openstack.neutron.provisioning import is_translated
 from calico_openstack.neutron.status_database import floating_ips, set_floating_ip_status
 from calico_openstack.neutron.sync import Synchroniser
 from calico_openstack.neutron.transaction import after_commit
@@ -68,7 +68,8 @@ class FloatingIpNotifications:
 
     def _status(self, floating_ip_id: str) -> str | None:
         for floating in floating_ips([floating_ip_id]):
-            up = floating.port_id and is_programmed(self._synchroniser(), floating.port_id)
+            port_id, address = floating.port_id, floating.address
+            up = port_id and is_translated(self._synchroniser(), port_id, address)
             status = str(
                 constants.FLOATINGIP_STATUS_ACTIVE if up else constants.FLOATINGIP_STATUS_DOWN
             )

@@ -20,6 +20,7 @@ from calico_openstack.datamodel.codec import decode
 from calico_openstack.datamodel.keys import EndpointStatusKey, ResourceKey
 from calico_openstack.datamodel.status import EndpointStatus
 from calico_openstack.neutron.reading_ports import read_ports
+from calico_openstack.neutron.status import leads_to
 from calico_openstack.neutron.sync import Synchroniser, get_many
 from calico_openstack.neutron.translate.endpoint import endpoint_name
 from calico_openstack.neutron.translate.labels import ORCHESTRATOR
@@ -77,13 +78,14 @@ def confirm_targets(synchroniser: Synchroniser, port_id: str) -> None:
         target_plugged(port_id)
 
 
-def is_programmed(synchroniser: Synchroniser, port_id: str) -> bool:
-    """Tell whether the host to which a port is bound has programmed its endpoint."""
+def is_translated(synchroniser: Synchroniser, port_id: str, floating_ip: str) -> bool:
+    """Tell whether a floating IP leads to a port in the kernel of the host that it is bound to."""
     port = read_ports([port_id]).get(port_id)
     if port is None:
         return False
     host = places(port).host
-    return bool(host) and _is_up(synchroniser, port_id, port.device_id, host)
+    report = _report(synchroniser, port_id, port.device_id, host) if host else None
+    return report is not None and leads_to(floating_ip, report)
 
 
 def _nova_notifier() -> Any:
@@ -92,14 +94,23 @@ def _nova_notifier() -> Any:
 
 
 def _is_up(synchroniser: Synchroniser, port_id: str, device_id: str, host: str) -> bool:
+    report = _report(synchroniser, port_id, device_id, host)
+    return report is not None and report.status == "up"
+
+
+def _report(
+    synchroniser: Synchroniser, port_id: str, device_id: str, host: str
+) -> EndpointStatus | None:
+    """Return what a host says about its endpoint of a port, None for nothing about this one."""
     name = endpoint_name(host, device_id, port_id)
     if name is None:
-        return False
+        return None
     endpoint_path = ResourceKey("WorkloadEndpoint", name, synchroniser.namespace).path
     workload = f"{synchroniser.namespace}/{device_id}"
     status_path = EndpointStatusKey(synchroniser.region, host, ORCHESTRATOR, workload, port_id).path
     stored = get_many(synchroniser.client, (endpoint_path, status_path))
     endpoint, status = stored[endpoint_path], stored[status_path]
     if endpoint is None or status is None or status.mod_revision < endpoint.create_revision:
-        return False
-    return decode(status_path, status.value) == EndpointStatus(status="up")
+        return None
+    report = decode(status_path, status.value)
+    return report if isinstance(report, EndpointStatus) else None

@@ -84,7 +84,7 @@ class ReportBook:
 
     def __init__(self, namespace: str) -> None:
         self._workload_prefix = f"{namespace}/"
-        self._reports: dict[str, dict[tuple[str, str], str]] = {}
+        self._reports: dict[str, dict[tuple[str, str], EndpointStatus]] = {}
         self._agents: dict[Agent, AgentStatus] = {}
 
     @property
@@ -96,8 +96,8 @@ class ReportBook:
         """Tell whether Felix on a host is alive."""
         return Agent(AgentKind.FELIX, host) in self._agents
 
-    def report(self, port_id: str, host: str, device_id: str) -> str | None:
-        """Return what a host says about a port of a device: up, down, error or nothing."""
+    def report(self, port_id: str, host: str, device_id: str) -> EndpointStatus | None:
+        """Return what a host says about a port of a device, None for nothing."""
         return self._reports.get(port_id, {}).get((host, device_id))
 
     def apply(self, updates: Iterable[Update]) -> Changes:
@@ -137,7 +137,7 @@ class ReportBook:
         if update.value is not None:
             decoded = decode_at(update.key, key, update.value)
             if isinstance(decoded, EndpointStatus) and decoded.status in _STATUSES:
-                status = decoded.status
+                status = decoded
             else:
                 changes.refused.append(f"{update.key}: {decoded}")
         reports = self._reports.setdefault(key.endpoint, {})
@@ -164,7 +164,7 @@ def port_status(port: PortState, book: ReportBook) -> str | None:
         if not book.is_alive(port.host) or port.status not in (ACTIVE, ERROR):
             return None
         return DOWN
-    wanted = _STATUSES[reported]
+    wanted = _STATUSES[reported.status]
     if wanted == ACTIVE and not port.admin_state_up:
         return None
     return None if wanted == port.status else wanted
@@ -172,21 +172,33 @@ def port_status(port: PortState, book: ReportBook) -> str | None:
 
 def is_target_up(port: PortState, book: ReportBook) -> bool:
     """Tell whether a host that a port may migrate to says that it is ready for it."""
-    return any(book.report(port.id, target, port.device_id) == "up" for target in port.targets)
+    reports = (book.report(port.id, target, port.device_id) for target in port.targets)
+    return any(report is not None and report.status == "up" for report in reports)
 
 
-def floating_ip_status(status: str, port: PortState | None, book: ReportBook) -> str | None:
+def leads_to(address: str, report: EndpointStatus) -> bool:
+    """Tell whether a floating IP leads to an endpoint in the kernel, as its host reports.
+
+    A Felix that does not say so (upstream's) programs it with the endpoint, a moment later if that
+    was up before.
+    """
+    listed = report.floating_ips is None or address in report.floating_ips
+    return report.status == "up" and listed
+
+
+def floating_ip_status(
+    status: str, address: str, port: PortState | None, book: ReportBook
+) -> str | None:
     """Return the status that a floating IP of a port must be given, None where it has the right
     one.
 
-    ``port`` is None where the port is bound to no host. A floating IP is a part of the endpoint:
-    a host that has programmed the one has programmed the other. What a dead Felix has programmed
-    stays in force.
+    ``port`` is None where the port is bound to no host. What a dead Felix has programmed stays in
+    force.
     """
     wanted = DOWN
     if port is not None and port.host:
         reported = book.report(port.id, port.host, port.device_id)
         if reported is None and not book.is_alive(port.host):
             return None
-        wanted = ACTIVE if reported == "up" else DOWN
+        wanted = ACTIVE if reported is not None and leads_to(address, reported) else DOWN
     return None if wanted == status else wanted

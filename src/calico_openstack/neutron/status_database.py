@@ -72,16 +72,18 @@ def port_states(ids: Collection[str] | None) -> list[PortState]:
 
 @dataclass(frozen=True, slots=True)
 class FloatingIpState:
-    """A floating IP's status, and the port that it leads to, empty for none."""
+    """A floating IP's status and address, and the port that it leads to, empty for none."""
 
     id: str
     status: str
+    address: str
     port_id: str
 
 
 _FLOATING_IP_COLUMNS = (
     l3_models.FloatingIP.id,
     l3_models.FloatingIP.status,
+    l3_models.FloatingIP.floating_ip_address,
     l3_models.FloatingIP.fixed_port_id,
 )
 
@@ -92,7 +94,7 @@ def floating_ips(ids: Collection[str]) -> list[FloatingIpState]:
     statement = sa.select(*_FLOATING_IP_COLUMNS)
     with reader() as session:
         found = rows(session, statement, l3_models.FloatingIP.id, ids)
-        return [FloatingIpState(row[0], row[1], row[2] or "") for row in found]
+        return [FloatingIpState(row[0], row[1], row[2], row[3] or "") for row in found]
 
 
 @db_api.retry_db_errors

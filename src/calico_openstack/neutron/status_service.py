@@ -13,7 +13,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from oslo_log import log
@@ -168,7 +168,7 @@ class StatusService:
                 if port_status(port, self._book) or is_target_up(port, self._book):
                     self._look_at({port.id})
             for floating in database.floating_ips_of_ports(None):
-                if floating_ip_status(floating.status, ports.get(floating.port_id), self._book):
+                if self._floating_ip_status(floating, ports):
                     self._look_at({floating.port_id})
 
         _guarded("ports", review)
@@ -209,13 +209,19 @@ class StatusService:
                 if not _guarded(f"port {port.id}", _write, port, status, plugged):
                     failed.append(port.id)
             for floating in database.floating_ips_of_ports(ids):
-                port_id = floating.port_id
-                status = floating_ip_status(floating.status, ports.get(port_id), self._book)
+                status = self._floating_ip_status(floating, ports)
                 if status is not None:
-                    LOG.info("Floating IP %s of port %s is %s", floating.id, port_id, status)
+                    subject = (floating.address, floating.port_id, status)
+                    LOG.info("Floating IP %s of port %s is %s", *subject)
                     database.set_floating_ip_status(floating.id, status)
 
         return failed if _guarded("ports", write) else ids
+
+    def _floating_ip_status(
+        self, floating: database.FloatingIpState, ports: Mapping[str, PortState]
+    ) -> str | None:
+        port = ports.get(floating.port_id)
+        return floating_ip_status(floating.status, floating.address, port, self._book)
 
 
 def _write(port: PortState, status: str | None, target_is_up: bool) -> None:

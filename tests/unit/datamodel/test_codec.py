@@ -463,6 +463,9 @@ def test_status_is_written_byte_for_byte() -> None:
     )
     assert encode(EndpointStatus(status="up")) == b'{"status":"up"}'
     assert decode(ENDPOINT_STATUS_PATH, b'{"status":"up"}') == EndpointStatus(status="up")
+    with_addresses = EndpointStatus(status="up", floating_ips=("192.0.2.1",))
+    assert encode(with_addresses) == b'{"status":"up","floatingIPs":["192.0.2.1"]}'
+    assert decode(ENDPOINT_STATUS_PATH, encode(with_addresses)) == with_addresses
 
 
 def test_examples_are_not_shared() -> None:

@@ -9,11 +9,13 @@ from msgspec.structs import replace
 from calico_openstack.datamodel.endpoints import HostEndpoint, HostEndpointSpec
 from calico_openstack.datamodel.keys import ResourceKey
 from calico_openstack.datamodel.resource import Metadata
+from calico_openstack.datamodel.status import EndpointStatus
 from calico_openstack.felix.calc import HostCalculation
 from calico_openstack.felix.host_endpoints import HostEndpointFollower
 from calico_openstack.felix.kernel.interfaces import Interface
 
 PATH = "/calico/felix/v1/host/here/endpoint/"
+UP, DOWN, ERROR = (EndpointStatus(status=status) for status in ("up", "down", "error"))
 
 
 def interface(name: str, *addresses: str, up: bool = True) -> Interface:
@@ -34,17 +36,17 @@ def test_status_follows_the_interface() -> None:
     interfaces = {"eth0": interface("eth0", "192.0.2.1")}
     put(calculation, "uplink", interface_name="eth0")
     put(calculation, "all", interface_name="*")
-    assert follower.changes(interfaces) == {PATH + "uplink": "error", PATH + "all": "up"}
+    assert follower.changes(interfaces) == {PATH + "uplink": ERROR, PATH + "all": UP}
     assert follower.follow({"eth0"}, interfaces)
     calculation.flush()
-    assert follower.changes(interfaces) == {PATH + "uplink": "up"}
+    assert follower.changes(interfaces) == {PATH + "uplink": UP}
     assert not follower.changes(interfaces)
     down = {"eth0": replace(interfaces["eth0"], up=False)}
-    assert follower.changes(down) == {PATH + "uplink": "down"}
+    assert follower.changes(down) == {PATH + "uplink": DOWN}
     assert follower.follow({"eth0"}, {})
     calculation.update(ResourceKey("HostEndpoint", "all"), None)
     calculation.flush()
-    assert follower.changes({}) == {PATH + "uplink": "error", PATH + "all": None}
+    assert follower.changes({}) == {PATH + "uplink": ERROR, PATH + "all": None}
 
 
 def test_an_endpoint_with_refused_rules_is_not_up() -> None:
@@ -56,11 +58,11 @@ def test_an_endpoint_with_refused_rules_is_not_up() -> None:
     put(calculation, "all", interface_name="*")
     assert follower.follow({"eth0"}, interfaces)
     calculation.flush()
-    up = {PATH + name: "up" for name in ("one", "two", "all")}
+    up = {PATH + name: UP for name in ("one", "two", "all")}
     assert follower.changes(interfaces) == up
     assert follower.changes(interfaces, {"tap1"}) == {}
-    assert follower.changes(interfaces, {"tap1", "eth0"}) == {PATH + "one": "down"}
-    assert follower.changes(interfaces, {""}) == {PATH + "two": "down", PATH + "all": "down"}
+    assert follower.changes(interfaces, {"tap1", "eth0"}) == {PATH + "one": DOWN}
+    assert follower.changes(interfaces, {""}) == {PATH + "two": DOWN, PATH + "all": DOWN}
     assert follower.changes(interfaces) == up
 
 
@@ -72,7 +74,7 @@ def test_addresses_decide_where_no_interface_is_named() -> None:
         interfaces = {"eth7": interface("eth7", address)}
         assert follower.follow({"eth7"}, interfaces)
         calculation.flush()
-        assert follower.changes(interfaces) == {PATH + "by-address": status}
+        assert follower.changes(interfaces) == {PATH + "by-address": EndpointStatus(status=status)}
 
 
 def test_workloads_are_not_the_hosts_own() -> None:
@@ -81,4 +83,4 @@ def test_workloads_are_not_the_hosts_own() -> None:
     put(calculation, "wrong", interface_name="tap1")
     assert not follower.follow({"tap1"}, {"tap1": interface("tap1")})
     calculation.flush()
-    assert follower.changes({}) == {PATH + "wrong": "error"}
+    assert follower.changes({}) == {PATH + "wrong": ERROR}

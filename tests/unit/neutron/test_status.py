@@ -26,10 +26,16 @@ PORT = PortState("p1", "DOWN", True, "vm", "h1", "tap")
 
 
 def report(
-    status: str | None, host: str = "h1", *, port: str = "p1", workload: str = "openstack/vm"
+    status: str | None,
+    host: str = "h1",
+    *,
+    port: str = "p1",
+    workload: str = "openstack/vm",
+    floating: tuple[str, ...] | None = None,
 ) -> Update:
     key = EndpointStatusKey("no-region", host, "openstack", workload, port)
-    value = None if status is None else EndpointStatus(status=status).encode()
+    said = None if status is None else EndpointStatus(status=status, floating_ips=floating)
+    value = None if said is None else said.encode()
     return Update(key.path, value, 1)
 
 
@@ -184,17 +190,22 @@ def test_the_target_of_a_migration_decides_nothing_about_the_status() -> None:
         ([alive("h1"), report("up", "h2")], "ACTIVE", "DOWN"),
         ([], "ACTIVE", None),
         ([report("up")], "DOWN", "ACTIVE"),
+        ([report("up", floating=())], "ACTIVE", "DOWN"),
+        ([report("up", floating=("203.0.113.8",))], "ACTIVE", "DOWN"),
+        ([report("up", floating=("203.0.113.7", "203.0.113.8"))], "DOWN", "ACTIVE"),
+        ([report("down", floating=("203.0.113.7",))], "ACTIVE", "DOWN"),
     ],
 )
 def test_a_floating_ip_follows_its_port(
     updates: list[Update], now: str, wanted: str | None
 ) -> None:
-    assert floating_ip_status(now, PORT, book_of(*updates)) == wanted
+    assert floating_ip_status(now, "203.0.113.7", PORT, book_of(*updates)) == wanted
 
 
 def test_a_floating_ip_of_a_port_that_is_nowhere_is_down() -> None:
-    assert floating_ip_status("ACTIVE", None, book_of(report("up"))) == "DOWN"
-    assert floating_ip_status("DOWN", None, book_of(report("up"))) is None
+    book = book_of(report("up"))
+    assert floating_ip_status("ACTIVE", "203.0.113.7", None, book) == "DOWN"
+    assert floating_ip_status("DOWN", "203.0.113.7", None, book) is None
 
 
 def test_a_dhcp_agent_is_an_agent_and_no_felix() -> None:

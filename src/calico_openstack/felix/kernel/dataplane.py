@@ -175,6 +175,12 @@ class Dataplane:
         """Interfaces of which rules were refused by the last `apply`; "" stands for all."""
         return self._unprotected
 
+    def translates(self, external: bytes) -> bool:
+        """Tell whether the kernel leads an external address elsewhere, as of the last `apply`."""
+        return any(
+            self._nft.has_element(table, names.FLOATING, external) for table in self._nft.tables
+        )
+
     def read_notifications(self, now: float) -> set[str]:
         """Take in what others changed; return the names of interfaces that differ.
 

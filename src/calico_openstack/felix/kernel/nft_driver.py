@@ -152,6 +152,12 @@ class NftDriver:
         present = image.sets.get(name) if image else None
         return frozenset(present.elements or ()) if present else frozenset()
 
+    def has_element(self, table: Table, name: str, element: Element) -> bool:
+        """Tell whether a set had an element as it was last known in the kernel."""
+        image = self._images.get(table)
+        present = image.sets.get(name) if image else None
+        return present is not None and element in (present.elements or ())
+
     def retry(self) -> None:
         """Let the next `apply` try the refused objects again."""
         for table in {subject.table for subject in self.failures}:

@@ -61,6 +61,20 @@ class FloatingAddresses:
         """Return the external addresses that an endpoint claims."""
         return {external for external, _ in self._of_endpoint.get(key, ())}
 
+    def leading_to(self, key: ResourceKey) -> list[bytes]:
+        """Return the external addresses that lead to an endpoint, sorted."""
+        return sorted(
+            external
+            for external, internal in self._of_endpoint.get(key, ())
+            if self.targets[external] == FloatingTarget(internal, key)
+        )
+
+    def claimants(self, externals: Iterable[bytes]) -> set[ResourceKey]:
+        """Return the endpoints that claim any of some external addresses."""
+        return {
+            claim.endpoint for external in externals for claim in self._claims.get(external, ())
+        }
+
     def _pairs(self, endpoint: LocalEndpoint | None) -> frozenset[tuple[bytes, bytes]]:
         if endpoint is None or not endpoint.spec.ip_nats:
             return frozenset()

@@ -30,7 +30,8 @@ TABLES = (IP_TABLE, IP6_TABLE, ARP_TABLE)
 class Renderer:
     """Keeps ``desired`` in step with a `HostState`.
 
-    The first delta contains everything that does not depend on endpoints as well.
+    The first delta contains everything that does not depend on endpoints as well. ``floating``
+    tells whose the floating addresses are.
     """
 
     def __init__(self, settings: RenderSettings, state: HostState) -> None:
@@ -44,7 +45,7 @@ class Renderer:
             versions[6] = IP6_TABLE
         else:
             layout.write_closed_layout(self._writers[IP6_TABLE], settings)
-        self._floating = FloatingAddresses(settings, state)
+        self.floating = FloatingAddresses(settings, state)
         self._families: list[FamilyRenderer] = []
         self._networks: list[NetworkSets] = []
         self._translations: list[NatRenderer] = []
@@ -53,11 +54,11 @@ class Renderer:
             writer = self._writers[table]
             self._families.append(FamilyRenderer(version, writer, settings, state))
             self._networks.append(NetworkSets(version, writer, settings, state))
-            self._translations.append(NatRenderer(version, writer, settings, self._floating))
+            self._translations.append(NatRenderer(version, writer, settings, self.floating))
             self._markings.append(MarkingRenderer(version, writer, state))
         layout.write_arp_layout(self._writers[ARP_TABLE])
         self._network = NetworkRenderer(
-            self.desired, self._writers[ARP_TABLE], settings, state, self._floating
+            self.desired, self._writers[ARP_TABLE], settings, state, self.floating
         )
         self.desired.globals = _global_parameters(settings)
         self._unreported_globals = set(self.desired.globals)
@@ -75,7 +76,7 @@ class Renderer:
         if changed.networks:
             for networks in self._networks:
                 networks.apply()
-        moved = self._floating.apply(changed.endpoints)
+        moved = self.floating.apply(changed.endpoints)
         if moved or changed.networks:
             for translations in self._translations:
                 translations.apply(moved)
@@ -91,7 +92,7 @@ class Renderer:
     def _note_translations(self, moved: Iterable[bytes], delta: DataplaneDelta) -> None:
         for packed in moved:
             external = unpack_address(packed)
-            target = self._floating.targets.get(packed)
+            target = self.floating.targets.get(packed)
             internal = unpack_address(target.internal) if target else None
             if self.desired.translations.pop(external, None) != internal:
                 delta.translations.add(external)
