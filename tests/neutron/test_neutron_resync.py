@@ -47,6 +47,9 @@ def test_the_cluster_is_provided_for(cloud: Cloud) -> None:
     assert spec("felixconfigurations/default") == {
         "endpointReportingEnabled": True,
         "interfacePrefix": "tap",
+        "logActionRateLimit": "100/second",
+        "logActionRateLimitBurst": 25,
+        "logPrefix": "calico-packet %n %r",
         "workloadSourceSpoofing": "Any",
     }
     assert spec("tiers/default") == {"order": 1000000, "defaultAction": "Deny"}

@@ -106,6 +106,8 @@ class NeutronServer:
     etcd_endpoint: str
     options: tuple[tuple[str, str], ...] = ()
     nova_endpoint: str | None = None
+    mechanism_drivers: tuple[str, ...] = NeutronSettings.mechanism_drivers
+    service_plugins: tuple[str, ...] = NeutronSettings.service_plugins
     settings: NeutronSettings = field(init=False)
     database: Process | None = None
     api_process: Process | None = None
@@ -120,6 +122,8 @@ class NeutronServer:
             calico_options=self.options,
             nova_notifications=self.nova_endpoint is not None,
             nova_endpoint=self.nova_endpoint,
+            mechanism_drivers=self.mechanism_drivers,
+            service_plugins=self.service_plugins,
         )
 
     def start(self) -> NeutronServer:

@@ -64,7 +64,7 @@ class NeutronSettings:
     region: str | None = None
     mechanism_drivers: tuple[str, ...] = ("calico",)
     extension_drivers: tuple[str, ...] = ("port_security", "qos", "dns")
-    service_plugins: tuple[str, ...] = ("revisions", "qos", "calico_router")
+    service_plugins: tuple[str, ...] = ("revisions", "qos", "log", "calico_router")
     agent_down_time: int = 75
     nova_notifications: bool = False
     nova_endpoint: str | None = None

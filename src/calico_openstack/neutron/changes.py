@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from calico_openstack.neutron import reading
+from calico_openstack.neutron.reading_logs import ports_of_project
 from calico_openstack.neutron.sync import Outcome, Synchroniser
 
 
@@ -22,7 +23,7 @@ class Kind(enum.StrEnum):
     ENDPOINT = "endpoint"
     """The name of an endpoint that a port may have left."""
     GROUP = "group"
-    """A security group: its policy."""
+    """A security group, or a network log by the id of its policy: the policy."""
     GROUP_MEMBERS = "group-members"
     """A security group: its members' endpoints."""
     ADDRESS_GROUP = "address-group"
@@ -33,6 +34,8 @@ class Kind(enum.StrEnum):
     """A subnet: the endpoints of its ports."""
     NETWORK_PORTS = "network-ports"
     """A network: the endpoints of its ports."""
+    PROJECT_PORTS = "project-ports"
+    """A project: the endpoints of its ports."""
     QOS_POLICY = "qos-policy"
     """A QoS policy: the endpoints of the ports for which it is in force."""
 
@@ -95,5 +98,7 @@ def _add(concerned: _Concerned, change: Change) -> None:
             concerned.ports.update(reading.ports_of_subnet(change.id))
         case Kind.NETWORK_PORTS:
             concerned.ports.update(reading.ports_of_network(change.id))
+        case Kind.PROJECT_PORTS:
+            concerned.ports.update(ports_of_project(change.id))
         case Kind.QOS_POLICY:
             concerned.ports.update(reading.ports_of_qos_policy(change.id))

@@ -26,9 +26,11 @@ from calico_openstack.neutron.floating_ips import FloatingIpNotifications
 from calico_openstack.neutron.groups import GroupNotifications
 from calico_openstack.neutron.inactive_bindings import InactiveBindings
 from calico_openstack.neutron.journal import Journal
+from calico_openstack.neutron.log_driver import CalicoLogDriver
 from calico_openstack.neutron.provisioning import confirm_provisioned, confirm_targets
 from calico_openstack.neutron.qos_driver import CalicoQosDriver
 from calico_openstack.neutron.reading_qos import read_policy
+from calico_openstack.neutron.refusals import TRUNK, Refusals
 from calico_openstack.neutron.sync import Synchroniser, make_synchroniser
 from calico_openstack.neutron.translate.endpoint import endpoint_name
 from calico_openstack.neutron.translate.facts import VIF_UNBOUND
@@ -50,6 +52,9 @@ Port = Mapping[str, Any]
 class CalicoMechanismDriver(mech_agent.SimpleAgentMechanismDriverBase):
     """Binds ports to hosts with a live Felix and keeps etcd equal to Neutron's database."""
 
+    # Neutron's tests replace it in the class.
+    agent_type: str = binding.AGENT_TYPE
+
     def __init__(self) -> None:
         details = {
             portbindings.CAP_PORT_FILTER: True,
@@ -59,6 +64,7 @@ class CalicoMechanismDriver(mech_agent.SimpleAgentMechanismDriverBase):
         self._settings: options.Settings | None = None
         self._synchroniser: Synchroniser | None = None
         self.journal = Journal(self.synchroniser)
+        self._logs = CalicoLogDriver(self.journal)
 
     def initialize(self) -> None:
         """Read the configuration; called once in each process, before any fork."""
@@ -72,6 +78,7 @@ class CalicoMechanismDriver(mech_agent.SimpleAgentMechanismDriverBase):
         GroupNotifications(self.journal).subscribe()
         FloatingIpNotifications(self.journal, self.synchroniser).subscribe()
         InactiveBindings(self.journal, self.synchroniser).listen()
+        Refusals().listen()
         CalicoQosDriver(self.journal)
         registry.subscribe(_finish_models, resources.PROCESS, events.AFTER_INIT)
 
@@ -117,6 +124,8 @@ class CalicoMechanismDriver(mech_agent.SimpleAgentMechanismDriverBase):
             network_types=[segment["network_type"] for segment in context.segments_to_bind],
             agents=context.host_agents(self.agent_type),
         )
+        if reason is None and port.get("trunk_details"):
+            reason = TRUNK
         policy_id = port.get("qos_policy_id") or port.get("qos_network_policy_id")
         if reason is None and policy_id:
             reason = next(filter(None, map(unsupported, read_policy(policy_id).rules)), None)
@@ -178,6 +187,9 @@ class CalicoMechanismDriver(mech_agent.SimpleAgentMechanismDriverBase):
         changes = {Change(Kind.ENDPOINT, name) for name in names if name}
         if changes:
             self.journal.record(session, changes | {Change(Kind.PORT, port_id)})
+        groups = [set(state["security_groups"]) for state in states]
+        changed = groups[0] ^ groups[1] if groups[1:] else groups[0]
+        self._logs.record_memberships(session, states[0], changed)
 
     # --- networks and subnets -----------------------------------------------------------------
 

@@ -27,9 +27,11 @@ from calico_openstack.neutron.queries import (
     reader,
     rows,
 )
+from calico_openstack.neutron.reading_logs import enabled_logs, groups_of_log
 from calico_openstack.neutron.translate.facts import (
     GroupFacts,
     HostRoute,
+    LogFacts,
     RuleFacts,
     SubnetFacts,
 )
@@ -151,6 +153,7 @@ def _groups(session: Any, ids: Ids) -> dict[str, GroupFacts]:
         if rule.address_group_id is not None
     }
     addresses = _addresses(session, named)
+    logs = _logs(session)
     return {
         row[0]: GroupFacts(
             id=row[0],
@@ -162,6 +165,7 @@ def _groups(session: Any, ids: Ids) -> dict[str, GroupFacts]:
                 for rule in rules[row[0]]
                 if rule.address_group_id in addresses
             },
+            logs=tuple(logs[row[0]]),
         )
         for row in found
     }
@@ -196,6 +200,14 @@ def _rules(session: Any, ids: Ids) -> dict[str, list[RuleFacts]]:
             ),
         )
         for row in rows(session, statement, _Rule.security_group_id, ids)
+    )
+
+
+def _logs(session: Any) -> dict[str, list[LogFacts]]:
+    """Return the logs that are about what security groups accept, by group."""
+    logs = enabled_logs(session)
+    return grouped(
+        (group_id, log) for log in logs for group_id in sorted(groups_of_log(session, log))
     )
 
 

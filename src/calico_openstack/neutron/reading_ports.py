@@ -21,6 +21,7 @@ from neutron_lib.db import api as db_api
 from oslo_config import cfg
 
 from calico_openstack.neutron.queries import Ids, grouped, may_be_endpoint, part_rows, reader, rows
+from calico_openstack.neutron.reading_logs import enabled_logs
 from calico_openstack.neutron.reading_qos import policies
 from calico_openstack.neutron.translate.dns import port_fqdn
 from calico_openstack.neutron.translate.facts import (
@@ -33,6 +34,7 @@ from calico_openstack.neutron.translate.facts import (
     PortFacts,
     QosFacts,
 )
+from calico_openstack.neutron.translate.logs import has_label
 
 _Port = models_v2.Port
 _Subnet = models_v2.Subnet
@@ -99,6 +101,7 @@ def _ports(session: Any, ids: Ids) -> dict[str, PortFacts]:
     floating = _floating_ips(session, ids)
     groups = _group_names(session, ids)
     options = _dhcp_options(session, ids)
+    logs = enabled_logs(session)
     qos = policies(session, {row[10] for row in found if row[10] is not None})
     return {
         row[0]: PortFacts(
@@ -121,6 +124,7 @@ def _ports(session: Any, ids: Ids) -> dict[str, PortFacts]:
             groups=tuple(groups[row[0]]),
             qos=qos.get(row[10], QosFacts()),
             dhcp_options=tuple(options[row[0]]),
+            logs=tuple(log for log in logs if has_label(log, row[0], row[1])),
             fqdn=_fqdn(row[11] or "", row[12] or "", fixed_ips[row[0]]),
         )
         for row in found

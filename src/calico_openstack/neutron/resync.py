@@ -26,6 +26,8 @@ from calico_openstack.datamodel.keys import (
 from calico_openstack.datamodel.migration import LiveMigration
 from calico_openstack.etcd import EtcdClient, KeyValue
 from calico_openstack.neutron import reading
+from calico_openstack.neutron.log_driver import is_logging_offered
+from calico_openstack.neutron.reading_logs import read_logs
 from calico_openstack.neutron.reading_ports import read_ports
 from calico_openstack.neutron.resync_report import ALL, Phase, Report, Scope, merged
 from calico_openstack.neutron.sync import (
@@ -144,7 +146,8 @@ class Resync:
     def _policies(self, phase: Phase, ids: Ids) -> Iterator[tuple[str, Outcome]]:
         prefix = prefix_of("NetworkPolicy", self._namespace)
         with _timed(phase):
-            wanted = wanted_policies(reading.read_groups(ids).values(), self._namespace)
+            groups = reading.read_groups(ids).values()
+            wanted = wanted_policies(groups, read_logs(ids), self._namespace)
 
         def is_own(name: str) -> bool:
             group_id = name.removeprefix(POLICY_PREFIX)
@@ -233,7 +236,7 @@ class Resync:
         guid = uuid.uuid4().hex
         for kind, name, complete in (
             ("Tier", cluster.TIER_NAME, cluster.default_tier),
-            ("FelixConfiguration", "default", lambda s: cluster.felix_configuration(s or {})),
+            ("FelixConfiguration", "default", _felix_configuration),
             (
                 "ClusterInformation",
                 "default",
@@ -263,6 +266,11 @@ class Resync:
             if self._audit or self._client.put_if_unchanged(path, document, revision) is not None:
                 return Outcome.UPDATED if stored else Outcome.CREATED
         return Outcome.CONTESTED
+
+
+def _felix_configuration(stored: dict[str, Any] | None) -> dict[str, Any]:
+    spec = cluster.felix_configuration(stored or {})
+    return cluster.logging_configuration(spec) if is_logging_offered() else spec
 
 
 @contextmanager

@@ -37,6 +37,7 @@ from calico_openstack.neutron import reading
 from calico_openstack.neutron.options import Settings
 from calico_openstack.neutron.projects import Keystone, Project, ProjectNames, no_projects
 from calico_openstack.neutron.queries import Ids
+from calico_openstack.neutron.reading_logs import read_logs
 from calico_openstack.neutron.reading_ports import read_ports
 from calico_openstack.neutron.translate.envelope import Birth, renewed
 from calico_openstack.neutron.translate.facts import PortFacts, Problem
@@ -151,10 +152,11 @@ class Synchroniser:
         return result
 
     def sync_groups(self, ids: Collection[str]) -> dict[str, Outcome]:
-        """Synchronise the policies of security groups."""
+        """Synchronise policies: those of security groups, and of network logs by `LOG_POLICY`."""
 
         def wanted() -> Wanted:
-            return wanted_policies(reading.read_groups(ids).values(), self.namespace)
+            groups = reading.read_groups(ids).values()
+            return wanted_policies(groups, read_logs(ids), self.namespace)
 
         return self._converge({policy_path(i, self.namespace) for i in ids}, wanted)
 

@@ -10,7 +10,7 @@ import pytest
 from calico_openstack.datamodel.invalid import Invalid
 from calico_openstack.datamodel.keys import ResourceKey
 from calico_openstack.datamodel.resource import Resource
-from calico_openstack.datamodel.rules import Rule
+from calico_openstack.datamodel.rules import Rule, RuleMetadata
 from calico_openstack.felix.calc import CalculationSettings, HostCalculation
 from calico_openstack.felix.render import DenyAction, HostAction, Renderer, RenderSettings, names
 from calico_openstack.felix.render.dataplane import (
@@ -24,7 +24,7 @@ from calico_openstack.felix.render.policy_chains import log_prefix
 from calico_openstack.felix.render.renderer import ARP_TABLE, IP6_TABLE, IP_TABLE
 from calico_openstack.policy.addresses import pack_address
 from calico_openstack.policy.packet import Direction
-from calico_openstack.policy.rules import RuleBlock
+from calico_openstack.policy.rules import Action, PolicyRule, RuleBlock
 from tests.support.nft_model import Frame, Machine, Outcome
 from tests.support.resources import allow, group_policy, workload
 
@@ -302,9 +302,20 @@ def test_log_rules_go_on() -> None:
     assert outcome.logs == ("t np ossg.default.open: ",)
 
 
+def test_a_log_prefix_tells_the_rule() -> None:
+    noted = Rule(action="Log", metadata=RuleMetadata(annotations={"rule": "7"}))
+    logging = group_policy("open", Rule(action="Log"), noted, Rule(action="Allow"))
+    felix = Felix(logging, workload(1, "open"), log_prefix="%n %r")
+    frame = From("eth0", "192.0.2.1").to("10.0.0.1", oifname="tap1", **ports(1, 2))
+    assert felix.run("filter-forward", frame).logs == (
+        "ossg.default.open ingress[0]: ",
+        "ossg.default.open rule=7: ",
+    )
+
+
 def test_long_log_prefix_keeps_its_end() -> None:
     key = ResourceKey("GlobalNetworkPolicy", "n" * 200)
-    text = log_prefix("calico %p", RuleBlock(key))
+    text = log_prefix("calico %p", RuleBlock(key), PolicyRule(Action.LOG), Direction.INGRESS)
     assert len(text) == 127
     assert text.endswith("n: ")
 

@@ -188,7 +188,7 @@ class PolicyChains:
             case Action.LOG:
                 return (
                     *log_limit(self._settings),
-                    Log(log_prefix(self._settings.log_prefix, block)),
+                    Log(log_prefix(self._settings.log_prefix, block, rule, form.direction)),
                 )
             case Action.PASS if not block.tier:
                 # A profile has no tier to leave: the next profile follows.
@@ -239,14 +239,19 @@ def log_limit(settings: RenderSettings) -> tuple[Expression, ...]:
     return (Limit(count, seconds, settings.log_burst),)
 
 
-def log_prefix(template: str, block: RuleBlock) -> str:
-    """Return the log prefix of a policy's rules, with what ``%t %k %n %p`` stand for."""
+def log_prefix(template: str, block: RuleBlock, rule: PolicyRule, direction: Direction) -> str:
+    """Return the log prefix of a policy's rule, with what ``%t %k %n %p`` stand for.
+
+    ``%r``, which upstream does not know, stands for the rule: by its annotations or, where it has
+    none, by direction and index.
+    """
     kind = names.SHORT_KINDS.get(block.key.kind, block.key.kind)
     text = (
         template.replace("%t", block.tier)
         .replace("%k", kind)
         .replace("%n", block.key.name)
         .replace("%p", names.block_id(block.key))
+        .replace("%r", rule.note or f"{direction.value}[{rule.index}]")
     )
     return f"{text}: "[-_MAX_LOG_PREFIX:]
 

@@ -6,6 +6,7 @@
 `policy`    a security group becomes a network policy
 `protocol`  Neutron's protocol names
 `subnet`    a subnet becomes a DHCP subnet
+`logs`      network logs become Log rules
 `cluster`   what the driver provides once for the cluster
 
 The results depend on nothing but the facts and come in a defined order, so that writing them

@@ -53,6 +53,20 @@ def felix_configuration(stored: Spec) -> dict[str, Any]:
     return result
 
 
+def logging_configuration(stored: Spec) -> dict[str, Any]:
+    """Return FelixConfiguration as network logs need it, which an operator may overrule.
+
+    The prefix tells a log or a group by the policy's name and, with Felix of this project, the
+    rule. The rate is that of Neutron's other drivers.
+    """
+    result = dict(stored)
+    result.setdefault("logPrefix", "calico-packet %n %r")
+    if not result.get("logActionRateLimit"):
+        result["logActionRateLimit"] = "100/second"
+        result["logActionRateLimitBurst"] = 25
+    return result
+
+
 def default_tier(stored: Spec | None) -> dict[str, Any]:
     """Return the tier of the security groups' policies; a stored one stays as it is."""
     if stored is not None:

@@ -69,6 +69,20 @@ class DhcpOption:
 
 
 @dataclass(frozen=True, slots=True)
+class LogFacts:
+    """A network log of security groups that is enabled; ``event`` is ACCEPT, DROP or ALL.
+
+    With neither a group nor a port it is about all ports of its project.
+    """
+
+    id: str
+    event: str
+    project_id: str | None = None
+    group_id: str | None = None
+    port_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class GroupName:
     """A security group that a port belongs to."""
 
@@ -93,7 +107,8 @@ class PortFacts:
     """A port with everything its workload endpoint depends on.
 
     ``binding`` is the active one; ``inactive_bindings`` are those that Nova has made on hosts that
-    the port may move to, or has left behind where it was. ``fqdn`` is the first name in Neutron's
+    the port may move to, or has left behind where it was. ``logs`` are those that are about this
+    port or all ports of its project. ``fqdn`` is the first name in Neutron's
     DNS assignment, None without the DNS extension. The project's name and the id of its parent are
     None where Keystone does not tell.
     """
@@ -118,6 +133,7 @@ class PortFacts:
     groups: tuple[GroupName, ...] = ()
     qos: QosFacts = QosFacts()
     dhcp_options: tuple[DhcpOption, ...] = ()
+    logs: tuple[LogFacts, ...] = ()
     fqdn: str | None = None
 
 
@@ -144,7 +160,8 @@ class RuleFacts:
 class GroupFacts:
     """A security group with its rules.
 
-    ``address_groups`` holds the addresses of every address group that the rules name.
+    ``address_groups`` holds the addresses of every address group that the rules name. ``logs``
+    are those that are about the group, or about ports that are in it.
     """
 
     id: str
@@ -152,6 +169,7 @@ class GroupFacts:
     stateful: bool = True
     rules: tuple[RuleFacts, ...] = ()
     address_groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    logs: tuple[LogFacts, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,8 @@ from calico_openstack.neutron.translate.facts import PortFacts
 
 GROUP_LABEL = "sg.projectcalico.org/openstack-"
 GROUP_NAME_LABEL = "sg-name.projectcalico.org/openstack-"
+# Only on ports that a network log is about, other than through a group.
+LOG_LABEL = "log.projectcalico.org/openstack-"
 NETWORK_ANNOTATION = "openstack.projectcalico.org/network-id"
 FQDN_ANNOTATION = "openstack.projectcalico.org/fqdn"
 # Not known to upstream: a JSON list of objects with the members name, value and ipVersion (4 or
@@ -40,7 +42,10 @@ def group_selector(group_id: str) -> str:
 
 
 def endpoint_labels(port: PortFacts, namespace: str) -> dict[str, str]:
-    """Return a port's labels; without port security none that puts it into a group."""
+    """Return a port's labels; without port security none that puts it into a group.
+
+    A port without any group is under no policy, and must not come under one that only logs.
+    """
     result: dict[str, str] = {}
     groups = port.groups if port.port_security_enabled else ()
     for group in sorted(groups, key=lambda group: group.id):
@@ -48,6 +53,8 @@ def endpoint_labels(port: PortFacts, namespace: str) -> dict[str, str]:
         result[f"{GROUP_LABEL}{group.id}"] = name
         if name:
             result[f"{GROUP_NAME_LABEL}{name}"] = group.id
+    if result:
+        result.update({f"{LOG_LABEL}{log.id}": "" for log in port.logs})
     result["projectcalico.org/namespace"] = namespace
     result["projectcalico.org/orchestrator"] = ORCHESTRATOR
     if port.project_id is not None:

@@ -17,6 +17,7 @@ from calico_openstack.datamodel.rules import ANY_ENTITY, EntityRule, IcmpMatch, 
 from calico_openstack.neutron.translate import protocol
 from calico_openstack.neutron.translate.facts import GroupFacts, Problem, RuleFacts
 from calico_openstack.neutron.translate.labels import group_selector
+from calico_openstack.neutron.translate.logs import accept_rules
 
 POLICY_PREFIX = "ossg.default."
 
@@ -45,9 +46,9 @@ class _UntranslatableError(Exception):
         self.reason = reason
 
 
-def policy_name(group_id: str) -> str:
-    """Return the name of a security group's policy."""
-    return POLICY_PREFIX + group_id
+def policy_name(policy_id: str) -> str:
+    """Return the name of a policy: that of a security group has the group's id."""
+    return POLICY_PREFIX + policy_id
 
 
 def translate_group(group: GroupFacts, namespace: str) -> TranslatedGroup:
@@ -61,7 +62,8 @@ def translate_group(group: GroupFacts, namespace: str) -> TranslatedGroup:
             problems.append(Problem(f"rule {facts.id}", error.field, error.reason))
             continue
         if rule is not None:
-            rules["ingress" if facts.direction == "ingress" else "egress"].append(rule)
+            direction = "ingress" if facts.direction == "ingress" else "egress"
+            rules[direction] += [*accept_rules(rule, facts.id, direction, group.logs), rule]
     if not group.stateful:
         reason = "replies are always allowed: connections are tracked for every group"
         problems.append(Problem(f"security group {group.id}", "stateful", reason))

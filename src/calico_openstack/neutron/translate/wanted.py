@@ -13,12 +13,14 @@ from calico_openstack.datamodel.resource import Resource
 from calico_openstack.neutron.translate.endpoint import endpoint_name, translate_port
 from calico_openstack.neutron.translate.facts import (
     GroupFacts,
+    LogFacts,
     PortFacts,
     Problem,
     SubnetFacts,
 )
+from calico_openstack.neutron.translate.logs import LOG_POLICY, drop_policy
 from calico_openstack.neutron.translate.places import possible_hosts
-from calico_openstack.neutron.translate.policy import translate_group
+from calico_openstack.neutron.translate.policy import policy_name, translate_group
 from calico_openstack.neutron.translate.qos import NO_LIMITS, Limits
 from calico_openstack.neutron.translate.subnet import translate_subnet
 
@@ -89,9 +91,15 @@ def wanted_endpoints(
     return wanted
 
 
-def wanted_policies(groups: Iterable[GroupFacts], namespace: str) -> Wanted:
-    """Return the policies that security groups must have."""
+def wanted_policies(
+    groups: Iterable[GroupFacts], logs: Iterable[LogFacts], namespace: str
+) -> Wanted:
+    """Return the policies that security groups and network logs must have."""
     wanted = Wanted()
+    for log in logs:
+        policy = drop_policy(log, policy_name(LOG_POLICY + log.id), namespace)
+        if policy is not None:
+            wanted.contents[path_of(policy)] = policy
     for group in groups:
         translated = translate_group(group, namespace)
         path = path_of(translated.policy)

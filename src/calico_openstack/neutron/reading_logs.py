@@ -1,0 +1,67 @@
+"""Reads the network logs of security groups that are enabled."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import sqlalchemy as sa
+from neutron.db import models_v2
+from neutron.db.models import loggingapi
+from neutron.db.models import securitygroup as group_models
+from neutron_lib.db import api as db_api
+from neutron_lib.services.logapi import constants as log_constants
+
+from calico_openstack.neutron.queries import Ids, column, may_be_endpoint, reader
+from calico_openstack.neutron.translate.facts import LogFacts
+from calico_openstack.neutron.translate.logs import LOG_POLICY
+
+_Log = loggingapi.Log
+_Port = models_v2.Port
+_Membership = group_models.SecurityGroupPortBinding
+
+
+def enabled_logs(session: Any) -> list[LogFacts]:
+    """Return the logs that are enabled, in the order of their ids."""
+    statement = (
+        sa.select(_Log.id, _Log.event, _Log.project_id, _Log.resource_id, _Log.target_id)
+        .where(_Log.enabled, _Log.resource_type == log_constants.SECURITY_GROUP)
+        .order_by(_Log.id)
+    )
+    return [LogFacts(*row) for row in session.execute(statement)]
+
+
+@db_api.retry_db_errors
+def read_logs(policy_ids: Ids) -> list[LogFacts]:
+    """Return the enabled logs whose policies have these ids; all for None."""
+    if policy_ids is not None and not any(one.startswith(LOG_POLICY) for one in policy_ids):
+        return []
+    with reader() as session:
+        logs = enabled_logs(session)
+    return [log for log in logs if policy_ids is None or LOG_POLICY + log.id in policy_ids]
+
+
+def groups_of_log(session: Any, log: LogFacts) -> Collection[str]:
+    """Return the ids of the security groups whose accepted packets a log is about."""
+    if log.group_id is not None:
+        return {log.group_id}
+    condition = _Port.project_id == log.project_id
+    if log.port_id is not None:
+        condition = _Port.id == log.port_id
+    statement = sa.select(_Membership.security_group_id).join(
+        _Port, _Port.id == _Membership.port_id
+    )
+    return set(session.scalars(statement.where(condition)))
+
+
+def stored_log(session: Any, log_id: str) -> LogFacts | None:
+    """Return a log, enabled or not; None where there is none."""
+    statement = sa.select(_Log.id, _Log.event, _Log.project_id, _Log.resource_id, _Log.target_id)
+    row = session.execute(statement.where(_Log.id == log_id)).first()
+    return None if row is None else LogFacts(*row)
+
+
+@db_api.retry_db_errors
+def ports_of_project(project_id: str) -> list[str]:
+    """Return the ids of the ports of a project that may have endpoints."""
+    return column(sa.select(_Port.id).where(_Port.project_id == project_id, may_be_endpoint()))
