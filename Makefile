@@ -7,7 +7,7 @@ BIN := .venv/bin
 
 .PHONY: help
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
 
 .PHONY: lab
 lab: packages venv ## install what is missing, start the lab and its demonstration
@@ -41,6 +41,16 @@ test-lab: packages venv-dev ## run the tests in a lab of their own
 .PHONY: test-nova
 test-nova: nova venv-dev ## run the tests with a real Nova, in a lab of their own (minutes, not in test)
 	@$(BIN)/pytest tests/nova
+
+.PHONY: test-neutron-previous
+test-neutron-previous: packages ## run the tests with Neutron's release before the latest (10 minutes)
+	@VENV=.venv-previous CONSTRAINTS=constraints-previous.txt scripts/venv.sh lab dev
+	@.venv-previous/bin/pytest tests/unit/neutron tests/neutron
+
+.PHONY: test-neutron-upstream
+test-neutron-upstream: packages ## run Neutron's own unit tests with the driver loaded (an hour)
+	@scripts/venv.sh lab dev upstream
+	@$(BIN)/python -m tests.neutron_upstream
 
 .PHONY: lint
 lint: venv-dev ## check style, format and types
@@ -84,5 +94,5 @@ nova: ## install what a lab with Nova needs beside the rest
 
 .PHONY: clean
 clean: ## remove what was made from the sources
-	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	@rm -rf .venv .venv-previous .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
 	@find . -name '*.egg-info' -prune -exec rm -rf {} + ; find src tests -name __pycache__ -prune -exec rm -rf {} +
