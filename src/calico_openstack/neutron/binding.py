@@ -28,7 +28,12 @@ def tap_mac(port_mac: object) -> str:
 
 
 def refusal(
-    *, host: str, vnic_type: str, network_types: Sequence[str], agents: Sequence[Mapping[str, Any]]
+    *,
+    host: str,
+    vnic_type: str,
+    network_types: Sequence[str],
+    agents: Sequence[Mapping[str, Any]],
+    is_trunk: bool = False,
 ) -> str | None:
     """Return why a port cannot be bound to a host, None where it can.
 
@@ -37,9 +42,16 @@ def refusal(
     """
     if vnic_type != VNIC_TYPE:
         return f"ports of vnic type {vnic_type!r} are not supported, only {VNIC_TYPE!r}"
+    if is_trunk:
+        return "a routed port carries no VLANs, so it cannot be the parent of a trunk"
     if not any(network_type in NETWORK_TYPES for network_type in network_types):
         found = ", ".join(network_types) or "none"
         return f"the network must be of type {' or '.join(NETWORK_TYPES)}, it is: {found}"
+    return _silence(host, agents)
+
+
+def _silence(host: str, agents: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return why no Felix counts as alive on a host, None where one does."""
     if not agents:
         return (
             "no Felix has reported from this host: does calico-felix run there, with the etcd and "

@@ -30,7 +30,7 @@ from calico_openstack.neutron.log_driver import CalicoLogDriver
 from calico_openstack.neutron.provisioning import confirm_provisioned, confirm_targets
 from calico_openstack.neutron.qos_driver import CalicoQosDriver
 from calico_openstack.neutron.reading_qos import read_policy
-from calico_openstack.neutron.refusals import TRUNK, Refusals
+from calico_openstack.neutron.refusals import Refusals
 from calico_openstack.neutron.sync import Synchroniser, make_synchroniser
 from calico_openstack.neutron.translate.endpoint import endpoint_name
 from calico_openstack.neutron.translate.facts import VIF_UNBOUND
@@ -123,9 +123,8 @@ class CalicoMechanismDriver(mech_agent.SimpleAgentMechanismDriverBase):
             vnic_type=port.get(portbindings.VNIC_TYPE, portbindings.VNIC_NORMAL),
             network_types=[segment["network_type"] for segment in context.segments_to_bind],
             agents=context.host_agents(self.agent_type),
+            is_trunk="trunk_details" in port,
         )
-        if reason is None and port.get("trunk_details"):
-            reason = TRUNK
         policy_id = port.get("qos_policy_id") or port.get("qos_network_policy_id")
         if reason is None and policy_id:
             reason = next(filter(None, map(unsupported, read_policy(policy_id).rules)), None)

@@ -1,8 +1,8 @@
 """Refuses what other service plugins offer and ports of this driver cannot have.
 
-Neutron asks nobody whether a port can have a floating IP with ports, with limits of its own, or be
-the parent of a trunk: its database takes them, and nothing would come of it. The transaction that
-would store one for a port on a routed network fails instead, with a reason for the user.
+Neutron asks nobody whether a port can have a floating IP for single ports of it, or one with limits
+of its own: its database takes them, and nothing would come of it. The transaction that would store
+one for a port on a routed network fails instead, with a reason for the user.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from neutron.db.qos import models as qos_models
 from neutron.plugins.ml2 import models as ml2_models
 from neutron.services.portforwarding import constants as forwarding_constants
 from neutron_lib import constants, exceptions
-from neutron_lib.callbacks import events, registry, resources
+from neutron_lib.callbacks import events, registry
 from oslo_config import cfg
 from sqlalchemy import event
 
@@ -27,7 +27,6 @@ PORT_FORWARDING = (
 FLOATING_IP_LIMITS = (
     "a floating IP of a routed port has no limits of its own: give the port a QoS policy"
 )
-TRUNK = "a routed port carries no VLANs, so it cannot be the parent of a trunk"
 
 # Mechanism drivers that bind no port.
 _HELPERS = frozenset({"l2population", "logger"})
@@ -39,7 +38,6 @@ class Refusals:
     def listen(self) -> None:
         """Begin to listen; once in each process."""
         event.listen(qos_models.QosFIPPolicyBinding, "before_insert", self._limits)
-        registry.subscribe(self._trunk, resources.TRUNK, events.PRECOMMIT_CREATE)
         plugin = forwarding_constants.PORT_FORWARDING_PLUGIN
         registry.subscribe(self._forwarding_loaded, plugin, events.AFTER_INIT)
 
@@ -61,11 +59,6 @@ class Refusals:
         )
         if is_routed(connection, port_id):
             raise exceptions.BadRequest(resource="floatingip", msg=FLOATING_IP_LIMITS)
-
-    def _trunk(self, _resource: str, _event: str, _trigger: object, payload: Any) -> None:
-        connection = payload.context.session.connection()
-        if is_routed(connection, payload.desired_state.port_id):
-            raise exceptions.BadRequest(resource="trunk", msg=TRUNK)
 
 
 def is_routed(connection: Any, port_id: str | None) -> bool:

@@ -30,6 +30,7 @@ def test_the_host_s_end_of_the_device(mac: object, tap: str) -> None:
     [
         ({}, None),
         ({"network_types": ["vlan", "flat"]}, None),
+        ({"is_trunk": True}, "carries no VLANs"),
         ({"vnic_type": "direct"}, "vnic type 'direct'"),
         ({"network_types": ["vxlan"]}, "local or flat, it is: vxlan"),
         ({"network_types": []}, "it is: none"),
