@@ -34,7 +34,7 @@ protocol device { }
 protocol static pods4 { ipv4; route 10.200.1.0/24 unreachable; route 10.201.0.0/16 unreachable; }
 protocol bgp host {
   local 10.65.0.5 as 64999;
-  neighbor 10.77.0.1 as 64512;
+  neighbor 198.51.100.7 as 64512;
   multihop;
   ipv4 { import all; export where source = RTS_STATIC; };
 }
@@ -99,6 +99,7 @@ def store_endpoint(fabric: Fabric, host: Host, workload: Workload, labels: dict[
 
 
 def test_a_workload_announces_what_a_filter_accepts(fabric: Fabric) -> None:
+    fabric.put("bgpconfigurations", "default", {"localWorkloadPeeringIPV4": "198.51.100.7"})
     one, other = start_mesh(fabric, 2)
     guest, asking = fabric.workload(one, 5), fabric.workload(other, 6)
     guest.namespace.ip("address", "add", "10.200.1.1/32", "dev", "eth0")
@@ -116,4 +117,5 @@ def test_a_workload_announces_what_a_filter_accepts(fabric: Fabric) -> None:
     assert "10.201.0.0/16" not in other.routes()
     store_endpoint(fabric, one, guest, {"role": "plain"})
     other.wait_for_route("10.200.1.0/24")
+    eventually(lambda: "bgp-peering" not in one.namespace.ip("link"), 10)
     assert other.established()

@@ -33,6 +33,7 @@ from calico_openstack.bgp.nodestatus import reasons_of
 from calico_openstack.bgp.options import AgentOptions
 from calico_openstack.bgp.origination import affine_block, affinity_prefix, affinity_state
 from calico_openstack.bgp.passwords import Passwords, read_passwords
+from calico_openstack.bgp.peering_address import hold
 from calico_openstack.bgp.registration import RegistrationError, register
 from calico_openstack.bgp.render import (
     Rendered,
@@ -249,6 +250,10 @@ class BgpAgent:
         self._refusal = ""
         self._rendered = rendered
         self._service.want(rendered.text)
+        try:
+            hold(rendered.peering_addresses)
+        except OSError as error:
+            _log.error("Workloads cannot find this host: %s", error)
 
     def _refuse(self, reason: str) -> None:
         if reason != self._refusal:

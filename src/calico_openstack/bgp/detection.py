@@ -28,7 +28,7 @@ HostAddress = IPv4Interface | IPv6Interface
 # Interfaces that carry workloads, containers or overlays and never the host's own address.
 NEVER_FIRST_FOUND = re.compile(
     r"(docker|cbr|dummy|podman|virbr|lxcbr|veth|lo|br-|cali|tunl|flannel|kube-ipvs|cni"
-    r"|vxlan.*\.calico|wireguard\.cali|nodelocaldns|tap|ns-|qbr|qvo|qvb|ovs)"
+    r"|bgp-peering|vxlan.*\.calico|wireguard\.cali|nodelocaldns|tap|ns-|qbr|qvo|qvb|ovs)"
 )
 
 

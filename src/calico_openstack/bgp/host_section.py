@@ -22,7 +22,7 @@ RECOVERY_WAIT_SECONDS: Final = 15
 _LOG_FILE_BYTES: Final = 10 * 2**20
 
 # Interfaces whose connected networks must not resolve next hops, besides those of workloads.
-_NEVER_DIRECT: Final = ("cali*", "kube-ipvs*", "ns-*", "virbr*", "dummy0")
+_NEVER_DIRECT: Final = ("cali*", "kube-ipvs*", "ns-*", "virbr*", "dummy0", "bgp-peering")
 
 _ENCAPSULATING: Final = ("Always", "CrossSubnet")
 

@@ -23,7 +23,7 @@ from calico_openstack.bgp.session import Session
 from calico_openstack.bgp.settings import SecretRef, secret_ref, settings_of
 from calico_openstack.bgp.stanza import AGGREGATES, HostOptions, session_context
 from calico_openstack.bgp.state import BgpState, Problem
-from calico_openstack.datamodel.addresses import Network
+from calico_openstack.datamodel.addresses import Address, Network
 
 # The kernel's limit for TCP MD5 keys (TCP_MD5SIG_MAXKEYLEN).
 MAX_PASSWORD_BYTES: Final = 80
@@ -33,7 +33,8 @@ MAX_PASSWORD_BYTES: Final = 80
 class Rendered:
     """A configuration, the sessions in it, and what had to be left out of it.
 
-    ``may_have_none``: it is no mistake if there are no sessions in it.
+    ``peering_addresses`` are those at which workloads look for this host. ``may_have_none``: it is
+    no mistake if there are no sessions in it.
     """
 
     text: str
@@ -42,6 +43,7 @@ class Rendered:
     problems: tuple[Problem, ...] = ()
     secrets: frozenset[SecretRef] = field(default=frozenset())
     draining: bool = False
+    peering_addresses: tuple[Address, ...] = ()
     may_have_none: bool = False
 
 
@@ -105,6 +107,7 @@ def render(
         problems=tuple(sorted(set(problems))),
         secrets=frozenset(s.password for s in sessions if s.password is not None),
         draining=settings.draining,
+        peering_addresses=settings.peering_addresses if context["with_workloads"] else (),
         may_have_none=settings.may_have_none or (host in state.nodes and not settings.addresses),
     )
 

@@ -79,9 +79,9 @@ class Settings:
     """BGP's settings of one host, defaults filled in. ``listen_port`` None is 179.
 
     ``mesh_limit`` is the most hosts that a mesh may have, None for what is usual;
-    ``may_have_none``: all sessions may be given up at once. ``service_networks`` are those of
-    Kubernetes' services. ``draining``: the host is about to lose its routes, and says so to its
-    neighbours.
+    ``may_have_none``: all sessions may be given up at once. ``peering_addresses`` are those at
+    which workloads find this host, ``service_networks`` those of Kubernetes' services.
+    ``draining``: the host is about to lose its routes, and says so to its neighbours.
     """
 
     name: str
@@ -100,6 +100,7 @@ class Settings:
     advertisements: tuple[Advertisement, ...]
     ignored_interfaces: tuple[str, ...]
     felix: FelixView
+    peering_addresses: tuple[Address, ...]
     service_networks: tuple[Network, ...]
     program_unencapsulated: bool
     draining: bool
@@ -157,6 +158,7 @@ def settings_of(
         advertisements=_advertisements(own if own.prefix_advertisements else cluster),
         ignored_interfaces=_ignored(cluster, problems),
         felix=felix,
+        peering_addresses=_peering_addresses(cluster),
         service_networks=_service_networks(cluster),
         program_unencapsulated=cluster.program_cluster_routes
         not in ("Disabled", "EnabledIPIPOnly"),
@@ -300,6 +302,11 @@ def _advertisements(spec: BGPConfigurationSpec) -> tuple[Advertisement, ...]:
         if values and prefix is not None:
             result.append(Advertisement(prefix, tuple(values)))
     return tuple(sorted(result, key=lambda a: (a.prefix.version, a.prefix, a.communities)))
+
+
+def _peering_addresses(spec: BGPConfigurationSpec) -> tuple[Address, ...]:
+    texts = (spec.local_workload_peering_ipv4, spec.local_workload_peering_ipv6)
+    return tuple(address for text in texts if (address := parse_address(text)) is not None)
 
 
 def _service_networks(spec: BGPConfigurationSpec) -> tuple[Network, ...]:

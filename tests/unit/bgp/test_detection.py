@@ -21,6 +21,7 @@ HOST = [
     HostInterface("eth0", (ip_interface("192.0.2.1/24"), ip_interface("2001:db8::1/64"))),
     HostInterface("eth1", (ip_interface("198.51.100.1/24"), ip_interface("fe80::1/64"))),
     HostInterface("docker0", (ip_interface("172.17.0.1/16"),)),
+    HostInterface("bgp-peering", (ip_interface("198.51.100.7/32"),)),
     HostInterface("tap123", (ip_interface("10.65.0.1/32"),)),
     HostInterface("ns-dhcp", (ip_interface("10.65.0.2/24"),)),
 ]
