@@ -6,6 +6,8 @@ cd "$(dirname "$0")/.."
 
 cache=${CALICO_BIRD_VERSIONS:-$HOME/.cache/calico-bird-versions}
 [ $# -gt 0 ] || set -- tests/unit/bgp tests/bgp
+CALICO_OLDER_BIRD=$(command -v bird)
+export CALICO_OLDER_BIRD
 failed=()
 while read -r home; do
     echo "== $(basename "$home")"
