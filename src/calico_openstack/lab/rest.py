@@ -69,7 +69,7 @@ class RestApi:
         finally:
             connection.close()
         if response.status >= 400:
-            raise RestError(f"{self.service} refused: {_message(text)}", response.status)
+            raise RestError(f"{self.service} refused: {error_text(text)}", response.status)
         return Answer(json.loads(text) if text else {}, dict(response.headers))
 
     def answers(self, url: str = "/") -> bool:
@@ -92,7 +92,7 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-def _message(text: str) -> str:
+def error_text(text: str) -> str:
     """What an API says is wrong; the bodies come in several shapes."""
     try:
         error = json.loads(text)

@@ -1,0 +1,240 @@
+"""What the tests do with servers: by Nova's API, over their consoles, and by SSH from outside."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from calico_openstack.lab import etcd_server
+from calico_openstack.lab.cloud import api, topology_of
+from calico_openstack.lab.keystone_api import Keystone
+from calico_openstack.lab.namespaces import inside
+from calico_openstack.lab.neutron_api import NeutronApi
+from calico_openstack.lab.nova import catalogue, guest, stock
+from calico_openstack.lab.nova.catalogue import GLANCE, NOVA
+from calico_openstack.lab.processes import spawn
+from calico_openstack.lab.rest import RestApi, RestError
+from calico_openstack.lab.settings import Lab
+
+NETWORK = "private"
+KEY = "tests"
+# Seconds. Only ever the end of patience: the guests are emulated.
+PATIENCE = 240.0
+# New enough for today's form of every request here (docs.openstack.org/api-ref/compute).
+_MICROVERSION = "2.79"
+
+Json = dict[str, Any]
+
+
+def eventually(condition: Callable[[], object], what: str, timeout: float = PATIENCE) -> None:
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, f"never: {what}"
+        time.sleep(0.3)
+
+
+class Servers:
+    """The servers of a lab, and what they need."""
+
+    def __init__(self, lab: Lab, folder: Path) -> None:
+        self.lab = lab
+        self.neutron: NeutronApi = api(lab)
+        self.hosts = [host.name for host in topology_of(lab).compute]
+        token = {"X-Auth-Token": Keystone(lab).token()}
+        headers = {**token, "OpenStack-API-Version": f"compute {_MICROVERSION}"}
+        self.nova = RestApi("Nova", catalogue.socket(lab, NOVA), headers)
+        self._network = RestApi("Neutron", lab.api_socket, token)
+        self._glance = RestApi("Glance", catalogue.socket(lab, GLANCE), token)
+        self._key = folder / "key"
+        self._prepare()
+
+    def _prepare(self) -> None:
+        network = self.neutron.create("networks", name=NETWORK)
+        self.network_id = str(network["id"])
+        self.subnet_id = self._subnet(self.network_id, "10.65.0.0/24")
+        project = network["project_id"]
+        (group,) = self.neutron.find_all("security-groups", name="default", project_id=project)
+        for rule in ({"protocol": "icmp"}, {"protocol": "tcp", "port_range_min": 22}):
+            ports = {"port_range_max": 22} if rule["protocol"] == "tcp" else {}
+            self.neutron.create(
+                "security-group-rules",
+                security_group_id=group["id"],
+                direction="ingress",
+                ethertype="IPv4",
+                **rule,
+                **ports,
+            )
+        command = ["dropbearkey", "-t", "ed25519", "-f", str(self._key)]
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        (public,) = [line for line in said.splitlines() if line.startswith("ssh-ed25519")]
+        self.nova.request(
+            "POST", "/v2.1/os-keypairs", {"keypair": {"name": KEY, "public_key": public}}
+        )
+        self._image = self._glance.request("GET", f"/v2/images?name={stock.IMAGE}")["images"][0]
+        flavors = self.nova.request("GET", "/v2.1/flavors")["flavors"]
+        self._flavor = next(f["id"] for f in flavors if f["name"] == stock.FLAVOR)
+
+    def _subnet(self, network_id: str, cidr: str) -> str:
+        made = self.neutron.create("subnets", network_id=network_id, cidr=cidr, ip_version=4)
+        return str(made["id"])
+
+    # --- Nova's API ---------------------------------------------------------------------------
+
+    def create(self, name: str, host: str, *, user_data: str = "") -> str:
+        """Create a server on a host and wait until it is ACTIVE; return its id."""
+        body: Json = {
+            "name": name,
+            "imageRef": self._image["id"],
+            "flavorRef": self._flavor,
+            "networks": [{"uuid": self.network_id}],
+            "key_name": KEY,
+            "availability_zone": f"nova:{host}",
+        }
+        if user_data:
+            body["user_data"] = base64.b64encode(user_data.encode()).decode()
+        made = self.nova.request("POST", "/v2.1/servers", {"server": body})["server"]["id"]
+        self.await_status(made, "ACTIVE")
+        return str(made)
+
+    def show(self, server: str) -> Json:
+        shown: Json = self.nova.request("GET", f"/v2.1/servers/{server}")["server"]
+        return shown
+
+    def named(self, name: str) -> Json:
+        (found,) = self.nova.request("GET", f"/v2.1/servers?name={name}")["servers"]
+        return self.show(found["id"])
+
+    def act(self, server: str, action: str, arguments: Json | None = None) -> None:
+        self.nova.request("POST", f"/v2.1/servers/{server}/action", {action: arguments})
+
+    def await_status(self, server: str, status: str) -> None:
+        """Wait until a server has a status and nothing is being done to it."""
+
+        def reached() -> bool:
+            shown = self.show(server)
+            failed = shown["status"] == "ERROR" and status != "ERROR"
+            assert not failed, shown.get("fault", shown)
+            return shown["status"] == status and shown["OS-EXT-STS:task_state"] is None
+
+        eventually(reached, f"server {server} is {status}")
+
+    def host_of(self, server: str) -> str:
+        return str(self.show(server)["OS-EXT-SRV-ATTR:host"])
+
+    def migrate(self, server: str, host: str) -> str:
+        """Migrate a server live; return the status with which Nova ended it."""
+        arguments = {"host": host, "block_migration": "auto"}
+        self.act(server, "os-migrateLive", arguments)
+        self.await_status(server, "ACTIVE")
+        found = self.nova.request("GET", f"/v2.1/os-migrations?instance_uuid={server}")
+        newest = max(found["migrations"], key=lambda one: str(one["created_at"]))
+        return str(newest["status"])
+
+    def delete_all(self) -> None:
+        """Delete all servers and wait until they are gone."""
+        for server in self.nova.request("GET", "/v2.1/servers")["servers"]:
+            with contextlib.suppress(RestError):
+                self.nova.request("DELETE", f"/v2.1/servers/{server['id']}")
+        eventually(lambda: not self.nova.request("GET", "/v2.1/servers")["servers"], "no servers")
+
+    # --- ports --------------------------------------------------------------------------------
+
+    def ports(self, server: str) -> list[Json]:
+        return self.neutron.find_all("ports", device_id=server)
+
+    def connect(self, router_id: str) -> None:
+        """Make a router's interface on the servers' network."""
+        path = f"/v2.0/routers/{router_id}/add_router_interface"
+        self._network.request("PUT", path, {"subnet_id": self.subnet_id})
+
+    def address(self, server: str) -> str:
+        (port,) = self.ports(server)
+        return str(port["fixed_ips"][0]["ip_address"])
+
+    def routes(self, host: str) -> str:
+        return self.run(host, ["ip", "route"])
+
+    def links(self, host: str) -> str:
+        return self.run(host, ["ip", "-o", "link"])
+
+    def endpoints(self) -> list[str]:
+        prefix = "/calico/resources/v3/projectcalico.org/workloadendpoints/"
+        return etcd_server.keys(self.lab, prefix)
+
+    # --- inside of the guest, and from outside ---------------------------------------------------
+
+    def console(self, server: str) -> str:
+        output: str = self.nova.request(
+            "POST", f"/v2.1/servers/{server}/action", {"os-getConsoleOutput": {}}
+        )["output"]
+        return output
+
+    def await_console(self, server: str, text: str) -> None:
+        eventually(lambda: text in self.console(server), f"{text!r} on the console of {server}")
+
+    def await_metadata(self, server: str) -> None:
+        """Wait until the guest has its addresses, its name and its keys."""
+        self.await_console(server, guest.METADATA_LINE)
+
+    def ssh(self, address: str, command: str, *, timeout: float = 60.0) -> str:
+        """Run a command in a guest, from the client outside of the cloud."""
+        argv = ["dbclient", "-y", "-y", "-i", str(self._key), f"root@{address}", command]
+        done = subprocess.run(
+            inside(self.lab.namespace("client"), argv),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def pings(self, address: str) -> bool:
+        """Whether an echo request from outside is answered."""
+        argv = inside(self.lab.namespace("client"), ["ping", "-c1", "-W1", address])
+        return subprocess.run(argv, capture_output=True, check=False).returncode == 0
+
+    def run(self, host: str, argv: list[str]) -> str:
+        command = inside(self.lab.namespace(host), argv)
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    def openstack(self, *arguments: str) -> str:
+        """Run the real client, as the lab's users do."""
+        environment = {
+            **os.environ,
+            "CALICO_LAB": self.lab.name,
+            "CALICO_LAB_STATE": str(self.lab.state.parent),
+        }
+        argv = [sys.executable, "-m", "calico_openstack.lab.main", "openstack", *arguments]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, env=environment)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    @contextlib.contextmanager
+    def session(self, address: str, log: Path) -> Iterator[Callable[[], int]]:
+        """An SSH session in which the guest counts; yields how to read how far it is."""
+        count = "i=0; while :; do i=$((i+1)); echo $i; sleep 0.2; done"
+        argv = ["dbclient", "-y", "-y", "-i", str(self._key), f"root@{address}", count]
+
+        def counted() -> int:
+            numbers = [int(line) for line in log.read_text().split() if line.isdigit()]
+            assert numbers == list(range(1, len(numbers) + 1)), "the guest began anew"
+            return len(numbers)
+
+        pid = spawn(inside(self.lab.namespace("client"), argv), log=log)
+        try:
+            eventually(lambda: log.exists() and counted() > 0, "the session has begun")
+            yield counted
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
