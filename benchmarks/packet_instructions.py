@@ -1,0 +1,70 @@
+"""How many instructions does a packet cost, beyond bare connection tracking?
+
+python -m benchmarks.packet_instructions [--quick]
+"""
+
+from __future__ import annotations
+
+import argparse
+import pickle
+import re
+import tempfile
+from pathlib import Path
+
+from benchmarks.packet_loads import Load, render
+from benchmarks.packet_path import PacketHost, traffic_program
+from benchmarks.table import Row, show
+from calico_openstack.felix.render.dataplane import DesiredDataplane
+from tests.support import machine
+
+LOADS = [Load(local, rules) for local in (100, 1000) for rules in (1, 100, 1000)]
+ESTABLISHED_TARGET, FIRST_TARGET = 500, 2000
+_BARE = "bare"
+_RESULT = re.compile(r"^RESULT (\S+) (\d+) (\d+)", re.MULTILINE)
+_TIMEOUT = 1500.0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="the smallest and the largest load")
+    options = parser.parse_args()
+    show(measure([LOADS[0], LOADS[-1]] if options.quick else LOADS))
+
+
+def measure(loads: list[Load]) -> list[Row]:
+    """Count the instructions of packets through what Felix renders for *loads*."""
+    hosts = {f"load{number}": render(load) for number, load in enumerate(loads)}
+    some = hosts["load0"]
+    hosts[_BARE] = PacketHost(DesiredDataplane(), some.sender, some.receiver)
+    counts = count_instructions(hosts)
+    bare = counts[_BARE]
+    rows = []
+    for number, load in enumerate(loads):
+        counted = counts[f"load{number}"]
+        for kind, index, target in (
+            ("established packet", 0, ESTABLISHED_TARGET),
+            ("first of a flow", 1, FIRST_TARGET),
+        ):
+            more = counted[index] - bare[index]
+            note = f"{counted[index]:,} in all, {bare[index]:,} without rules"
+            rows.append(Row(f"{kind}: {load.name}", more, "instr", target, note=note))
+    return rows
+
+
+def count_instructions(hosts: dict[str, PacketHost]) -> dict[str, tuple[int, int]]:
+    """Return the instructions of an established and of a first packet, by the hosts' names."""
+    with tempfile.TemporaryDirectory() as temporary, traffic_program(Path(temporary)) as traffic:
+        files = {name: pickle.dumps(host) for name, host in hosts.items()}
+        files["traffic"] = traffic.read_bytes()
+        script = " && ".join(f"python3 -m benchmarks.packet_guest measure {name}" for name in hosts)
+        output = machine.run(
+            ["sh", "-c", script], Path(temporary), files=files, counted=True, timeout=_TIMEOUT
+        )
+    return {
+        name: (int(established), int(first))
+        for name, established, first in _RESULT.findall(output)
+    }
+
+
+if __name__ == "__main__":
+    main()
