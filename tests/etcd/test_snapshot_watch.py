@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,6 +45,21 @@ def test_empty_prefixes_are_in_sync_at_once(etcd_server: EtcdServer) -> None:
     with watching(etcd_server.client(), ["/none/", "/nothing/"]) as view:
         view.wait_for({})
         assert view.connected
+
+
+def test_sleeps_while_nothing_happens(etcd_server: EtcdServer) -> None:
+    with watching(etcd_server.client(), ["/none/"]) as view:
+        view.wait_for({})
+        threads = [each for each in threading.enumerate() if each.name.startswith("etcd-watch")]
+        before = sum(map(wakeups, threads))
+        time.sleep(2.5)
+        # Signs of life of the server, asked for every two seconds.
+        assert sum(map(wakeups, threads)) - before < 10
+
+
+def wakeups(thread: threading.Thread) -> int:
+    status = Path(f"/proc/self/task/{thread.native_id}/status").read_text()
+    return int(status.partition("\nvoluntary_ctxt_switches:")[2].split()[0])
 
 
 def test_many_prefixes_share_a_stream(etcd: EtcdClient, etcd_server: EtcdServer) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 import grpc
+import grpc._common
 from google.protobuf.message import Message
 
 from calico_openstack.etcd.config import Endpoint, EtcdConfig, read_pem
@@ -38,6 +39,10 @@ _OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     ("grpc.enable_http_proxy", 0),
 )
 
+
+# Whoever waits for the library looks ten times a second whether a signal has come, which on its own
+# is most of what an idle agent does. Python handles signals during any wait of the main thread.
+grpc._common.MAXIMUM_WAIT_TIMEOUT = 60.0
 
 _SETTLED: Final = frozenset(
     {
