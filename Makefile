@@ -52,6 +52,10 @@ test-neutron-upstream: packages ## run Neutron's own unit tests with the driver 
 	@scripts/venv.sh lab dev upstream
 	@$(BIN)/python -m tests.neutron_upstream
 
+.PHONY: test-machine
+test-machine: packages venv-dev ## run the tests with Debian's kernel, in a virtual machine (minutes, not in test)
+	@$(BIN)/pytest tests/machine
+
 .PHONY: lint
 lint: venv-dev ## check style, format and types
 	@$(BIN)/ruff check .
@@ -69,6 +73,11 @@ bench: packages venv-dev ## measure Felix beside etcd's and the kernel's own tim
 .PHONY: bench-bgp
 bench-bgp: packages venv-dev ## measure how BGP follows workloads and faults (root, half an hour)
 	@$(BIN)/python -m benchmarks.bgp_faults
+
+.PHONY: bench-packets
+bench-packets: packages venv-dev ## measure what packets cost, by instructions and natively
+	@$(BIN)/python -m benchmarks.packet_instructions
+	@$(BIN)/python -m benchmarks.packet_connections
 
 .PHONY: bench-lab
 bench-lab: packages venv ## measure the latencies of a lab of its own

@@ -14,6 +14,7 @@ from pathlib import Path
 from benchmarks.packet_loads import Load, render
 from benchmarks.packet_path import PacketHost, traffic_program
 from benchmarks.table import Row, show
+from calico_openstack.felix.render import RenderSettings
 from calico_openstack.felix.render.dataplane import DesiredDataplane
 from tests.support import machine
 
@@ -32,22 +33,29 @@ def main() -> None:
 
 
 def measure(loads: list[Load]) -> list[Row]:
-    """Count the instructions of packets through what Felix renders for *loads*."""
-    hosts = {f"load{number}": render(load) for number, load in enumerate(loads)}
-    some = hosts["load0"]
+    """Count the instructions of packets through what Felix renders for *loads*.
+
+    With the first of them also: without the translation of the metadata service's address, and
+    with flows offloaded.
+    """
+    hosts = {load.name: render(load) for load in loads}
+    first = loads[0]
+    hosts["no metadata service"] = render(first, RenderSettings(metadata_address=None))
+    hosts["flows offloaded"] = render(first, RenderSettings(flow_offload=True))
+    some = hosts[first.name]
     hosts[_BARE] = PacketHost(DesiredDataplane(), some.sender, some.receiver)
-    counts = count_instructions(hosts)
-    bare = counts[_BARE]
+    named = {name.replace(" ", "_"): host for name, host in hosts.items()}
+    counts = {name.replace("_", " "): each for name, each in count_instructions(named).items()}
+    bare = counts.pop(_BARE)
     rows = []
-    for number, load in enumerate(loads):
-        counted = counts[f"load{number}"]
-        for kind, index, target in (
-            ("established packet", 0, ESTABLISHED_TARGET),
-            ("first of a flow", 1, FIRST_TARGET),
-        ):
-            more = counted[index] - bare[index]
+    for kind, index, target in (
+        ("established packet", 0, ESTABLISHED_TARGET),
+        ("first of a flow", 1, FIRST_TARGET),
+    ):
+        for name, counted in counts.items():
             note = f"{counted[index]:,} in all, {bare[index]:,} without rules"
-            rows.append(Row(f"{kind}: {load.name}", more, "instr", target, note=note))
+            more = counted[index] - bare[index]
+            rows.append(Row(f"{kind}: {name}", more, "instr", target, note=note))
     return rows
 
 
@@ -56,13 +64,10 @@ def count_instructions(hosts: dict[str, PacketHost]) -> dict[str, tuple[int, int
     with tempfile.TemporaryDirectory() as temporary, traffic_program(Path(temporary)) as traffic:
         files = {name: pickle.dumps(host) for name, host in hosts.items()}
         files["traffic"] = traffic.read_bytes()
-        script = " && ".join(f"python3 -m benchmarks.packet_guest measure {name}" for name in hosts)
-        output = machine.run(
-            ["sh", "-c", script], Path(temporary), files=files, counted=True, timeout=_TIMEOUT
-        )
+        command = ["python3", "-m", "benchmarks.packet_guest", *hosts]
+        output = machine.run(command, Path(temporary), files=files, counted=True, timeout=_TIMEOUT)
     return {
-        name: (int(established), int(first))
-        for name, established, first in _RESULT.findall(output)
+        name: (int(established), int(first)) for name, established, first in _RESULT.findall(output)
     }
 
 

@@ -45,22 +45,23 @@ class PacketPath:
     """Three namespaces, whose names begin with *name*; made and removed as a context."""
 
     def __init__(self, name: str, sender: End, receiver: End, traffic: Path) -> None:
-        self.router, self._sender, self._receiver = (f"{name}-{each}" for each in "rsd")
+        self.router, self.sender, self.receiver = (f"{name}-{each}" for each in "rsd")
         self._from, self._to = sender, receiver
         self._traffic = traffic
         self._servers: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> PacketPath:
-        for namespace in (self.router, self._sender, self._receiver):
+        for namespace in (self.router, self.sender, self.receiver):
             _run("ip", "netns", "add", namespace)
             _run("ip", "-n", namespace, "link", "set", "lo", "up")
-        self.write_sysctls("net/ipv4/ip_forward=1")
+        # Felix always has flows counted: part of connection tracking, not of the rules.
+        self.write_sysctls("net/ipv4/ip_forward=1", "net/netfilter/nf_conntrack_acct=1")
         self.write_sysctls("net/ipv4/conf/all/rp_filter=0", "net/ipv4/conf/default/rp_filter=0")
-        for namespace, end in ((self._sender, self._from), (self._receiver, self._to)):
+        for namespace, end in ((self.sender, self._from), (self.receiver, self._to)):
             self._plug(namespace, end)
-        self.nft(_SINK, self._receiver)
+        self.nft(_SINK, self.receiver)
         for kind, port in (("echo", ECHO_PORT), ("listen", TCP_PORT)):
-            command = self._command(self._receiver, kind, self._to.address, str(port))
+            command = self._command(self.receiver, kind, self._to.address, str(port))
             self._servers.append(subprocess.Popen(command))
         time.sleep(0.1)
         return self
@@ -69,7 +70,7 @@ class PacketPath:
         for server in self._servers:
             server.kill()
             server.wait()
-        for namespace in (self.router, self._sender, self._receiver):
+        for namespace in (self.router, self.sender, self.receiver):
             _run("ip", "netns", "del", namespace)
 
     def _plug(self, namespace: str, end: End) -> None:
@@ -121,7 +122,7 @@ class PacketPath:
         subprocess.run(command, check=False, capture_output=True)
 
     def _measure(self, kind: str, port: int, much: str) -> float:
-        command = self._command(self._sender, kind, self._to.address, str(port), much)
+        command = self._command(self.sender, kind, self._to.address, str(port), much)
         number, nanoseconds = map(int, _run(*command).split())
         return nanoseconds / number
 

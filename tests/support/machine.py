@@ -62,6 +62,9 @@ export PYTHONPATH=/repository/src:/repository:/packages PYTHONDONTWRITEBYTECODE=
 echo "EXIT $?" > /dev/ttyS1
 poweroff -f
 """
+_KERNEL_COMMAND_LINE = (
+    "console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on tsc=reliable"
+)
 _MEMORY_MIB = 1024
 _END = re.compile(r"^EXIT (\d+)\s*$", re.MULTILINE)
 
@@ -93,7 +96,10 @@ def run(
         *("qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none"),
         *("-machine", "q35", "-accel", "tcg,thread=single", "-cpu", "max", "-smp", "1"),
         *("-m", str(_MEMORY_MIB), "-kernel", str(kernel.image), "-initrd", str(initrd)),
-        *("-append", "console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on tsc=reliable"),
+        *(
+            "-append",
+            "console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on tsc=reliable",
+        ),
         *("-serial", f"file:{folder / 'console'}", "-serial", f"file:{output}"),
         *(*clock, "-no-reboot"),
     ]

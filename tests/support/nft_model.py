@@ -31,6 +31,7 @@ from calico_openstack.felix.render.nft import (
     MoreConnections,
     NatKind,
     NatMap,
+    OffloadFlow,
     Range,
     Reject,
     Set,
@@ -192,7 +193,7 @@ class Machine:
                     self.logs.append(prefix)
                 case SetMark() | SetDscp() | Untrack():
                     self._change(expression)
-                case Counter():
+                case Counter() | OffloadFlow():
                     pass
                 case _:
                     if not self._matches(expression):

@@ -25,8 +25,11 @@ def calculation_settings(settings: FelixSettings) -> CalculationSettings:
     )
 
 
-def render_settings(settings: FelixSettings) -> RenderSettings:
-    """Return what decides about the rules and routes of an endpoint."""
+def render_settings(settings: FelixSettings, *, flow_offload: bool = False) -> RenderSettings:
+    """Return what decides about the rules and routes of an endpoint.
+
+    *flow_offload*: flows are offloaded; settings alone do not say whether the kernel can.
+    """
     return RenderSettings(
         interface_prefixes=settings.interface_prefixes,
         openstack=settings.openstack,
@@ -60,6 +63,7 @@ def render_settings(settings: FelixSettings) -> RenderSettings:
         external_nodes=settings.external_nodes,
         failsafe_inbound=tuple(OpenPort(*port) for port in settings.failsafe_inbound_host_ports),
         failsafe_outbound=tuple(OpenPort(*port) for port in settings.failsafe_outbound_host_ports),
+        flow_offload=flow_offload,
     )
 
 

@@ -65,6 +65,7 @@ from calico_openstack.felix.derivation import (
 )
 from calico_openstack.felix.introspection import PROGRAM, tables_of
 from calico_openstack.felix.kernel.dataplane import Dataplane
+from calico_openstack.felix.kernel.flowtables import has_flowtables
 from calico_openstack.felix.metrics import FelixMetrics
 from calico_openstack.felix.mtu import MtuFile
 from calico_openstack.felix.parameters import ParameterSources, ParameterWatch
@@ -198,7 +199,6 @@ def _agent(
     health: Health,
     started_at: float,
 ) -> FelixAgent:
-    _note_unsupported(settings)
     metrics = FelixMetrics(
         settings.felix_hostname, process=settings.prometheus_process_metrics_enabled
     )
@@ -215,6 +215,7 @@ def _agent(
         started_at=started_at,
     )
     dataplane = make_dataplane(settings, TABLES, route_ownership(settings), time.monotonic())
+    dataplane.flowtables.host_interfaces = settings.nftables_flow_table_data_iface_pattern
     calculation = HostCalculation(settings.felix_hostname, calculation_settings(settings))
     agent = FelixAgent(
         AgentSettings(
@@ -226,7 +227,9 @@ def _agent(
             migration=migration_settings(settings),
         ),
         calculation=calculation,
-        renderer=Renderer(render_settings(settings), calculation.state),
+        renderer=Renderer(
+            render_settings(settings, flow_offload=_offloads(settings)), calculation.state
+        ),
         dataplane=dataplane,
         parameters=ParameterWatch(sources, settings),
         reporter=reporter,
@@ -257,11 +260,15 @@ def _mtu_file(settings: FelixSettings, dataplane: Dataplane) -> MtuFile:
     return file
 
 
-def _note_unsupported(settings: FelixSettings) -> None:
-    """Say which wishes are known and not fulfilled."""
-    if settings.nftables_flow_table_offload != "Disabled":
-        reason = "flowtables are not programmed; established flows take the ordinary way"
-        _log.warning("NFTablesFlowTableOffload has no effect", extra=log.fields(reason=reason))
+def _offloads(settings: FelixSettings) -> bool:
+    """Tell whether flows are offloaded: that is wanted, and the kernel can do it."""
+    if settings.nftables_flow_table_offload == "Disabled":
+        return False
+    if has_flowtables():
+        return True
+    reason = "the kernel has no flowtables; established flows take the ordinary way"
+    _log.warning("NFTablesFlowTableOffload has no effect", extra=log.fields(reason=reason))
+    return False
 
 
 def _watched(sources: ParameterSources, settings: FelixSettings) -> list[str]:

@@ -30,6 +30,7 @@ from calico_openstack.felix.render.nft import (
     Hook,
     InSet,
     KeyType,
+    OffloadFlow,
     Range,
     Rule,
     Set,
@@ -241,3 +242,31 @@ def test_interfaces_affected_by_refusals() -> None:
     assert list(affected(ObjectName(TABLE, ObjectKind.ELEMENT, "from", TAP))) == ["tap1"]
     assert affected(ObjectName(TABLE, ObjectKind.ELEMENT, "web", bytes(4))) == {}
     assert list(affected(ObjectName(TABLE, ObjectKind.TABLE))) == [""]
+
+
+def offloading() -> TableState:
+    wanted = state()
+    wanted.flowtables = {"fast"}
+    wanted.chains["forward"] = chain((OffloadFlow("fast"),), hook=FORWARD)
+    return wanted
+
+
+def test_a_flowtable_is_there_before_the_rule_that_fills_it() -> None:
+    made = plan(offloading(), TableImage())
+    order = steps(made)
+    assert order.index("NEWFLOWTABLE fast") < order.index("NEWRULE forward")
+    image = made.record(TableImage())
+    assert image is not None
+    assert image.flowtables == {"fast"}
+    assert steps(plan(offloading(), image)) == []
+
+
+def test_a_flowtable_goes_after_the_rule_that_filled_it() -> None:
+    image = plan(offloading(), TableImage()).record(TableImage())
+    order = steps(plan(state(), image))
+    assert order.index("DELRULE forward") < order.index("DELFLOWTABLE fast")
+
+
+def test_only_flowtables_that_changed_are_looked_at() -> None:
+    made = plan(offloading(), TableImage(), TableDelta(flowtables={"fast"}))
+    assert steps(made) == ["NEWFLOWTABLE fast"]

@@ -27,7 +27,7 @@ ALWAYS_SETS = {
 }
 # Chains that only policy leads to.
 ALWAYS_CHAINS = {
-    *("egress-allowed", "endpoint-to-host"),
+    *("egress-allowed", "endpoint-to-host", "between-workloads"),
     *("forwarded-from-host", "pre-dnat-allowed", "untracked-allowed"),
 }
 

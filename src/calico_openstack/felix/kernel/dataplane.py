@@ -18,6 +18,7 @@ from msgspec import Struct
 from calico_openstack.felix.kernel.affected import interfaces_affected
 from calico_openstack.felix.kernel.conntrack import ConntrackTable
 from calico_openstack.felix.kernel.departures import Departures
+from calico_openstack.felix.kernel.flowtables import FlowtableDriver
 from calico_openstack.felix.kernel.interfaces import Interface, InterfaceMonitor
 from calico_openstack.felix.kernel.neighbours import NeighbourDriver
 from calico_openstack.felix.kernel.nft_driver import NftDriver
@@ -61,8 +62,8 @@ class InterfaceStatus(Struct, frozen=True):
 class Dataplane:
     """Makes the kernel of the namespace in which it is created what a `DesiredDataplane` says.
 
-    All times are the caller's monotonic clock, in seconds. After `apply` returned, ``needs_apply``
-    tells whether another try, after a pause, makes sense.
+    All times are the caller's monotonic clock, in seconds. After `apply`
+    returned, ``needs_apply`` tells whether another try, after a pause, makes sense.
     """
 
     def __init__(self, tables: Iterable[Table], ownership: RouteOwnership, now: float) -> None:
@@ -70,6 +71,7 @@ class Dataplane:
         self._monitor = InterfaceMonitor(self._writer.socket.port, now)
         self._parameters = ParameterDriver(self._monitor)
         self._nft = NftDriver(tables)
+        self.flowtables = FlowtableDriver(self._nft)
         self._neighbours = NeighbourDriver(self._writer, self._monitor, ownership.keeps)
         self._routes = RouteDriver(self._writer, self._monitor, ownership)
         self._qdiscs = QdiscDriver(self._writer, self._monitor, ownership.is_workload)
@@ -214,6 +216,7 @@ class Dataplane:
         changes = self._monitor.resync(now)
         self._interfaces_changed(changes.names, changes.interrupted)
         self._nft.audit()
+        self.flowtables.changed()
         self._nft.retry()
         self._routes.mark_stale()
         self._neighbours.mark_stale()
@@ -231,6 +234,8 @@ class Dataplane:
         self._note_moved()
         self._neighbours.interfaces_changed(names, interrupted)
         self._qdiscs.interfaces_changed(names)
+        if names:
+            self.flowtables.changed()
         self._unreported |= self._parameters.interfaces_changed(names)
 
     # --- applying -------------------------------------------------------------------------------
@@ -251,6 +256,8 @@ class Dataplane:
         self._unreported |= self._parameters.apply()
         self._qdiscs.apply()
         protected = self._attempt(_NFTABLES, lambda: self._apply_nft(desired, changed))
+        if any(state.flowtables for state in desired.ruleset.values()):
+            self._attempt("flowtables", lambda: self._cover(desired))
         self._attempt("conntrack", lambda: self._departures.end(desired.translations))
         if protected:
             # Without its rules a new endpoint gets no traffic.
@@ -271,6 +278,7 @@ class Dataplane:
             self._neighbours.set_wanted(key, desired.neighbours.get(key))
         for name in desired.interfaces if first else changed.interfaces:
             self._unreported.add(name)
+            self.flowtables.changed()
             self._parameters.set_wanted(name, desired.interfaces.get(name))
         for name in desired.shaping if first else changed.shaping:
             self._qdiscs.set_wanted(name, desired.shaping.get(name))
@@ -301,6 +309,10 @@ class Dataplane:
         self._nft.apply(desired.ruleset, changed.tables)
         if failed_before or self._nft.failures:
             self._unreported.update(self._parameters.interfaces)
+
+    def _cover(self, desired: DesiredDataplane) -> None:
+        tables = [table for table, state in desired.ruleset.items() if state.flowtables]
+        self.flowtables.apply(tables, desired.interfaces.keys(), self._monitor.interfaces)
 
     # --- status ---------------------------------------------------------------------------------
 

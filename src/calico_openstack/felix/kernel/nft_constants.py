@@ -41,6 +41,9 @@ class NftMessage(IntEnum):
     NEWGEN = 15
     GETGEN = 16
     TRACE = 17
+    NEWFLOWTABLE = 22
+    GETFLOWTABLE = 23
+    DELFLOWTABLE = 24
 
 
 class TableAttribute(IntEnum):
@@ -68,6 +71,23 @@ class HookAttribute(IntEnum):
 
     HOOKNUM = 1
     PRIORITY = 2
+
+
+class FlowtableAttribute(IntEnum):
+    """enum nft_flowtable_attributes."""
+
+    TABLE = 1
+    NAME = 2
+    HOOK = 3
+    FLAGS = 7
+
+
+class FlowtableHookAttribute(IntEnum):
+    """enum nft_flowtable_hook_attributes."""
+
+    HOOKNUM = 1
+    PRIORITY = 2
+    DEVICES = 3
 
 
 class RuleAttribute(IntEnum):

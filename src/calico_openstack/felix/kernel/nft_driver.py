@@ -13,12 +13,20 @@ from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
-from calico_openstack.felix.kernel.nft_dump import TableImage, read_generation, read_table
+from calico_openstack.felix.kernel.nft_constants import NftMessage
+from calico_openstack.felix.kernel.nft_dump import (
+    TableImage,
+    read_flowtables,
+    read_generation,
+    read_table,
+)
+from calico_openstack.felix.kernel.nft_messages import encode_flowtable
 from calico_openstack.felix.kernel.nft_monitor import NftMonitor
 from calico_openstack.felix.kernel.nft_plan import Exclusions, plan_table
 from calico_openstack.felix.kernel.nft_transaction import (
     ObjectKind,
     ObjectName,
+    Phase,
     Request,
     TablePlan,
     assemble,
@@ -28,6 +36,7 @@ from calico_openstack.felix.render.dataplane import TableDelta
 from calico_openstack.felix.render.nft import Element, Ruleset, Table
 from calico_openstack.netlink.protocol import (
     NETLINK_NETFILTER,
+    NLM_F_CREATE,
     NetlinkError,
     NetlinkSocket,
     Refusal,
@@ -157,6 +166,44 @@ class NftDriver:
         image = self._images.get(table)
         present = image.sets.get(name) if image else None
         return present is not None and element in (present.elements or ())
+
+    def cover(self, table: Table, name: str, devices: set[str]) -> set[str]:
+        """Have a flowtable, if it is there, cover exactly the interfaces *devices*.
+
+        Returns those that could not be had. Raises OSError when the kernel does not answer.
+        """
+        image = self._images.get(table)
+        if image is None or name not in image.flowtables:
+            return set(devices)
+        covered = read_flowtables(self._socket, table).get(name, set())
+        self._change_devices(table, name, NftMessage.DELFLOWTABLE, covered - devices)
+        return self._change_devices(table, name, NftMessage.NEWFLOWTABLE, devices - covered)
+
+    def _change_devices(
+        self, table: Table, name: str, kind: NftMessage, devices: set[str]
+    ) -> set[str]:
+        """Add interfaces to a flowtable or take them off; return those that were refused.
+
+        One that has vanished in this moment must not keep the others out.
+        """
+        if not devices:
+            return set()
+        flags = NLM_F_CREATE if kind is NftMessage.NEWFLOWTABLE else 0
+        body = encode_flowtable(table, name, sorted(devices))
+        plan = TablePlan(table)
+        plan.add(
+            Phase.SETS,
+            Request(ObjectName(table, ObjectKind.FLOWTABLE, name), kind, body, flags),
+        )
+        transaction, requests = assemble([plan])
+        if not self._commit(transaction):
+            self.writes += len(requests)
+            return set()
+        if len(devices) == 1:
+            return devices
+        return set().union(
+            *(self._change_devices(table, name, kind, {device}) for device in devices)
+        )
 
     def retry(self) -> None:
         """Let the next `apply` try the refused objects again."""

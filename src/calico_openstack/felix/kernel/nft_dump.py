@@ -15,6 +15,8 @@ from calico_openstack.felix.kernel import nft_constants as nft
 from calico_openstack.felix.kernel.nft_constants import (
     ChainAttribute,
     ElementListAttribute,
+    FlowtableAttribute,
+    FlowtableHookAttribute,
     HookAttribute,
     NftMessage,
     RuleAttribute,
@@ -34,6 +36,7 @@ from calico_openstack.netlink.protocol import (
     attribute_string,
     attributes,
     be32,
+    iterate_attributes,
     string,
 )
 
@@ -64,12 +67,13 @@ class SetImage(Struct):
 class TableImage(Struct):
     """A table in the kernel.
 
-    With ``foreign`` it holds kinds of objects that we never make (flowtables, counters, anonymous
-    sets); only replacing the whole table gets rid of them.
+    With ``foreign`` it holds kinds of objects that we never make (counters, anonymous sets); only
+    replacing the whole table gets rid of them.
     """
 
     sets: dict[str, SetImage] = field(default_factory=dict)
     chains: dict[str, ChainImage] = field(default_factory=dict)
+    flowtables: set[str] = field(default_factory=set)
     foreign: bool = False
 
 
@@ -94,7 +98,10 @@ def read_table(socket: NetlinkSocket, table: Table) -> TableImage | None:
             anonymous = True
             continue
         image.sets[string(found[SetAttribute.NAME])] = SetImage(parse_set(found))
-    image.foreign = not anonymous and uses != len(image.chains) + len(image.sets)
+    if uses != len(image.chains) + len(image.sets):
+        image.flowtables = set(read_flowtables(socket, table))
+    known = len(image.chains) + len(image.sets) + len(image.flowtables)
+    image.foreign = not anonymous and uses != known
     _read_rules(socket, table, image)
     for name, set_image in image.sets.items():
         if set_image.set is not None:
@@ -125,6 +132,19 @@ def read_elements(
         return parse_elements(set_, lists)
     except UnpairedIntervalsError:
         return None
+
+
+def read_flowtables(socket: NetlinkSocket, table: Table) -> dict[str, set[str]]:
+    """Return the flowtables in *table* by name, each with the interfaces that it covers."""
+    found = {}
+    for body in _list(socket, NftMessage.GETFLOWTABLE, table, FlowtableAttribute.TABLE):
+        parts = attributes(body, nft.NFGENMSG.size)
+        hook = attributes(parts.get(FlowtableAttribute.HOOK, b""))
+        devices = hook.get(FlowtableHookAttribute.DEVICES, b"")
+        found[string(parts[FlowtableAttribute.NAME])] = {
+            string(name) for _, name in iterate_attributes(devices)
+        }
+    return found
 
 
 def _table_uses(socket: NetlinkSocket, table: Table) -> int | None:

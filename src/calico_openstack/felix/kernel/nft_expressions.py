@@ -58,6 +58,7 @@ from calico_openstack.felix.render.nft import (
     MarkBits,
     MoreConnections,
     NatMap,
+    OffloadFlow,
     Reject,
     SetDscp,
     SetMark,
@@ -281,6 +282,10 @@ def _encode_trace(_statement: Trace, _: Family) -> bytes:
     )
 
 
+def _encode_offload_flow(statement: OffloadFlow, _: Family) -> bytes:
+    return expression("flow_offload", attribute_string(1, statement.flowtable))
+
+
 def _encode_log(statement: Log, _: Family) -> bytes:
     prefix = attribute_string(2, statement.prefix) if statement.prefix else b""
     if statement.group is None:
@@ -315,6 +320,7 @@ _ENCODERS: dict[type, Callable[[Any, Family], bytes]] = {
     Untrack: _encode_untrack,
     Trace: _encode_trace,
     SetDscp: encode_set_dscp,
+    OffloadFlow: _encode_offload_flow,
     Log: _encode_log,
     Reject: _encode_reject,
     DestinationNat: encode_destination_nat,

@@ -7,9 +7,15 @@ attributes. Sets and their elements are in `nft_sets`.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 
 from calico_openstack.felix.kernel import nft_constants as nft
-from calico_openstack.felix.kernel.nft_constants import ChainAttribute, RuleAttribute
+from calico_openstack.felix.kernel.nft_constants import (
+    ChainAttribute,
+    FlowtableAttribute,
+    FlowtableHookAttribute,
+    RuleAttribute,
+)
 from calico_openstack.felix.kernel.nft_expressions import encode_expression
 from calico_openstack.felix.render.nft import Chain, Family, Hook, Rule, Table
 from calico_openstack.netlink.protocol import (
@@ -28,6 +34,10 @@ _HASH_LENGTH = 16
 _USERDATA_COMMENT = 0
 _MAXIMUM_COMMENT = 128 - 1
 _POLICY_ACCEPT = 1
+# Where flowtables take packets (enum nf_dev_hooks), and NFT_FLOWTABLE_COUNTER.
+_INGRESS = 0
+_FLOWTABLE_COUNTS = 2
+_DEVICE_NAME = 1
 
 
 def request(
@@ -83,6 +93,32 @@ def rules_of_chain(table: Table, name: str) -> bytes:
     """Return the attributes that name all rules of a chain."""
     return attribute_string(RuleAttribute.TABLE, table.name) + attribute_string(
         RuleAttribute.CHAIN, name
+    )
+
+
+def encode_flowtable(table: Table, name: str, devices: Iterable[str] = ()) -> bytes:
+    """Return the attributes of a flowtable, and of interfaces that it is to cover, or not to.
+
+    Its flows are counted as connection tracking counts them.
+    """
+    hook = attribute_be32(FlowtableHookAttribute.HOOKNUM, _INGRESS) + attribute_be32(
+        FlowtableHookAttribute.PRIORITY, 0
+    )
+    names = b"".join(attribute_string(_DEVICE_NAME, device) for device in devices)
+    if names:
+        hook += nested(FlowtableHookAttribute.DEVICES, names)
+    return (
+        attribute_string(FlowtableAttribute.TABLE, table.name)
+        + attribute_string(FlowtableAttribute.NAME, name)
+        + nested(FlowtableAttribute.HOOK, hook)
+        + attribute_be32(FlowtableAttribute.FLAGS, _FLOWTABLE_COUNTS)
+    )
+
+
+def flowtable_name(table: Table, name: str) -> bytes:
+    """Return the attributes that name a flowtable."""
+    return attribute_string(FlowtableAttribute.TABLE, table.name) + attribute_string(
+        FlowtableAttribute.NAME, name
     )
 
 

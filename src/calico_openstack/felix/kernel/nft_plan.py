@@ -135,8 +135,11 @@ class _Planner:
         if changed is None:
             chains: Iterable[str] = self._desired.chains | self._image.chains
             sets: Iterable[str] = self._desired.sets | self._image.sets
+            flowtables: Iterable[str] = self._desired.flowtables | self._image.flowtables
         else:
-            chains, sets = changed.chains, changed.sets
+            chains, sets, flowtables = changed.chains, changed.sets, changed.flowtables
+        for name in flowtables:
+            self._plan_flowtable(name)
         for name in sets:
             self._plan_set(name)
         if changed is not None:
@@ -150,6 +153,22 @@ class _Planner:
         for name in chains:
             self._plan_chain(name)
         return self._plan
+
+    def _plan_flowtable(self, name: str) -> None:
+        """Have a flowtable or not; it covers no interface at first."""
+        wanted = name in self._desired.flowtables
+        subject = ObjectName(self._table, ObjectKind.FLOWTABLE, name)
+        if subject in self._exclusions.closed or wanted == (name in self._image.flowtables):
+            return
+        if wanted:
+            body = nft_messages.encode_flowtable(self._table, name)
+            request = Request(subject, NftMessage.NEWFLOWTABLE, body, NLM_F_CREATE)
+            self._plan.add(Phase.SETS, request)
+        else:
+            body = nft_messages.flowtable_name(self._table, name)
+            request = Request(subject, NftMessage.DELFLOWTABLE, body)
+            self._plan.add(Phase.DELETE_FLOWTABLES, request)
+        self._plan.flowtables[name] = wanted
 
     # --- sets -----------------------------------------------------------------------------------
 

@@ -38,6 +38,7 @@ class Phase(IntEnum):
     RULES = 6
     DELETE_SETS = 7
     DELETE_CHAINS = 8
+    DELETE_FLOWTABLES = 9
 
 
 class ObjectKind(Enum):
@@ -47,6 +48,7 @@ class ObjectKind(Enum):
     CHAIN = "chain"
     SET = "set"
     ELEMENT = "element"
+    FLOWTABLE = "flowtable"
 
 
 class ObjectName(Struct, frozen=True):
@@ -91,6 +93,8 @@ class TablePlan(Struct):
     sets: dict[str, Set | None] = field(default_factory=dict)
     chains: dict[str, ChainImage | None] = field(default_factory=dict)
     elements: dict[str, ElementChange] = field(default_factory=dict)
+    # Flowtables, with whether they will be there.
+    flowtables: dict[str, bool] = field(default_factory=dict)
     # Objects that cannot be stated, with the reason.
     refused: dict[ObjectName, str] = field(default_factory=dict)
 
@@ -114,6 +118,8 @@ class TablePlan(Struct):
                 image.chains.pop(name, None)
             else:
                 image.chains[name] = chain
+        for name, exists in self.flowtables.items():
+            (image.flowtables.add if exists else image.flowtables.discard)(name)
         for name, change in self.elements.items():
             self._record_elements(image.sets[name], change)
         return image

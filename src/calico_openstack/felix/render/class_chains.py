@@ -3,7 +3,8 @@
 Endpoints with the same policy form a class and share its chain. A class chain holds one tier: it
 jumps to the chains of the tier's policies, one after the other, which decide or return. A Pass rule
 marks the packet before it returns; the class chain then goes on to the chain of the next tier, as
-it does at the end of a tier that passes by default. A chain is the same for all classes that have
+it does at the end of a tier that passes by default. A policy that lets everything out is not jumped
+to: its answer is given in its place. A chain is the same for all classes that have
 the same tiers and profiles from there on. Staged policies have their place in the order; a tier
 with nothing else decides nothing.
 """
@@ -158,6 +159,9 @@ class ClassChains:
             # The mark may have been left by another tier, or by somebody else.
             rules.append(Rule((SetMark(mark, 0),)))
         for key, shape in shapes.items():
+            if shape.allows_all:
+                comment = names.comment(f"{names.block_id(key)} lets everything out")
+                rules.append(Rule((section.form(key).allowed,), comment))
             if shape.exists:
                 chain = names.block_chain(key, section.form(key).name)
                 rules.append(Rule((Verdict(VerdictKind.JUMP, chain),)))

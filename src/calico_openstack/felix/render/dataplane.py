@@ -89,14 +89,16 @@ class TableDelta(Struct):
     chains: set[str] = field(default_factory=set)
     sets: set[str] = field(default_factory=set)
     elements: dict[str, set[Element]] = field(default_factory=dict)
+    flowtables: set[str] = field(default_factory=set)
 
     def __bool__(self) -> bool:
-        return bool(self.chains or self.sets or self.elements)
+        return bool(self.chains or self.sets or self.elements or self.flowtables)
 
     def merge(self, later: TableDelta) -> None:
         """Take in what changed after this."""
         self.chains |= later.chains
         self.sets |= later.sets
+        self.flowtables |= later.flowtables
         for name, changed in later.elements.items():
             self.elements.setdefault(name, set()).update(changed)
 

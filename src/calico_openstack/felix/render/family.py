@@ -28,6 +28,7 @@ from calico_openstack.felix.render.nft import (
     VerdictKind,
     interface_key,
 )
+from calico_openstack.felix.render.offload import OffloadExceptions
 from calico_openstack.felix.render.policy_chains import PolicyChains
 from calico_openstack.felix.render.settings import RenderSettings
 from calico_openstack.felix.render.tables import TableWriter
@@ -69,6 +70,7 @@ class FamilyRenderer:
         self._sets_of_block: dict[ResourceKey, frozenset[str]] = {}
         self._layout = layout.IpLayout(writer, version, settings)
         self._limits = LimitRenderer(writer, self._layout)
+        self._offload = OffloadExceptions(version, writer)
         self._host_endpoints = HostEndpointRenderer(writer, self._layout, self._classes, state)
 
     def apply(self, delta: HostDelta) -> None:
@@ -204,6 +206,8 @@ class FamilyRenderer:
         for chain in released:
             self._classes.release(chain)
         self._limits.update(limited)
+        if self._settings.flow_offload:
+            self._layout.offload(exceptions=self._offload.update(keys, self._state))
 
     def _programmed_form(self, endpoint: LocalEndpoint | None) -> _Programmed | None:
         """Return what to write for an endpoint; None if it has nothing of this IP version."""

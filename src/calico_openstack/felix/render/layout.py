@@ -3,14 +3,15 @@
 How a packet goes (all base chains have the policy accept; ``class`` and policy chains are made by
 `class_chains` and `policy_chains`):
 
-- raw-prerouting: from a workload: anti-spoofing drops sources that are not the workload's own.
+- raw-prerouting: from a workload with a source of its own: on. With another: anti-spoofing, which
+  makes few exceptions and drops the rest.
 - nat-prerouting: the metadata address leads to the metadata service, floating addresses to
   workloads (`nat`).
 - filter-forward: packets above the rate of an endpoint that has one: drop. Established: accept.
   From a workload: from-workload, from there by interface to the class chain; egress rules that
-  allow go to egress-allowed, which goes on to to-workload if the packet leaves by a workload's
-  interface, and accepts it otherwise. To a workload: to-workload, by interface to the class chain;
-  ingress rules that allow accept.
+  allow go to egress-allowed, which accepts, or goes on to between-workloads if the packet leaves by
+  a workload's interface. To a workload from elsewhere: to-workload. Both lead by interface to the
+  class chain; ingress rules that allow accept.
 - filter-input: from a workload: workload-to-host accepts what the host offers to all workloads,
   then from-workload as above; egress-allowed finds no outgoing interface and goes to
   endpoint-to-host.
@@ -48,6 +49,7 @@ from calico_openstack.felix.render.nft import (
     VerdictKind,
     VerdictMap,
 )
+from calico_openstack.felix.render.offload import offload
 from calico_openstack.felix.render.settings import HostAction, RenderSettings
 from calico_openstack.felix.render.tables import TableWriter
 from calico_openstack.policy.packet import Direction
@@ -80,6 +82,10 @@ class IpLayout:
         self._writer = writer
         self._limits: frozenset[str] = frozenset()
         self._host = HostLayout(version, settings, {})
+        self._offload: tuple[Rule, ...] = ()
+        if settings.flow_offload:
+            writer.add_flowtable(names.FLOWTABLE)
+            self._offload = offload(version, exceptions=False)
         key = (KeyType.IFNAME, ADDRESS_KEY[version])
         writer.add_set(names.WORKLOAD_SOURCES, Set(key), {})
         writer.add_set(names.FROM_WORKLOAD, _IFNAME_VERDICTS, {})
@@ -92,6 +98,13 @@ class IpLayout:
         """Look into *maps*, those of endpoints with limits that are there."""
         self._limits = maps
         self._put_chains()
+
+    def offload(self, *, exceptions: bool) -> None:
+        """Offload established flows, but for the *exceptions*, if there are any."""
+        rules = offload(self.version, exceptions=exceptions)
+        if rules != self._offload:
+            self._offload = rules
+            self._put_chains()
 
     def govern(self, host: HostLayout) -> None:
         """Lead the packets of the host's own interfaces to the policy of host endpoints."""
@@ -112,9 +125,15 @@ class IpLayout:
         egress, ingress = Direction.EGRESS, Direction.INGRESS
         rates = {each: _limits(each, names.PACKET_RATES, self._limits) for each in Direction}
         connections = {each: _limits(each, names.CONNECTIONS, self._limits) for each in Direction}
+        to_workload = (
+            *connections[ingress],
+            Rule((VerdictMap((Field.OIFNAME,), names.TO_WORKLOAD),)),
+            Rule((Counter(), DROP), "to an unknown workload interface"),
+        )
         return {
             names.RAW_PREROUTING: Chain(
                 (
+                    *_own_sources(self.version, settings),
                     *_per_prefix(settings, Field.IIFNAME, VerdictKind.GOTO, names.ANTI_SPOOFING),
                     *host.untracked,
                 ),
@@ -124,6 +143,7 @@ class IpLayout:
                 (
                     *rates[egress],
                     *rates[ingress],
+                    *self._offload,
                     Rule((_KNOWN, ACCEPT)),
                     *_per_prefix(settings, Field.IIFNAME, VerdictKind.GOTO, names.FROM_WORKLOAD),
                     *host.forward,
@@ -141,19 +161,15 @@ class IpLayout:
             names.FROM_WORKLOAD: _from_workload(settings, connections[egress]),
             names.EGRESS_ALLOWED: Chain(
                 (
-                    *_per_prefix(settings, Field.OIFNAME, VerdictKind.GOTO, names.TO_WORKLOAD),
+                    *_per_prefix(
+                        settings, Field.OIFNAME, VerdictKind.GOTO, names.BETWEEN_WORKLOADS
+                    ),
                     Rule((Compare(Field.OIF, bytes(4), invert=True), host.leaves)),
                     Rule((Verdict(VerdictKind.GOTO, names.ENDPOINT_TO_HOST),)),
                 )
             ),
-            names.TO_WORKLOAD: Chain(
-                (
-                    *_invalid(settings),
-                    *connections[ingress],
-                    Rule((VerdictMap((Field.OIFNAME,), names.TO_WORKLOAD),)),
-                    Rule((Counter(), DROP), "to an unknown workload interface"),
-                )
-            ),
+            names.TO_WORKLOAD: Chain((*_invalid(settings), *to_workload)),
+            names.BETWEEN_WORKLOADS: Chain(to_workload),
         }
 
 
@@ -200,15 +216,12 @@ def write_arp_layout(writer: TableWriter) -> None:
 
 
 def anti_spoofing(version: int, settings: RenderSettings, exceptions: tuple[Rule, ...]) -> Chain:
-    """Return the chain that drops foreign source addresses.
+    """Return the chain that drops source addresses that are not the workload's own.
 
     *exceptions* return for those that particular endpoints may use.
     """
     source = _SOURCE[version]
-    rules = [
-        Rule((InSet((Field.IIFNAME, source), names.WORKLOAD_SOURCES), RETURN)),
-        *exceptions,
-    ]
+    rules = [*exceptions]
     if version == 6:
         # Neighbour discovery: link-local addresses, and none at all while one is being checked.
         rules.append(Rule((InNetwork(source, _LINK_LOCAL), RETURN)))
@@ -218,6 +231,18 @@ def anti_spoofing(version: int, settings: RenderSettings, exceptions: tuple[Rule
         rules.append(Rule((*asking, RETURN), "DHCP"))
     rules.append(Rule((Counter(), DROP), "not the workload's source address"))
     return Chain(tuple(rules))
+
+
+def _own_sources(version: int, settings: RenderSettings) -> tuple[Rule, ...]:
+    """Return the rules that let by what has its workload's own source address.
+
+    Every packet of a workload comes here, so nothing is asked before it that need not be.
+    """
+    known = InSet((Field.IIFNAME, _SOURCE[version]), names.WORKLOAD_SOURCES)
+    return tuple(
+        Rule((Compare(Field.IIFNAME, prefix.encode(), prefix=True), known, ACCEPT))
+        for prefix in settings.interface_prefixes
+    )
 
 
 def _per_prefix(

@@ -26,6 +26,7 @@ ARP_OUTPUT = "arp-output"
 ANTI_SPOOFING = "anti-spoofing"
 FROM_WORKLOAD = "from-workload"
 TO_WORKLOAD = "to-workload"
+BETWEEN_WORKLOADS = "between-workloads"
 EGRESS_ALLOWED = "egress-allowed"
 WORKLOAD_TO_HOST = "workload-to-host"
 ENDPOINT_TO_HOST = "endpoint-to-host"
@@ -71,6 +72,11 @@ CONNECTIONS = {
     Direction.EGRESS: "from-workload-connections",
     Direction.INGRESS: "to-workload-connections",
 }
+
+# Established flows that need no rule, and the addresses whose packets always do. Both names
+# are upstream's.
+FLOWTABLE = "calico"
+NOT_OFFLOADED = "no-flow-offload"
 
 SHORT_KINDS = {
     "NetworkPolicy": "np",

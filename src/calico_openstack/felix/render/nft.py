@@ -204,6 +204,16 @@ class Trace(Struct, frozen=True):
     """The kernel tells who listens of every rule that the packet meets (``meta nftrace set 1``)."""
 
 
+class OffloadFlow(Struct, frozen=True):
+    """Let the next packets of the flow by before any rule: ``flow add @flowtable``.
+
+    Where that is not possible (neither TCP nor UDP, or a TCP connection that is about to end) the
+    next rule follows, as it does for the packet at hand in any case.
+    """
+
+    flowtable: str
+
+
 class Log(Struct, frozen=True):
     """A kernel log line at level info, or, with *group*, a copy to that NFLOG group."""
 
@@ -268,6 +278,7 @@ Expression = (
     | Untrack
     | SetDscp
     | Trace
+    | OffloadFlow
     | Log
     | Reject
     | DestinationNat
@@ -357,11 +368,15 @@ Elements = Mapping[Element, ElementValue]
 
 
 class TableState(Struct):
-    """All that should be, or is, in one table: sets and chains by name, elements by set name."""
+    """All that should be, or is, in one table: sets and chains by name, elements by set name.
+
+    Flowtables are names only: which interfaces they cover depends on which there are.
+    """
 
     sets: dict[str, Set] = field(default_factory=dict)
     elements: dict[str, dict[Element, ElementValue]] = field(default_factory=dict)
     chains: dict[str, Chain] = field(default_factory=dict)
+    flowtables: set[str] = field(default_factory=set)
 
 
 Ruleset = dict[Table, TableState]

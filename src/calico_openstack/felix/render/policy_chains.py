@@ -40,11 +40,14 @@ _MAX_LOG_PREFIX = 127
 class Shape(NamedTuple):
     """What the chains that lead to a policy's chain must know of it.
 
-    *exists*: it has rules. *passes*: it may set the pass mark.
+    *exists*: there is one. *passes*: it may set the pass mark. *allows_all*: there is none, because
+    all that the policy does is to let everything out. That is how most groups are, and stay, while
+    what they let in changes.
     """
 
     exists: bool = False
     passes: bool = False
+    allows_all: bool = False
 
 
 _NOTHING = Shape()
@@ -123,12 +126,18 @@ class PolicyChains:
         rules, own = self._render(block, form)
         self._use_own_sets(written, own)
         name = names.block_chain(block.key, form.name)
-        if rules:
+        allows_all = (
+            form.direction is Direction.EGRESS
+            and not form.counts
+            and [rule.expressions for rule in rules] == [(form.allowed,)]
+        )
+        exists = bool(rules) and not allows_all
+        if exists:
             self._writer.put_chain(name, Chain(rules))
         elif written.shape.exists:
             self._writer.remove_chain(name)
         passes = bool(rules) and not form.counts and _passes(block, form.direction)
-        written.shape = Shape(bool(rules), passes)
+        written.shape = Shape(exists, passes, allows_all)
 
     def _render(self, block: RuleBlock, form: Form) -> tuple[tuple[Rule, ...], list[OwnSet]]:
         found = None if form.counts else collapsed(block.rules(form.direction), self._version)

@@ -59,7 +59,8 @@ class RenderSettings(Struct, frozen=True):
     workloads have no IPv6 at all. *floating_ips*: endpoints of any orchestrator may have them.
     *nat_ports*: first and last port. *nat_outgoing_interface*: empty for all, with ``+`` at its end
     a beginning of names. *nat_excludes_hosts*: what workloads send to hosts is not masqueraded;
-    *external_nodes* are hosts too. Without *sync_routes* routes and neighbours are somebody else's
+    *external_nodes* are hosts too. *flow_offload*: established flows go by the rules, which the
+    kernel must be able to do. Without *sync_routes* routes and neighbours are somebody else's
     business. *log_rate*: packets in so many seconds, None for no limit.
     """
 
@@ -95,6 +96,7 @@ class RenderSettings(Struct, frozen=True):
     external_nodes: tuple[IPv4Network | IPv6Network, ...] = ()
     failsafe_inbound: tuple[OpenPort, ...] = ()
     failsafe_outbound: tuple[OpenPort, ...] = ()
+    flow_offload: bool = False
 
     def __post_init__(self) -> None:
         if self.mark_mask & (self.mark_mask - 1) == 0:

@@ -29,6 +29,11 @@ class TableWriter:
         del self.state.chains[name]
         self._delta.chains.add(name)
 
+    def add_flowtable(self, name: str) -> None:
+        """Add a flowtable."""
+        self.state.flowtables.add(name)
+        self._delta.flowtables.add(name)
+
     def add_set(self, name: str, kind: Set, elements: dict[Element, ElementValue]) -> None:
         """Add a set that is not there yet, with its elements, which it keeps."""
         self.state.sets[name] = kind
