@@ -15,7 +15,7 @@ from calico_openstack.lab import bring_up, teardown
 from calico_openstack.lab.cloud import CloudError
 from calico_openstack.lab.nova import bring_up as nova_bring_up
 from calico_openstack.lab.progress import Progress
-from calico_openstack.lab.settings import DEFAULT_CACHE, Lab
+from calico_openstack.lab.settings import Lab
 from tests.nova.servers import Servers
 from tests.support.netns import needs_root
 
@@ -33,7 +33,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
-    """A lab with Nova that is up. The supervisor removes it when this process is killed."""
+    """A lab with Nova that is up. The supervisor removes it when this process is killed.
+
+    `CALICO_TEST_LAB` names one that is up already and stays, for whoever works on these tests.
+    """
+    if name := os.environ.get("CALICO_TEST_LAB"):
+        yield Lab.named(name)
+        return
     try:
         nova_bring_up.require_installed()
     except CloudError as error:
@@ -41,7 +47,7 @@ def lab() -> Iterator[Lab]:
     # Short, because Unix sockets have short names.
     root = Path(tempfile.mkdtemp(prefix="lab-"))
     root.chmod(0o755)
-    made = Lab(f"nt{os.getpid()}", root / "lab", DEFAULT_CACHE)
+    made = Lab.named(f"nt{os.getpid()}", root)
     progress = Progress(Console())
     try:
         bring_up.up(made, HOSTS, progress, owner=os.getpid(), nova=True)
@@ -52,9 +58,11 @@ def lab() -> Iterator[Lab]:
 
 
 @pytest.fixture(scope="session")
-def shared(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Servers:
+def shared(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     """The network, the key and the rules that all servers have."""
-    return Servers(lab, tmp_path_factory.mktemp("keys"))
+    servers = Servers(lab, tmp_path_factory.mktemp("keys"))
+    yield servers
+    servers.close()
 
 
 @pytest.fixture

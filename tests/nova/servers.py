@@ -62,16 +62,17 @@ class Servers:
         self.subnet_id = self._subnet(self.network_id, "10.65.0.0/24")
         project = network["project_id"]
         (group,) = self.neutron.find_all("security-groups", name="default", project_id=project)
-        for rule in ({"protocol": "icmp"}, {"protocol": "tcp", "port_range_min": 22}):
-            ports = {"port_range_max": 22} if rule["protocol"] == "tcp" else {}
+        ssh = {"protocol": "tcp", "port_range_min": 22, "port_range_max": 22}
+        self._rules = [
             self.neutron.create(
                 "security-group-rules",
                 security_group_id=group["id"],
                 direction="ingress",
                 ethertype="IPv4",
                 **rule,
-                **ports,
-            )
+            )["id"]
+            for rule in ({"protocol": "icmp"}, ssh)
+        ]
         command = ["dropbearkey", "-t", "ed25519", "-f", str(self._key)]
         said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         (public,) = [line for line in said.splitlines() if line.startswith("ssh-ed25519")]
@@ -81,6 +82,13 @@ class Servers:
         self._image = self._glance.request("GET", f"/v2/images?name={stock.IMAGE}")["images"][0]
         flavors = self.nova.request("GET", "/v2.1/flavors")["flavors"]
         self._flavor = next(f["id"] for f in flavors if f["name"] == stock.FLAVOR)
+
+    def close(self) -> None:
+        """Delete what all servers had."""
+        for rule in self._rules:
+            self.neutron.delete("security-group-rules", rule)
+        self.neutron.delete("networks", self.network_id)
+        self.nova.request("DELETE", f"/v2.1/os-keypairs/{KEY}")
 
     def _subnet(self, network_id: str, cidr: str) -> str:
         made = self.neutron.create("subnets", network_id=network_id, cidr=cidr, ip_version=4)
@@ -150,10 +158,14 @@ class Servers:
     def ports(self, server: str) -> list[Json]:
         return self.neutron.find_all("ports", device_id=server)
 
-    def connect(self, router_id: str) -> None:
-        """Make a router's interface on the servers' network."""
-        path = f"/v2.0/routers/{router_id}/add_router_interface"
-        self._network.request("PUT", path, {"subnet_id": self.subnet_id})
+    @contextlib.contextmanager
+    def connected(self, router_id: str) -> Iterator[None]:
+        """A router's interface on the servers' network, as long as it is wanted."""
+        path = f"/v2.0/routers/{router_id}"
+        body = {"subnet_id": self.subnet_id}
+        self._network.request("PUT", f"{path}/add_router_interface", body)
+        yield
+        self._network.request("PUT", f"{path}/remove_router_interface", body)
 
     def address(self, server: str) -> str:
         (port,) = self.ports(server)

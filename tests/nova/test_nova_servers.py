@@ -96,18 +96,20 @@ def test_a_floating_ip_leads_to_the_server(servers: Servers) -> None:
     router = servers.neutron.create(
         "routers", name="router", external_gateway_info={"network_id": outside["id"]}
     )
-    servers.connect(router["id"])
     server = servers.create("vm", servers.hosts[1])
     servers.await_metadata(server)
     (port,) = servers.ports(server)
-    floating = servers.neutron.create(
-        "floatingips", floating_network_id=outside["id"], port_id=port["id"]
-    )
-    address = floating["floating_ip_address"]
-    eventually(lambda: servers.pings(address), "the floating IP answers")
-    assert servers.ssh(address, "hostname") == "vm\n"
-    servers.neutron.delete("floatingips", floating["id"])
-    eventually(lambda: not servers.pings(address), "the floating IP is gone")
+    with servers.connected(router["id"]):
+        floating = servers.neutron.create(
+            "floatingips", floating_network_id=outside["id"], port_id=port["id"]
+        )
+        address = floating["floating_ip_address"]
+        eventually(lambda: servers.pings(address), "the floating IP answers")
+        assert servers.ssh(address, "hostname") == "vm\n"
+        servers.neutron.delete("floatingips", floating["id"])
+        eventually(lambda: not servers.pings(address), "the floating IP is gone")
+    servers.neutron.delete("routers", router["id"])
+    servers.neutron.delete("networks", outside["id"])
 
 
 def test_live_migration_to_and_fro(servers: Servers, tmp_path: Path) -> None:

@@ -7,11 +7,12 @@ import msgspec
 
 from calico_openstack.bgp.extras import DRAIN_ANNOTATION
 from calico_openstack.datamodel.keys import ResourceKey
-from calico_openstack.lab import compute, etcd_server, namespaces, neighbours
+from calico_openstack.lab import compute, etcd_server, namespaces, neighbours, neutron_server
 from calico_openstack.lab.awaiting import await_agents
 from calico_openstack.lab.cloud import CloudError, api, describe, remember, supervisor, topology_of
 from calico_openstack.lab.commands import run
 from calico_openstack.lab.namespaces import inside_host
+from calico_openstack.lab.nova import catalogue, membership
 from calico_openstack.lab.progress import Progress
 from calico_openstack.lab.settings import Lab
 from calico_openstack.lab.topology import Host, additional, plan
@@ -37,6 +38,10 @@ def add(lab: Lab, progress: Progress) -> Host:
         control.add(spec)
     with progress.step(f"agents of {host.name}, alive in Neutron"):
         await_agents(lab, topology)
+    if _has_nova(lab):
+        keystone = catalogue.keystone(topology)
+        neutron = neutron_server.settings(lab, topology, keystone)
+        membership.join(lab, topology, neutron, host, progress)
     return host
 
 
@@ -62,6 +67,9 @@ def remove(lab: Lab, progress: Progress) -> Host:
     there = [workload.name for workload in WorkloadStore(lab).all() if workload.host == host.name]
     if there:
         raise CloudError(f"{host.name} has workloads: {', '.join(there)}; remove them first")
+    if _has_nova(lab):
+        with progress.step(f"taking {host.name} out of Nova"):
+            membership.leave(lab, host)
     with progress.step(f"ending {host.name} in an orderly way"):
         _end_processes(lab, host)
         etcd_server.delete(lab, ResourceKey("Node", host.name).path)
@@ -85,6 +93,11 @@ def _end_processes(lab: Lab, host: Host) -> None:
     # Its neighbours forget its routes at once, and do not wait for it to come back.
     command = compute.bgp_command(lab, host, "--stop-bird")
     run(inside_host(lab.namespace(host.name), host.name, command), timeout=_STOP_TIMEOUT)
+
+
+def _has_nova(lab: Lab) -> bool:
+    description = describe(lab)
+    return description is not None and description.nova
 
 
 def _compute_host(lab: Lab, name: str) -> Host:

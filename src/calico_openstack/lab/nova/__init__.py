@@ -15,5 +15,6 @@ only the sizes are small: one process for each service.
 ``guest``              the image of a small virtual machine that asks for its metadata
 ``stock``              images and flavors that a cloud begins with
 ``bring_up``           the order in which it is started
+``membership``         compute hosts that join and leave
 =====================  ================================================================
 """

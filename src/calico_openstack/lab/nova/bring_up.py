@@ -49,9 +49,12 @@ def require_installed() -> None:
 
 
 def describe(
-    lab: Lab, topology: Topology, neutron: NeutronSettings, virtual_type: str = "qemu"
+    lab: Lab, topology: Topology, neutron: NeutronSettings, accelerator: str = "tcg"
 ) -> NovaCloud:
-    """What the configuration of a lab's Nova is made from."""
+    """What the configuration of a lab's Nova is made from.
+
+    `accelerator` is what `machine.choose_accelerator` says.
+    """
     return NovaCloud(
         prefix=Path(sys.prefix),
         folder=lab.host_folder("controller"),
@@ -59,7 +62,7 @@ def describe(
         database_socket=neutron.database_socket,
         keystone=catalogue.keystone(topology),
         message_bus=message_bus.url(topology),
-        virtual_type=virtual_type,
+        virtual_type="kvm" if accelerator == "kvm" else "qemu",
     )
 
 
@@ -94,7 +97,7 @@ def start(lab: Lab, topology: Topology, neutron: NeutronSettings, progress: Prog
     """Start everything else, and wait until a server can be created."""
     image = guest_image.prepare(lab.cache)
     accelerator = machine.choose_accelerator(lab.cache, image, progress)
-    cloud = describe(lab, topology, neutron, "kvm" if accelerator == "kvm" else "qemu")
+    cloud = describe(lab, topology, neutron, accelerator)
     control = supervisor(lab)
     with progress.step("RabbitMQ"):
         await_process(lab, message_bus.PROCESS, lambda: message_bus.is_ready(lab))

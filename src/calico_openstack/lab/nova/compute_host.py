@@ -31,6 +31,11 @@ def node(lab: Lab, host: Host) -> ComputeNode:
     )
 
 
+def process_names(host: Host) -> tuple[str, ...]:
+    """The names of Nova's processes on a host, in an order in which they can be stopped."""
+    return tuple(f"{name}@{host.name}" for name in ("nova-metadata", "nova-compute", "libvirt"))
+
+
 def processes(lab: Lab, cloud: NovaCloud, host: Host) -> Iterator[ProcessSpec]:
     """Everything of Nova on one host. Writes the configuration."""
     here = node(lab, host)
