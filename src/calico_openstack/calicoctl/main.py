@@ -27,6 +27,7 @@ _COMMANDS: Final = {
     "node": ("node", "node"),
     "explain": ("explaining", "command"),
     "show": ("showing", "command"),
+    "plan": ("plan.command", "command"),
     "trace": ("tracing", "command"),
     "drops": ("dropping", "command"),
     "doctor": ("doctor.command", "command"),
