@@ -381,6 +381,29 @@ def test_of_two_that_claim_an_address_the_newest_has_it(host: Host) -> None:
     assert_quiet(host)
 
 
+def test_routes_of_bird_over_a_peers_interface_are_birds(host: Host) -> None:
+    for number in (1, 2):
+        host.plug(number)
+    host.settle()
+    delta = host.want(1)
+    delta.merge(host.want(2))
+    host.desired.peers = {"tap1"}
+    delta.merge(DataplaneDelta(peers={"tap1"}))
+    host.apply(delta)
+    host.clock.now += GRACE_SECONDS + 1
+    via = {1: "10.65.0.1", 2: "10.65.0.2"}
+    for number in (1, 2):
+        network = f"10.9.{number}.0/24"
+        host.namespace.ip("route", "add", network, "via", via[number], "proto", "bird")
+    host.wake()
+    assert any("10.9.1.0/24" in each for each in host.routes("tap1"))
+    assert not any("10.9.2.0/24" in each for each in host.routes("tap2"))
+    assert_quiet(host)
+    host.desired.peers = set()
+    host.apply(DataplaneDelta(peers={"tap1"}))
+    assert not any("10.9.1.0/24" in each for each in host.routes("tap1"))
+
+
 def test_routes_may_be_somebody_elses_business(
     namespace: NetworkNamespace, new_namespace: NamespaceFactory
 ) -> None:

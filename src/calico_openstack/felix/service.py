@@ -26,6 +26,7 @@ from calico_openstack.agent.configuration import (
 from calico_openstack.agent.health import Health
 from calico_openstack.agent.introspection.relay import IntrospectionRelay
 from calico_openstack.agent.introspection.server import IntrospectionServer
+from calico_openstack.datamodel.bgp import BGPPeer
 from calico_openstack.datamodel.endpoints import (
     GlobalNetworkSet,
     HostEndpoint,
@@ -97,6 +98,7 @@ _KINDS: Final = (
     NetworkSet.KIND,
     IPPool.KIND,
     LiveMigration.KIND,
+    BGPPeer.KIND,
     HostEndpoint.KIND,
     WorkloadEndpoint.KIND,
 )

@@ -53,7 +53,7 @@ def content(endpoint: LocalEndpoint) -> bytes:
         "mac": endpoint.mac.hex(":"),
         "ipv4Nets": nets[4],
         "ipv6Nets": nets[6],
-        "bgpPeerName": "",
+        "bgpPeerName": endpoint.peer,
     }
     return json.dumps(said, separators=(",", ":")).encode()
 

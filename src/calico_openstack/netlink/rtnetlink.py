@@ -71,7 +71,7 @@ _NDA_DST, _NDA_LLADDR = 1, 2
 IFF_UP, IFF_LOWER_UP = 0x1, 0x10000
 _RT_TABLE_MAIN = 254
 _RTN_UNICAST = 1
-_RT_SCOPE_UNIVERSE, _RT_SCOPE_LINK = 0, 253
+_RT_SCOPE_UNIVERSE, _RT_SCOPE_LINK, _RT_SCOPE_NOWHERE = 0, 253, 255
 _RTM_F_CLONED = 0x200
 _NUD_PERMANENT = 0x80
 _NTF_PROXY = 0x08
@@ -181,14 +181,16 @@ def encode_route(key: RouteKey, route: RouteAttributes, sequence: int) -> bytes:
 
 
 def encode_route_removal(key: RouteKey, protocol: int, sequence: int) -> bytes:
-    """Return the request that removes exactly this route."""
-    return message(RtMessage.DELROUTE, 0, sequence, _route_body(key, protocol))
+    """Return the request that removes exactly this route, whatever its scope and gateway."""
+    body = _route_body(key, protocol, _RT_SCOPE_NOWHERE)
+    return message(RtMessage.DELROUTE, 0, sequence, body)
 
 
-def _route_body(key: RouteKey, protocol: int) -> bytes:
+def _route_body(key: RouteKey, protocol: int, scope: int = _RT_SCOPE_LINK) -> bytes:
     destination = key.destination
-    # IPv6 routes have no scope.
-    scope = _RT_SCOPE_LINK if destination.version == 4 else _RT_SCOPE_UNIVERSE
+    if destination.version == 6:
+        # IPv6 routes have no scope.
+        scope = _RT_SCOPE_UNIVERSE
     header = _ROUTE_HEADER.pack(
         _family(destination),
         destination.prefixlen,

@@ -75,7 +75,8 @@ class Cluster:
         self.endpoints: dict[ResourceKey, WorkloadEndpoint] = {
             key: value
             for key, value in resources.items()
-            if isinstance(value, WorkloadEndpoint) and _counts(value, source_spoofing)
+            if isinstance(value, WorkloadEndpoint)
+            and not usable.absence(value, source_spoofing=source_spoofing)
         }
         self.host_endpoints: dict[ResourceKey, HostEndpoint] = {
             key: endpoint
@@ -247,15 +248,6 @@ class Cluster:
             if isinstance(profile, Profile) and name != DEFAULT_ALLOW_PROFILE_NAME:
                 labels = {**profile.spec.labels_to_apply, **labels}
         return labels
-
-
-def _counts(endpoint: WorkloadEndpoint, source_spoofing: bool) -> bool:
-    spec = endpoint.spec
-    return bool(
-        spec.ip_networks
-        and spec.interface_name
-        and (source_spoofing or not spec.allow_spoofed_source_prefixes)
-    )
 
 
 def _ports(

@@ -9,7 +9,12 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from calico_openstack.datamodel.addresses import parse_address, parse_network
-from calico_openstack.datamodel.endpoints import GlobalNetworkSet, HostEndpoint, NetworkSet
+from calico_openstack.datamodel.endpoints import (
+    GlobalNetworkSet,
+    HostEndpoint,
+    NetworkSet,
+    WorkloadEndpoint,
+)
 from calico_openstack.datamodel.invalid import Invalid
 from calico_openstack.datamodel.policies import Tier, TierSpec
 
@@ -38,6 +43,21 @@ def host_endpoint(value: object) -> HostEndpoint | None:
         return None
     expected = tuple(text for text in found.spec.expected_ips if parse_address(text) is not None)
     return replace(found, spec=replace(found.spec, expected_ips=expected))
+
+
+def absence(endpoint: WorkloadEndpoint, *, source_spoofing: bool) -> str:
+    """Return why a workload endpoint counts as absent; empty if it does not.
+
+    *source_spoofing*: endpoints may name source addresses that are not their own.
+    """
+    spec = endpoint.spec
+    if not spec.ip_networks:
+        return "it has no address"
+    if not spec.interface_name:
+        return "it names no interface"
+    if spec.allow_spoofed_source_prefixes and not source_spoofing:
+        return "it may use foreign source addresses, which this host does not permit"
+    return ""
 
 
 def tier(value: object) -> TierSpec | None:

@@ -175,6 +175,7 @@ def follow(mine: DesiredDataplane, theirs: DesiredDataplane, delta: DataplaneDel
     copy(mine.neighbours, theirs.neighbours, delta.neighbours)
     copy(mine.interfaces, theirs.interfaces, delta.interfaces)
     copy(mine.globals, theirs.globals, delta.globals)
+    mine.peers = (mine.peers - delta.peers) | (theirs.peers & delta.peers)
     copy(mine.translations, theirs.translations, delta.translations)
 
 

@@ -13,6 +13,7 @@ How the parts fit:
 - `endpoints`: the endpoints of this host, and who wins where two claim an interface.
 - `host_endpoints`: those of this host, and the interfaces that they govern.
 - `blocks`: the rules in use, and the sets in use through them.
+- `workload_peers`: which of the endpoints speak BGP with the host.
 - `networks`: the address pools of the cluster and the addresses of its hosts.
 - `withdrawals`: which established flows may have lost their permission. `judgement`: whether a flow
   is allowed now.

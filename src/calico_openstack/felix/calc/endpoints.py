@@ -90,8 +90,8 @@ class LocalEndpoints:
         winner = min(claims, key=self._claim)
         return None if winner == key else winner
 
-    def outcome(self, key: ResourceKey, policy: EndpointPolicy) -> LocalEndpoint:
-        """Return an endpoint with its policy."""
+    def outcome(self, key: ResourceKey, policy: EndpointPolicy, peer: str) -> LocalEndpoint:
+        """Return an endpoint with its policy, and the BGPPeer that it is."""
         local = self._by_key[key]
         return LocalEndpoint(
             key,
@@ -101,6 +101,7 @@ class LocalEndpoints:
             local.sources,
             local.spec,
             policy,
+            peer,
         )
 
     def _claim(self, key: ResourceKey) -> tuple[str, str, str, str]:

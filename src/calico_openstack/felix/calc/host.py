@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from msgspec import Struct, field
 
+from calico_openstack.datamodel.bgp import BGPPeer
 from calico_openstack.datamodel.deferred import DeferredPolicy
 from calico_openstack.datamodel.dscp import annotated_dscp
 from calico_openstack.datamodel.endpoints import (
@@ -44,6 +45,7 @@ from calico_openstack.felix.calc.withdrawals import (
     policy_withdraws,
     set_withdraws,
 )
+from calico_openstack.felix.calc.workload_peers import WorkloadPeers
 from calico_openstack.policy import conversion, host_interfaces, usable
 from calico_openstack.policy.addresses import pack_address
 from calico_openstack.policy.evaluation import Judgement
@@ -95,6 +97,7 @@ class HostCalculation:
             self._groups, self._policies, self._endpoints, self._host_endpoints, self._blocks
         )
         self._networks = NetworkTable()
+        self._peers = WorkloadPeers(hostname)
         self._by_address: dict[bytes, set[ResourceKey]] = {}
         # The endpoints of this host, refused ones included, by their keys' text.
         self._local: dict[str, ResourceKey] = {}
@@ -125,7 +128,11 @@ class HostCalculation:
             case "IPPool":
                 self._networks.update_pool(key, value if isinstance(value, IPPool) else None)
             case "Node":
-                self._networks.update_node(key, value if isinstance(value, Node) else None)
+                node = value if isinstance(value, Node) else None
+                self._networks.update_node(key, node)
+                self._peers.update_node(key, node)
+            case "BGPPeer":
+                self._peers.update_peer(key, value if isinstance(value, BGPPeer) else None)
 
     def update_remote(self, endpoint: RemoteEndpoint) -> None:
         """Take up an endpoint of another host: what `update` does with one, in less time."""
@@ -146,7 +153,8 @@ class HostCalculation:
         self._host_endpoints.set_interfaces(interfaces)
 
     def _update_endpoint(self, key: ResourceKey, endpoint: WorkloadEndpoint | None) -> None:
-        problem = self._problem(endpoint) if endpoint else ""
+        spoofing = self._settings.source_spoofing
+        problem = usable.absence(endpoint, source_spoofing=spoofing) if endpoint else ""
         if endpoint is None or problem:
             self._replace_entry(key.path, None, ())
             self._leave_host(key)
@@ -165,17 +173,6 @@ class HostCalculation:
             self._join_host(key, endpoint, group)
         else:
             self._leave_host(key)
-
-    def _problem(self, endpoint: WorkloadEndpoint) -> str:
-        """Return why an endpoint counts as absent; empty if it does not."""
-        spec = endpoint.spec
-        if not spec.ip_networks:
-            return "it has no address"
-        if not spec.interface_name:
-            return "it names no interface"
-        if spec.allow_spoofed_source_prefixes and not self._settings.source_spoofing:
-            return "it may use foreign source addresses, which this host does not permit"
-        return ""
 
     def _update_network_set(
         self, key: ResourceKey, value: NetworkSet | GlobalNetworkSet | None
@@ -229,6 +226,8 @@ class HostCalculation:
         for group in self._groups.set_profile_labels(key.name, labels):
             if self._is_local(group.id):
                 self._policies.add_group(group)
+                if self._peers:
+                    self._endpoints.dirty.update(self._endpoints.of_group(group.id))
 
     def _replace_entry(self, path: str, group: Group | None, members: Iterable[Member]) -> None:
         """Move an endpoint or network set to a group, None: out of all."""
@@ -296,6 +295,9 @@ class HostCalculation:
             if change and uid not in changes.new_sets:
                 delta.sets[uid] = change
         self._groups.changed_sets.clear()
+        if self._peers.changed:
+            self._peers.changed = False
+            self._endpoints.dirty |= self.state.endpoints.keys()
         withdrawn: set[bytes] = set()
         for key in regrouped | self._endpoints.dirty:
             withdrawn |= self._update_outcome(key, delta)
@@ -322,7 +324,7 @@ class HostCalculation:
             rival = self._endpoints.rival(key)
             if rival is None:
                 policy = self._local_policies.of_group[self._endpoints.group_of(key)]
-                new = self._endpoints.outcome(key, policy)
+                new = self._endpoints.outcome(key, policy, self._peers.of(self.labels_of(key)))
                 self.state.problems.pop(key, None)
             else:
                 self.state.problems[key] = f"its interface belongs to {rival.name}"
@@ -379,7 +381,7 @@ class HostCalculation:
         return grants_only(self.state.blocks[block])
 
     def labels_of(self, key: ResourceKey) -> Mapping[str, str]:
-        """Return the effective labels of an endpoint in ``state``."""
+        """Return the effective labels of a workload endpoint of this host."""
         return self._groups.by_id[self._endpoints.group_of(key)].labels
 
     def judge(self, packet: Packet) -> Judgement:

@@ -17,7 +17,7 @@ class LocalEndpoint(Struct, frozen=True):
 
     ``mac`` has six bytes, or none if the endpoint names no MAC. ``sources`` are prefixes that it
     may use as source addresses beside its own. ``spec`` is what is stored, for features that need
-    more of it.
+    more of it. ``peer`` names the BGPPeer that the workload is, if it speaks BGP with the host.
     """
 
     key: ResourceKey
@@ -27,6 +27,7 @@ class LocalEndpoint(Struct, frozen=True):
     sources: tuple[Prefix, ...]
     spec: WorkloadEndpointSpec
     policy: EndpointPolicy
+    peer: str = ""
 
 
 class LocalHostEndpoint(Struct, frozen=True):

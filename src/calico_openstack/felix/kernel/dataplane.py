@@ -268,6 +268,8 @@ class Dataplane:
     def _take_wishes(self, desired: DesiredDataplane, changed: DataplaneDelta) -> None:
         # At first everything counts as changed, whatever the caller says.
         first = self._first
+        for name in desired.peers if first else changed.peers:
+            self._routes.set_peer(name, name in desired.peers)
         for network in desired.routes if first else changed.routes:
             route = desired.routes.get(network)
             if route is None and self._routes.wanted(network) is not None:

@@ -5,6 +5,8 @@ are; on workload interfaces every one, or, when foreign ones are tolerated, thos
 that we use. An unknown route on an interface that appeared a moment ago is left for a grace period:
 whoever made it may be ahead of the datastore. Nothing else is touched.
 
+BIRD's routes over the interface of a workload that speaks BGP with the host are left to BIRD.
+
 Where several interfaces claim an address, that with the best metric has it, of several the newest,
 which has the highest index. One that is down has nothing.
 """
@@ -41,6 +43,8 @@ from calico_openstack.netlink.rtnetlink import (
 
 # The routing protocol number that Calico's own, non-device routes carry.
 FELIX_PROTOCOL = 80
+# RTPROT_BIRD.
+BIRD_PROTOCOL = 12
 GRACE_SECONDS = 10.0
 
 
@@ -98,6 +102,7 @@ class RouteDriver:
         self._served_by: dict[Network, str] = {}
         self._by_interface: dict[str, set[Network]] = {}
         self._graced: set[RouteKey] = set()
+        self._peers: set[str] = set()
         self._stale = True
 
     # --- wishes ---------------------------------------------------------------------------------
@@ -130,6 +135,12 @@ class RouteDriver:
             self.failures.pop(destination, None)
             self._served_by.pop(destination, None)
         self._resolve(destination)
+
+    def set_peer(self, name: str, speaks: bool) -> None:
+        """Take in whether the workload at the interface *name* speaks BGP with the host."""
+        if speaks != (name in self._peers):
+            self._peers ^= {name}
+            self._stale = True
 
     def interfaces_changed(self, names: Iterable[str], interrupted: Iterable[int]) -> None:
         """Take in that interfaces came, went, or were down, see `InterfaceChanges`."""
@@ -248,7 +259,10 @@ class RouteDriver:
     def _concerns_us(self, key: RouteKey, route: RouteAttributes) -> bool:
         if key in self._tracker.desired:
             return True
-        return self._ownership.owns(key, route, self._monitor.name_of(key.interface))
+        name = self._monitor.name_of(key.interface)
+        if route.protocol == BIRD_PROTOCOL and name in self._peers:
+            return False
+        return self._ownership.owns(key, route, name)
 
     def _in_grace(self, key: RouteKey, now: float) -> bool:
         if key in self._tracker.desired:

@@ -66,8 +66,9 @@ class DesiredDataplane(Struct):
     ``routes`` maps a destination to its route (one a destination), ``neighbours`` an
     interface and address to a MAC of six bytes, ``interfaces`` a workload interface to its
     settings, ``shaping`` one to the limits of its bandwidth, ``globals`` a path below ``/proc/sys``
-    to its value. ``translations`` maps an external address to the internal one that it leads to:
-    flows that lead elsewhere must end.
+    to its value. ``peers`` are the interfaces of workloads that speak BGP with the host: BIRD's
+    routes over them stay. ``translations`` maps an external address to the internal one that it
+    leads to: flows that lead elsewhere must end.
     """
 
     ruleset: Ruleset = field(default_factory=dict)
@@ -76,6 +77,7 @@ class DesiredDataplane(Struct):
     interfaces: dict[str, InterfaceSettings] = field(default_factory=dict)
     shaping: dict[str, Shaping] = field(default_factory=dict)
     globals: dict[str, str] = field(default_factory=dict)
+    peers: set[str] = field(default_factory=set)
     translations: dict[Address, Address] = field(default_factory=dict)
 
 
@@ -115,6 +117,7 @@ class DataplaneDelta(Struct):
     interfaces: set[str] = field(default_factory=set)
     shaping: set[str] = field(default_factory=set)
     globals: set[str] = field(default_factory=set)
+    peers: set[str] = field(default_factory=set)
     translations: set[Address] = field(default_factory=set)
 
     def __bool__(self) -> bool:
@@ -125,6 +128,7 @@ class DataplaneDelta(Struct):
             or self.interfaces
             or self.shaping
             or self.globals
+            or self.peers
             or self.translations
         )
 
@@ -137,4 +141,5 @@ class DataplaneDelta(Struct):
         self.interfaces |= later.interfaces
         self.shaping |= later.shaping
         self.globals |= later.globals
+        self.peers |= later.peers
         self.translations |= later.translations

@@ -174,6 +174,9 @@ class NetworkRenderer:
             del self._desired.interfaces[old.interface]
             delta.interfaces.add(old.interface)
         interface = new.interface if new else old.interface if old else ""
+        if bool(new and new.peer) != (interface in self._desired.peers):
+            self._desired.peers ^= {interface}
+            delta.peers.add(interface)
         shaping = shaping_of(new.spec.qos_controls) if new else None
         if self._desired.shaping.get(interface) != shaping:
             self._desired.shaping.pop(interface, None)
