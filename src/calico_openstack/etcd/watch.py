@@ -281,10 +281,11 @@ class SnapshotWatch:
         revision = (
             response.events[-1].kv.mod_revision if response.events else response.header.revision
         )
-        if updates:
-            self._deliver(Batch(updates, in_sync=True))
         self._resume[number] = max(self._resume[number], revision + 1)
         self._note_revision(revision)
+        if updates:
+            # Last, because whoever gets it waits for this thread to rest.
+            self._deliver(Batch(updates, in_sync=True))
 
     # --- the probe thread ---------------------------------------------------------------------
 

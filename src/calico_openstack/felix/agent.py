@@ -219,19 +219,18 @@ class FelixAgent:
                 _log.warning("Restarting", extra=fields(reason=reason))
                 self.loop.stop(RESTART)
                 return
-            overrides = dict(self._parameters.settings.health_timeout_overrides)
-            self._health.override_timeouts(overrides)
         if self._in_sync:
             delta = self._calculate()
             moved = self._migrations.follow(self._calculation, delta.endpoints)
             self._renderer.prioritise(moved)
             changed = self._renderer.apply(delta)
-            self._metrics.note_changes(delta, changed)
             self._endpoints.note(delta.endpoints, self._calculation.state.endpoints)
             if self._settings.policy_ends_flows:
                 self._flow_ending.add(delta.withdrawals)
             if changed or self._schedule.due or not self._complete:
                 self._program(changed, delta)
+            # From here on nobody waits for the kernel.
+            self._metrics.note_changes(delta, changed)
             if moved:
                 self._report(self._endpoints.of(moved))
             unprotected = self._dataplane.unprotected
@@ -242,6 +241,9 @@ class FelixAgent:
             ):
                 self._report_host_endpoints(unprotected)
             self._report_refusals()
+        if batches:
+            overrides = dict(self._parameters.settings.health_timeout_overrides)
+            self._health.override_timeouts(overrides)
         self._health.report(CALCULATION, ready=self._in_sync)
         self._health.report(DATAPLANE, ready=self._complete)
 
