@@ -35,18 +35,23 @@ NAMES = {
     "felix_active_local_endpoints",
     "felix_active_local_policies",
     "felix_active_local_selectors",
+    "felix_cluster_num_hosts",
     "felix_cluster_num_host_endpoints",
     "felix_cluster_num_workload_endpoints",
     "felix_cluster_num_tiers",
     "felix_cluster_num_policies",
     "felix_cluster_num_profiles",
     "felix_label_index_num_endpoints",
+    "felix_label_index_num_active_selectors",
+    "felix_label_index_selector_evals",
+    "felix_label_index_strategy_evals",
     "felix_int_dataplane_messages",
     "felix_int_dataplane_failures",
     "felix_int_dataplane_initial_resync_time_seconds",
     "felix_int_dataplane_apply_time_seconds",
     "felix_int_dataplane_msg_batch_size",
     "felix_int_dataplane_iface_msg_batch_size",
+    "felix_int_dataplane_addr_msg_batch_size",
     "felix_nft_calls",
     "felix_nft_errors",
     "felix_nft_list_calls",
@@ -55,9 +60,16 @@ NAMES = {
     "felix_nft_rules",
     "felix_nft_maps",
     "felix_nft_sets",
+    "felix_nft_set_calls",
+    "felix_nft_set_errors",
+    "felix_nft_flowtable_devices",
+    "felix_nft_flowtable_missing_devices",
     "felix_route_table_num_routes",
     "felix_route_table_num_ifaces",
     "felix_route_table_resync_seconds",
+    "felix_route_table_partial_resync_seconds",
+    "felix_route_table_conntrack_wait_seconds",
+    "felix_live_migrations",
     "felix_logs_dropped",
     "felix_log_errors",
     "process_resident_memory_bytes",
@@ -96,10 +108,19 @@ def test_metrics_have_the_names_that_dashboards_know(host: FelixHost, etcd: Etcd
     put_endpoint(etcd, 2, "web", host="compute-2")
     host.start()
     host.namespace.ip("link", "set", "eth0", "mtu", "1400")
+    host.namespace.ip("addr", "add", "198.51.100.1/32", "dev", "eth0")
     eventually(lambda: ("4",) in scrape(host).get("felix_nft_rules", {}))
     found = scrape(host)
     assert found.keys() >= NAMES, NAMES - found.keys()
     assert found["felix_cluster_num_workload_endpoints"] == {(): 2.0}
+    assert found["felix_cluster_num_hosts"] == {(): 2.0}
+    assert found["felix_label_index_num_active_selectors"] == {("true",): 1.0, ("false",): 0.0}
+    assert found["felix_label_index_selector_evals"]["true",] >= 1.0
+    assert sum(found["felix_label_index_strategy_evals"].values()) == 1.0
+    assert found["felix_nft_set_calls"][()] >= 1.0
+    assert found["felix_nft_set_errors"] == {(): 0.0}
+    assert found["felix_nft_flowtable_devices"] == {("4",): 0.0, ("6",): 0.0}
+    eventually(lambda: scrape(host)["felix_int_dataplane_addr_msg_batch_size_count"][()] >= 1.0)
     assert found["felix_cluster_num_policies"] == {(): 1.0}
     assert found["felix_active_local_endpoints"] == {(): 1.0}
     assert found["felix_calc_graph_updates_processed"]["WorkloadEndpoint",] == 2.0

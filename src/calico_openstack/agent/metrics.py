@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
@@ -129,6 +129,42 @@ class PlainCounter:
         yield metric
 
 
+class Readings:
+    """Values by one label, read when somebody asks; before there is a reader each is zero.
+
+    Of *kind* "gauge", or "unknown" for counts (see `PlainCounter`).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        documentation: str,
+        registry: Registry,
+        label: str,
+        values: Iterable[str],
+        *,
+        kind: str = "gauge",
+    ) -> None:
+        self._name = name
+        self._documentation = documentation
+        self._label = label
+        self._kind = kind
+        self._none = dict.fromkeys(values, 0.0)
+        self._read: Callable[[], Mapping[str, float]] = dict
+        registry.register(self)
+
+    def set_function(self, read: Callable[[], Mapping[str, float]]) -> None:
+        """Show what *read* returns at the time, zero for what it leaves out."""
+        self._read = read
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metric for a scrape."""
+        metric = family(self._name, self._documentation, self._kind)
+        for value, reading in {**self._none, **self._read()}.items():
+            metric.add_sample(self._name, {self._label: value}, reading)
+        yield metric
+
+
 class QuantileSummary:
     """A summary with the quantiles of its latest observations, beside their sum and count.
 
@@ -141,12 +177,14 @@ class QuantileSummary:
         name: str,
         documentation: str,
         registry: Registry,
+        labels: dict[str, str] | None = None,
         *,
         window: float = WINDOW,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._name = name
         self._documentation = documentation
+        self._labels = labels or {}
         self._window = window
         self._clock = clock
         self._lock = threading.Lock()
@@ -171,9 +209,9 @@ class QuantileSummary:
         metric = family(self._name, self._documentation, "summary")
         for quantile in QUANTILES:
             value = values[int(quantile * (len(values) - 1))] if values else float("nan")
-            metric.add_sample(self._name, {"quantile": str(quantile)}, value)
-        metric.add_sample(self._name + "_sum", {}, total)
-        metric.add_sample(self._name + "_count", {}, count)
+            metric.add_sample(self._name, {**self._labels, "quantile": str(quantile)}, value)
+        metric.add_sample(self._name + "_sum", self._labels, total)
+        metric.add_sample(self._name + "_count", self._labels, count)
         yield metric
 
 

@@ -30,6 +30,10 @@ class Replica:
     def __len__(self) -> int:
         return len(self._revisions)
 
+    def listing(self) -> list[str]:
+        """Return all keys; may be asked by any thread."""
+        return list(self._revisions)
+
     def distrust(self) -> None:
         """Take revisions as meaningless, as after a restored backup: the next listing is news.
 

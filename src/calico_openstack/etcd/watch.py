@@ -114,6 +114,10 @@ class SnapshotWatch:
         """How many keys each prefix has, as far as they were read."""
         return {replica.prefix: len(replica) for replica in self._replicas}
 
+    def keys(self, prefix: str) -> list[str]:
+        """Return the keys of one of the prefixes, as far as they were read; for any thread."""
+        return next((each.listing() for each in self._replicas if each.prefix == prefix), [])
+
     def start(self) -> None:
         """Start the threads; call it in the process that wants the updates, not before a fork."""
         for thread in self._threads:

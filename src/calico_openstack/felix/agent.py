@@ -133,6 +133,9 @@ class FelixAgent:
         """Begin to listen to etcd; what comes is worked on by `run`."""
         self._watch = watch = SnapshotWatch(client, prefixes, self._deliver)
         self._metrics.show_cluster(lambda: watch.sizes)
+        self._metrics.show_hosts(watch.keys)
+        self._metrics.show_index(self._calculation.index_figures)
+        self._metrics.show_migrations(self._migrations.count)
         self._metrics.show_kernel(self._dataplane)
         self._watch.start()
         self._reporter.start()
@@ -187,6 +190,8 @@ class FelixAgent:
         names = self._dataplane.read_notifications(now)
         if names:
             self._metrics.interface_batch_size.observe(len(names))
+        if number := self._dataplane.readdressed:
+            self._metrics.address_batch_size.observe(number)
         self._follow_interfaces(names)
         if names & self._endpoints.interfaces.keys():
             # An endpoint's interface that came must not wait behind a quarrel.

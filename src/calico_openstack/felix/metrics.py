@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import math
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from calico_openstack.agent.log import dropped_lines, failed_lines
@@ -11,7 +15,7 @@ from calico_openstack.agent.metrics import (
     PlainCounter,
     PlainGauge,
     QuantileSummary,
-    family,
+    Readings,
 )
 from calico_openstack.datamodel.endpoints import (
     GlobalNetworkSet,
@@ -29,13 +33,14 @@ from calico_openstack.datamodel.policies import (
     Tier,
 )
 from calico_openstack.felix.calc import HostDelta
+from calico_openstack.felix.calc.groups import IndexFigures
+from calico_openstack.felix.calc.migration import MigrationState
 from calico_openstack.felix.kernel.dataplane import Dataplane
+from calico_openstack.felix.kernel_figures import KernelCollector, kernel_figures
 from calico_openstack.felix.render.dataplane import DataplaneDelta
-from calico_openstack.felix.render.nft import Family
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
-    from prometheus_client.metrics_core import Metric
 
 # Values of felix_resync_state.
 WAIT_FOR_DATASTORE, RESYNC_IN_PROGRESS, IN_SYNC = 1, 2, 3
@@ -88,6 +93,11 @@ class FelixMetrics:
             "Interfaces of which the kernel told at once.",
             registry,
         )
+        self.address_batch_size = QuantileSummary(
+            "felix_int_dataplane_addr_msg_batch_size",
+            "Interfaces of whose addresses the kernel told at once.",
+            registry,
+        )
         self.apply_time = QuantileSummary(
             "felix_int_dataplane_apply_time_seconds", "Programming of the kernel.", registry
         )
@@ -103,6 +113,55 @@ class FelixMetrics:
         self.flows_ended = counter(
             "felix_conntrack_flows_ended", "Flows that lost their permission and were ended."
         )
+        self._route_resyncs = QuantileSummary(
+            "felix_route_table_resync_seconds", "Reading all routes back.", registry
+        )
+        QuantileSummary(
+            "felix_route_table_partial_resync_seconds",
+            "Reading the routes of one interface back: never done, as the kernel tells of each.",
+            registry,
+        )
+        self._conntrack_waits = QuantileSummary(
+            "felix_route_table_conntrack_wait_seconds",
+            "Ending the flows of addresses that left.",
+            registry,
+            {"table": "main"},
+        )
+        self._hosts = gauge("felix_cluster_num_hosts", "Hosts that have workload endpoints.")
+        self._cluster = [
+            (gauge(name, text), tuple(map(prefix_of, kinds))) for name, text, kinds in _CLUSTER
+        ]
+        self._selectors = Readings(
+            "felix_label_index_num_active_selectors",
+            "Selectors in use; optimized: looked at only where a label is that they require.",
+            registry,
+            "optimized",
+            ("true", "false"),
+        )
+        self._evaluations = Readings(
+            "felix_label_index_selector_evals",
+            "How often a selector was tried on labels, by whether it matched.",
+            registry,
+            "result",
+            ("true", "false"),
+            kind="unknown",
+        )
+        self._strategies = Readings(
+            "felix_label_index_strategy_evals",
+            "How labels were found that a new selector may match.",
+            registry,
+            "strategy",
+            _STRATEGIES,
+            kind="unknown",
+        )
+        self._migrations = Readings(
+            "felix_live_migrations",
+            "Endpoints of this host that migrate, by the state of their routes.",
+            registry,
+            "state",
+            _MIGRATION_STATES.values(),
+        )
+        self._kernel = KernelCollector(registry)
         self.status_pending = gauge("felix_status_writes_pending", "Statuses not written yet.")
         gauge("felix_logs_dropped", "Log lines dropped.").set_function(dropped_lines)
         gauge("felix_log_errors", "Log lines that could not be written.").set_function(failed_lines)
@@ -144,26 +203,63 @@ class FelixMetrics:
 
     def show_cluster(self, sizes: Callable[[], Mapping[str, int]]) -> None:
         """Show how many objects the cluster has; *sizes* says how many keys each prefix has."""
+        for shown, prefixes in self._cluster:
+            shown.set_function(partial(_number, sizes, prefixes))
 
-        def number(*kinds: str) -> Callable[[], float]:
-            prefixes = tuple(map(prefix_of, kinds))
+    def show_hosts(self, keys: Callable[[str], Iterable[str]]) -> None:
+        """Show how many hosts have workloads; *keys* says which keys a prefix has.
 
-            def count() -> float:
-                known = sizes()
-                return sum(known.get(prefix, 0) for prefix in prefixes)
+        Counted anew once a minute at most: there may be hundreds of thousands.
+        """
+        prefix = prefix_of(WorkloadEndpoint.KIND)
+        counted = {"at": -math.inf, "hosts": 0.0}
 
-            return count
+        def count() -> float:
+            now = time.monotonic()
+            if now - counted["at"] > _COUNT_INTERVAL:
+                counted.update(at=now, hosts=len(hosts_of(keys(prefix))))
+            return counted["hosts"]
 
-        for name, text, kinds in _CLUSTER:
-            PlainGauge(name, text, self._registry).set_function(number(*kinds))
+        self._hosts.set_function(count)
+
+    def show_index(self, read: Callable[[], IndexFigures]) -> None:
+        """Show what the index of labels and selectors has and did."""
+        self._selectors.set_function(lambda: _by_truth(read().indexed, read().scanned))
+        self._evaluations.set_function(lambda: _by_truth(read().matched, read().unmatched))
+
+        def strategies() -> dict[str, float]:
+            figures = read()
+            counts = (figures.by_label, figures.all_groups, figures.nothing)
+            return dict(zip(_STRATEGIES, counts, strict=True))
+
+        self._strategies.set_function(strategies)
+
+    def show_migrations(self, count: Callable[[], Mapping[MigrationState, int]]) -> None:
+        """Show how many endpoints are in each state of a migration."""
+        self._migrations.set_function(
+            lambda: {_MIGRATION_STATES[state]: number for state, number in count().items()}
+        )
 
     def show_kernel(self, dataplane: Dataplane) -> None:
         """Show what the drivers of the kernel did, and what they have made."""
-        self._registry.register(KernelCollector(dataplane))
-        resyncs = QuantileSummary(
-            "felix_route_table_resync_seconds", "Reading all routes back.", self._registry
-        )
-        dataplane.observe_route_resyncs(resyncs.observe)
+        self._kernel.read = partial(kernel_figures, dataplane)
+        dataplane.observe_route_resyncs(self._route_resyncs.observe)
+        dataplane.observe_conntrack_wait = self._conntrack_waits.observe
+
+
+def hosts_of(keys: Iterable[str]) -> set[str]:
+    """Return what stands for the host in each key of a workload endpoint."""
+    found = (_HOST.match(key, key.rfind("/") + 1) for key in keys)
+    return {match[0] for match in found if match}
+
+
+def _number(sizes: Callable[[], Mapping[str, int]], prefixes: tuple[str, ...]) -> float:
+    known = sizes()
+    return sum(known.get(prefix, 0) for prefix in prefixes)
+
+
+def _by_truth(true: float, false: float) -> dict[str, float]:
+    return {"true": true, "false": false}
 
 
 _CLUSTER = (
@@ -187,45 +283,14 @@ _CLUSTER = (
         (WorkloadEndpoint.KIND, HostEndpoint.KIND, NetworkSet.KIND, GlobalNetworkSet.KIND),
     ),
 )
-_VERSIONS = {Family.IP: "4", Family.IP6: "6"}
-
-
-class KernelCollector:
-    """Figures of the drivers, read when they are asked for."""
-
-    def __init__(self, dataplane: Dataplane) -> None:
-        self._dataplane = dataplane
-
-    def collect(self) -> Iterator[Metric]:
-        """Yield the metrics for a scrape."""
-        nft = self._dataplane.nft
-        done = nft.statistics
-        for name, text, value in (
-            ("felix_nft_calls", "Transactions of nftables.", done.calls),
-            ("felix_nft_errors", "Transactions that the kernel refused.", done.errors),
-            ("felix_nft_list_calls", "Listings of a table.", done.list_calls),
-            ("felix_nft_list_errors", "Listings that failed.", done.list_errors),
-        ):
-            metric = family(name, text, "unknown")
-            metric.add_sample(name, {}, value)
-            yield metric
-        sizes = {
-            version: nft.size(table)
-            for table in nft.tables
-            if (version := _VERSIONS.get(table.family))
-        }
-        for kind in ("chains", "rules", "maps", "sets"):
-            name = f"felix_nft_{kind}"
-            metric = family(name, f"The {kind} in our table.", "gauge")
-            for version, size in sizes.items():
-                metric.add_sample(name, {"ip_version": version}, getattr(size, kind))
-            yield metric
-        for name, text, value in zip(
-            ("felix_route_table_num_routes", "felix_route_table_num_ifaces"),
-            ("Our routes in the kernel.", "Interfaces over which routes are wanted."),
-            self._dataplane.routes_size,
-            strict=True,
-        ):
-            metric = family(name, text, "gauge")
-            metric.add_sample(name, {"table": "main"}, value)
-            yield metric
+# How a new selector's labels were found: upstream's words.
+_STRATEGIES = ("endpoint-label-name", "endpoint-full-scan", "no-match")
+_MIGRATION_STATES = {
+    MigrationState.TARGET: "target",
+    MigrationState.LIVE: "live",
+    MigrationState.TIME_WAIT: "time-wait",
+}
+# The first part of a workload endpoint's name; dashes within a part are doubled.
+_HOST = re.compile(r"(?:[^-]|--)+")
+# Seconds.
+_COUNT_INTERVAL = 60.0

@@ -82,6 +82,10 @@ class MigrationFollower:
         """Take up the present value of a migration; what is none counts as absent."""
         self._roles.update(key, value if isinstance(value, LiveMigration) else None)
 
+    def count(self) -> dict[MigrationState, int]:
+        """Return how many endpoints are in each state of a migration; for any thread."""
+        return self._states.count()
+
     def awaits(self, key: ResourceKey) -> bool:
         """Tell whether the workload of an endpoint is yet to arrive at this host."""
         return self._states.state(key) is MigrationState.TARGET

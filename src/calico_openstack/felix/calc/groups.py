@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from sys import intern
 
+from msgspec import Struct
+
 from calico_openstack.datamodel.selector import Selector
 from calico_openstack.felix.calc.ipsets import EndpointPort, IPSet, Member
 from calico_openstack.felix.calc.label_index import LabelIndex
@@ -48,6 +50,24 @@ class Group:
         return self.identity[2]
 
 
+class IndexFigures(Struct, frozen=True):
+    """What the index has and did, for the metrics.
+
+    *indexed* selectors in use are looked at only where a label is that they require, *scanned* ones
+    always. *matched* and *unmatched*: how often a selector was tried, with which result.
+    *by_label*, *all_groups*, *nothing*: how often the groups for a new selector were found under a
+    label, were all tried, or could not be any.
+    """
+
+    indexed: int = 0
+    scanned: int = 0
+    matched: int = 0
+    unmatched: int = 0
+    by_label: int = 0
+    all_groups: int = 0
+    nothing: int = 0
+
+
 class GroupIndex:
     """All groups, and the sets in use that are kept in step with them.
 
@@ -65,6 +85,19 @@ class GroupIndex:
         self._profile_labels: dict[str, Mapping[str, str]] = {}
         self._selectors: SelectorIndex[str] = SelectorIndex()
         self._next_id = 0
+        self._by_label = self._all_groups = self._nothing = 0
+
+    def figures(self) -> IndexFigures:
+        """Return what the index has and did; may be asked by any thread."""
+        tried = self._selectors.tried
+        return IndexFigures(
+            *self._selectors.count(),
+            tried[True],
+            tried[False],
+            self._by_label,
+            self._all_groups,
+            self._nothing,
+        )
 
     def group(
         self,
@@ -120,9 +153,18 @@ class GroupIndex:
         self.sets[ipset.uid] = ipset
         self.changed_sets[ipset.uid] = ipset
         self._selectors.add(ipset.uid, selector)
-        for number in self._labels.candidates(selector):
+        candidates, tried = self._labels.candidates(selector), self._selectors.tried
+        if not selector.required:
+            self._all_groups += 1
+        elif candidates:
+            self._by_label += 1
+        else:
+            self._nothing += 1
+        for number in candidates:
             group = self.by_id[number]
-            if selector.matches(group.labels):
+            matches = selector.matches(group.labels)
+            tried[matches] += 1
+            if matches:
                 self._connect(group, ipset)
         return ipset
 

@@ -30,7 +30,7 @@ from calico_openstack.datamodel.remote import RemoteEndpoint
 from calico_openstack.datamodel.resource import Resource
 from calico_openstack.felix.calc.blocks import ActiveBlocks
 from calico_openstack.felix.calc.endpoints import LocalEndpoints
-from calico_openstack.felix.calc.groups import Group, GroupIndex
+from calico_openstack.felix.calc.groups import Group, GroupIndex, IndexFigures
 from calico_openstack.felix.calc.host_endpoints import HostEndpoints
 from calico_openstack.felix.calc.ipsets import Member, SetChange
 from calico_openstack.felix.calc.judgement import verdicts
@@ -280,6 +280,10 @@ class HostCalculation:
         return self._policies.block(key)
 
     # --- output -------------------------------------------------------------------------------
+
+    def index_figures(self) -> IndexFigures:
+        """Return what the index of labels and selectors has and did; for any thread."""
+        return self._groups.figures()
 
     def flush(self) -> HostDelta:
         """Bring ``state`` up to date with all updates; return what changed since the last call."""

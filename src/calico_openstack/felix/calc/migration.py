@@ -27,6 +27,7 @@ what is not elevated yet.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from enum import Enum, auto
@@ -145,6 +146,10 @@ class MigrationStates:
     def priority(self, key: ResourceKey) -> RoutePriority:
         """Return the priority of an endpoint's routes."""
         return PRIORITIES[self.state(key)]
+
+    def count(self) -> dict[MigrationState, int]:
+        """Return how many endpoints are in each state but BASE; may be asked by any thread."""
+        return Counter(list(self._states.values()))
 
     @property
     def listening(self) -> frozenset[ResourceKey]:

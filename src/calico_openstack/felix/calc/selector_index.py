@@ -26,6 +26,13 @@ class SelectorIndex(Generic[T]):
         self._places: dict[T, tuple[_Place, ...]] = {}
         self._filed: dict[_Place, dict[T, None]] = {}
         self._size: dict[str, int] = {}
+        # How often a selector was tried, by whether it matched.
+        self.tried = {True: 0, False: 0}
+
+    def count(self) -> tuple[int, int]:
+        """Return how many selectors are filed under a label, and how many are always tried."""
+        always = len(self._filed.get(None, ()))
+        return len(self._selectors) - always, always
 
     def add(self, item: T, selector: Selector) -> None:
         """File a selector, in place of the item's previous one."""
@@ -55,16 +62,20 @@ class SelectorIndex(Generic[T]):
     def matching(self, labels: Mapping[str, str]) -> Iterator[T]:
         """Yield every item whose selector matches *labels*, once."""
         selectors = self._selectors
-        filed = self._filed
+        filed, tried = self._filed, self.tried
         for item in filed.get(None, ()):
-            if selectors[item].matches(labels):
+            matches = selectors[item].matches(labels)
+            tried[matches] += 1
+            if matches:
                 yield item
         for label, value in labels.items():
             if label not in self._size:
                 continue
             for place in ((label, None), (label, value)):
                 for item in filed.get(place, ()):
-                    if selectors[item].matches(labels):
+                    matches = selectors[item].matches(labels)
+                    tried[matches] += 1
+                    if matches:
                         yield item
 
     def _choose(self, selector: Selector) -> tuple[_Place, ...]:

@@ -9,6 +9,7 @@ A limit of bandwidth that the kernel cannot keep is reported, and its endpoint w
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from ipaddress import ip_address
 from typing import Final
@@ -62,8 +63,10 @@ class InterfaceStatus(Struct, frozen=True):
 class Dataplane:
     """Makes the kernel of the namespace in which it is created what a `DesiredDataplane` says.
 
-    All times are the caller's monotonic clock, in seconds. After `apply`
-    returned, ``needs_apply`` tells whether another try, after a pause, makes sense.
+    All times are the caller's monotonic clock, in seconds. After `apply` returned, ``needs_apply``
+    tells whether another try, after a pause, makes sense. ``readdressed`` is how many interfaces
+    got or lost addresses by the last notifications; ``observe_conntrack_wait`` is told how many
+    seconds it took to end the flows of addresses that left.
     """
 
     def __init__(self, tables: Iterable[Table], ownership: RouteOwnership, now: float) -> None:
@@ -77,6 +80,8 @@ class Dataplane:
         self._qdiscs = QdiscDriver(self._writer, self._monitor, ownership.is_workload)
         self.conntrack = ConntrackTable()
         self._first = True
+        self.readdressed = 0
+        self.observe_conntrack_wait: Callable[[float], object] = lambda _seconds: None
         self._departures = Departures(self.conntrack)
         self._stage_failures: dict[str, str] = {}
         self._statuses: dict[str, InterfaceStatus] = {}
@@ -189,6 +194,7 @@ class Dataplane:
         `apply` then repairs what is not as it should be.
         """
         changes = self._monitor.read(now)
+        self.readdressed = len(changes.addressed)
         for received in changes.routes:
             self._routes.notified(received, now)
         for received in changes.neighbours:
@@ -258,7 +264,10 @@ class Dataplane:
         protected = self._attempt(_NFTABLES, lambda: self._apply_nft(desired, changed))
         if any(state.flowtables for state in desired.ruleset.values()):
             self._attempt("flowtables", lambda: self._cover(desired))
-        self._attempt("conntrack", lambda: self._departures.end(desired.translations))
+        if self._departures:
+            began = time.monotonic()
+            self._attempt("conntrack", lambda: self._departures.end(desired.translations))
+            self.observe_conntrack_wait(time.monotonic() - began)
         if protected:
             # Without its rules a new endpoint gets no traffic.
             self._attempt("neighbours", self._neighbours.add)

@@ -59,14 +59,15 @@ class Interface(Struct, frozen=True):
 class InterfaceChanges(Struct):
     """What happened since the last look.
 
-    ``names`` are interfaces that differ in any way, appeared or vanished; ``interrupted`` those
-    indexes that were down or gone at any moment, even if they are up again: the kernel may have
-    dropped their routes and neighbours without a word. When one was ``renamed`` what is on it may
-    have become ours, or may no longer be. After an ``overrun`` of the socket anything may have
-    changed.
+    ``names`` are interfaces that differ in any way, appeared or vanished; ``addressed`` those whose
+    addresses differ; ``interrupted`` those indexes that were down or gone at any moment, even if
+    they are up again: the kernel may have dropped their routes and neighbours without a word. When
+    one was ``renamed`` what is on it may have become ours, or may no longer be. After an
+    ``overrun`` of the socket anything may have changed.
     """
 
     names: set[str] = field(default_factory=set)
+    addressed: set[str] = field(default_factory=set)
     interrupted: set[int] = field(default_factory=set)
     routes: list[Message] = field(default_factory=list)
     neighbours: list[Message] = field(default_factory=list)
@@ -220,6 +221,7 @@ class InterfaceMonitor:
         interface = self._by_index.get(index)
         if interface and interface.addresses != addresses:
             self._store(replace(interface, addresses=addresses), changes)
+            changes.addressed.add(interface.name)
 
     def _store(self, interface: Interface, changes: InterfaceChanges) -> None:
         self._by_index[interface.index] = interface

@@ -54,12 +54,17 @@ _ROUNDS = 64
 
 
 class NftStatistics(Struct):
-    """What was done so far: transactions, refused ones, listings of a table, failed ones."""
+    """What was done so far: transactions, refused ones, listings of a table, failed ones.
+
+    *set_calls*: transactions with sets or elements in them; *set_errors*: those refused for one.
+    """
 
     calls: int = 0
     errors: int = 0
     list_calls: int = 0
     list_errors: int = 0
+    set_calls: int = 0
+    set_errors: int = 0
 
 
 class TableSize(Struct, frozen=True):
@@ -225,6 +230,7 @@ class NftDriver:
             refused = {name: reason for plan in plans for name, reason in plan.refused.items()}
             if not refused:
                 transaction, requests = assemble(plans)
+                self.statistics.set_calls += any(plan.sets or plan.elements for plan in plans)
                 refusals = self._commit(transaction)
                 if not refusals:
                     self._record(plans, len(requests))
@@ -235,6 +241,9 @@ class NftDriver:
                     continue
                 careful = attempt < _CAREFUL_ROUNDS
                 refused = _blame(requests, refusals[:1] if careful else refusals)
+            self.statistics.set_errors += any(
+                subject.kind in (ObjectKind.SET, ObjectKind.ELEMENT) for subject in refused
+            )
             for subject, reason in refused.items():
                 self._exclude(subject, reason)
         raise OSError(errno.EIO, f"nftables: transaction failed {_ROUNDS} times")
