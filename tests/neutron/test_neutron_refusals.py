@@ -6,15 +6,24 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.etcd.test_etcd_roles import login, make_role
 from tests.neutron.conftest import Cloud
 from tests.neutron.test_neutron_floating_ips import Outside
 from tests.support.etcd import EtcdServer
 from tests.support.neutron import ApiError, Json, NeutronServer, missing_programs
+from tests.support.processes import eventually
 
 
 @pytest.fixture(scope="module")
 def mixed_etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdServer]:
-    server = EtcdServer(tmp_path_factory.mktemp("mixed-etcd")).start()
+    """An etcd in which Neutron has the role that it is documented to need."""
+    options = ("--bcrypt-cost=4",)
+    server = EtcdServer(tmp_path_factory.mktemp("mixed-etcd"), options=options).start()
+    make_role(server, "neutron")
+    for user, role in (("root", "root"), ("neutron", "calico-neutron")):
+        server.etcdctl("user", "add", f"{user}:password")
+        server.etcdctl("user", "grant-role", user, role)
+    server.etcdctl("auth", "enable")
     yield server
     server.stop()
 
@@ -30,7 +39,11 @@ def mixed(
     server = NeutronServer(
         tmp_path_factory.mktemp("mixed"),
         mixed_etcd.endpoint,
-        options=(("startup_resync", "never"), ("resync_interval_secs", "0")),
+        options=(
+            ("resync_interval_secs", "0"),
+            ("etcd_username", "neutron"),
+            ("etcd_password", "password"),
+        ),
         mechanism_drivers=("calico", "openvswitch"),
         service_plugins=("qos", "router", "port_forwarding", "trunk"),
     )
@@ -41,7 +54,7 @@ def mixed(
 
 @pytest.fixture
 def outside(mixed: NeutronServer, mixed_etcd: EtcdServer) -> Iterator[Outside]:
-    with mixed_etcd.client() as client:
+    with login(mixed_etcd, "root") as client:
         yield Outside(Cloud(mixed, client))
 
 
@@ -92,3 +105,15 @@ def test_the_parent_of_a_trunk_is_not_bound(outside: Outside) -> None:
     bound = cloud.admin.update("port", port["id"], binding__host_id=cloud.host)
     assert bound["binding:vif_type"] == "binding_failed"
     assert "carries no VLANs" in cloud.neutron.logs()
+
+
+def test_neutron_needs_no_other_rights_in_etcd(outside: Outside) -> None:
+    """Everything that the tests before needed was done with these; here is what they leave."""
+    cloud = outside.cloud
+    cluster = "/calico/resources/v3/projectcalico.org/clusterinformations/default"
+    eventually(lambda: cloud.stored(cluster) is not None, 120, "the first resynchronisation")
+    port = cloud.port(outside.network)
+    cloud.report(port, "up")
+    eventually(lambda: cloud.status(port) == "ACTIVE", 60, "port ACTIVE")
+    assert cloud.endpoint(port) is not None
+    assert "permission denied" not in cloud.neutron.logs()
