@@ -8,6 +8,7 @@ it may be sent to its process by fork or by pickling, and be started again.
 from __future__ import annotations
 
 import abc
+from importlib.metadata import version
 from typing import Protocol
 
 import neutron  # noqa: F401  (chooses oslo.service's backend of threads, before its first use)
@@ -19,6 +20,18 @@ from calico_openstack.neutron.journal_service import JournalService
 from calico_openstack.neutron.options import Settings
 from calico_openstack.neutron.resync_service import ResyncService
 from calico_openstack.neutron.status_service import StatusService
+
+# The first release whose neutron-periodic-workers runs workers that ask for a process.
+_FIRST_WITH_PROCESSES = 29
+
+
+def process_count(neutron_version: str) -> int:
+    """Return the number of processes that a worker must ask for in order to get one of its own.
+
+    Releases before 29 give a process to each worker that asks for none, and leave out those that
+    ask for any. Later ones put all workers that ask for none into one process.
+    """
+    return int(int(neutron_version.split(".", maxsplit=1)[0]) >= _FIRST_WITH_PROCESSES)
 
 
 class _Service(Protocol):
@@ -35,7 +48,7 @@ class _CalicoWorker(worker.BaseWorker):
     desc = ""
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__(worker_process_count=1, desc=self.desc)
+        super().__init__(process_count(version("neutron")), desc=self.desc)
         self._settings = settings
         self._services: list[_Service] = []
 
