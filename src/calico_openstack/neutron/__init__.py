@@ -14,6 +14,8 @@ Data flow::
 ``groups``              callbacks for security groups and address groups
 ``floating_ips``        callbacks for floating IPs; ``router_plugin`` offers them
 ``qos_driver``          callbacks for QoS policies, and which rules are supported
+``log_driver``          callbacks for network logs
+``refusals``            what other service plugins offer and routed ports cannot have
 ``inactive_bindings``   bindings on hosts that a port may migrate to
 ``journal``             what has changed, in a table of ``models`` (created by ``migration``)
 ``changes``             what follows from a change
@@ -21,7 +23,7 @@ Data flow::
 ``binding``             whether and how a port is plugged into a host (pure)
 ``translate``           Neutron's objects as resources of the data model (pure)
 ``reading``             the facts for it, from the database (and ``reading_ports``,
-                        ``reading_qos``, ``queries``)
+                        ``reading_qos``, ``reading_logs``, ``queries``)
 ``sync``                makes keys in etcd equal to the translation
 ``failures``            what happens while etcd does not work
 ``resync``              compares everything or a part (``resync_report``); ``resync_service`` and
