@@ -25,6 +25,7 @@ from calico_openstack.datamodel.validation.syntax import (
     MAX_ANNOTATIONS_BYTES,
     check_labels,
     check_name,
+    is_annotation_name,
 )
 
 LabelTexts = tuple[str, ...]
@@ -107,6 +108,7 @@ class RemoteEndpoints:
         self._valid_labels: set[tuple[str, str]] = set()
         self._starts: dict[tuple[str, str, str], str] = {}
         self._gateways: set[tuple[str, str]] = set()
+        self._annotations: set[str] = set()
 
     def forget(self) -> None:
         """Release what was kept for the sake of speed."""
@@ -114,6 +116,7 @@ class RemoteEndpoints:
         self._valid_labels = set()
         self._starts = {}
         self._gateways = set()
+        self._annotations = set()
 
     def read(self, path: str, value: bytes) -> RemoteEndpoint | None:
         """Return an endpoint; None if it is one of this host, unusual, or wrong.
@@ -152,6 +155,7 @@ class RemoteEndpoints:
             or (gateways not in self._gateways and not self._are_gateways(gateways))
             or (spec.allowed_ips and not all(map(is_host_network, spec.allowed_ips)))
             or (profiles and not _are_names(profiles))
+            or not (metadata.annotations.keys() <= self._annotations or self._are_noted(metadata))
         ):
             return None
         addresses = []
@@ -192,6 +196,15 @@ class RemoteEndpoints:
             self.forget()
         texts = self._known_labels[raw] = tuple(map(intern, (*labels, *labels.values())))
         return texts
+
+    def _are_noted(self, metadata: _Metadata) -> bool:
+        """Tell whether all annotations have names that they can have."""
+        if not all(map(is_annotation_name, metadata.annotations)):
+            return False
+        if len(self._annotations) >= _MAX_KNOWN:
+            self.forget()
+        self._annotations.update(metadata.annotations)
+        return True
 
     def _are_gateways(self, gateways: tuple[str, str]) -> bool:
         """Tell whether the gateways of IPv4 and IPv6 are addresses or empty."""

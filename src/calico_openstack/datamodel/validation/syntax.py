@@ -59,14 +59,19 @@ def _label_problem(name: str, value: str) -> str | None:
     return None
 
 
+def is_annotation_name(name: str) -> bool:
+    """Tell whether a text can be the name of an annotation."""
+    # Names that are too long must not fill the cache.
+    return len(name) <= _MAX_LABEL_KEY and _label_problem(name.lower(), "") is None
+
+
 def check_annotations(findings: Findings, field: str, annotations: Mapping[str, str]) -> None:
     """Check the names of annotations, and that all together are not too large.
 
     Their names are those of labels, in whichever case.
     """
     for name in annotations:
-        # Names that are too long must not fill the cache.
-        if len(name) > _MAX_LABEL_KEY or _label_problem(name.lower(), ""):
+        if not is_annotation_name(name):
             findings.add(field, f"{quoted(name)} is not the name of an annotation")
     size = sum(len(name) + len(value) for name, value in annotations.items())
     # UTF-8 needs at most four bytes a character: only what may be too large is counted exactly.
