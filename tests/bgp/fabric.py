@@ -17,7 +17,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from calico_openstack.bgp.extras import DOMAIN
+from calico_openstack.bgp.service import installed_version
 from tests.support.netns import NETNS_DIRECTORY, NetworkNamespace, veth
 from tests.support.processes import Process, eventually
 
@@ -25,6 +28,17 @@ ETCD_ADDRESS = "10.77.0.250"
 PREFIX = "/calico/resources/v3/projectcalico.org"
 HOST_MAC = "02:00:00:00:00:01"
 CONVERGENCE = 30.0
+
+
+def bird_3() -> bool:
+    """Whether the installed BIRD is 3 or newer."""
+    version = installed_version("bird")
+    return version is not None and version.major >= 3
+
+
+loses_routes_in_restarts = pytest.mark.xfail(
+    bird_3(), reason="see BirdVersion.shortcomings", strict=False
+)
 
 
 def birdc(control: Path, *command: str) -> str:

@@ -53,6 +53,7 @@ def host_context(
             family: _wireguard_peers(state, settings, family) for family in FAMILIES
         },
         "advertisements": _advertisements(settings),
+        "merge_paths": options.version.merges_paths_safely,
         "service_interface": string_text(options.service_interface),
         "with_bfd": any(session.extras.bfd for session in sessions),
         "with_workloads": any(session.scope is Scope.WORKLOAD for session in sessions),

@@ -79,6 +79,8 @@ def render(
     problems += (*peer_problems, *filter_problems, *state.problems())
     if settings.speaker is None:
         problems += (Problem(f"Node {host}", "", "no Node with a BGP address for this host"),)
+    if options.version.shortcomings:
+        problems += (Problem(f"BIRD {options.version}", "", options.version.shortcomings),)
     aggregates = _aggregates(sessions, state, isolated)
     context = host_context(state, settings, options, sessions)
     context |= {

@@ -29,6 +29,29 @@ class BirdVersion(NamedTuple):
         return self >= (2, 16)
 
     @property
+    def merges_paths_safely(self) -> bool:
+        """Whether equal paths can be merged into one kernel route without losing it.
+
+        Seen with 3.1.8, 3.3.2 and 3.4.0: when the best path gives way to another one with
+        ``merge paths``, the kernel's route is removed and comes back with the next scan only.
+        """
+        return self.major < 3
+
+    @property
+    def shortcomings(self) -> str:
+        """What operators must know before they run this version; empty if there is nothing.
+
+        Restarts were measured with 3.1.8 and 3.4.0: neighbours drop the routes of a restarted host
+        when its first session is back, and get them when its last one is.
+        """
+        if self.major < 3:
+            return ""
+        return (
+            "equal-cost routes are not used, and restarts lose the host's routes for a moment; "
+            "with BIRD 2 neither is so"
+        )
+
+    @property
     def wants_authentication(self) -> bool:
         """Whether ``authentication md5`` belongs beside a password (from 2.17; else an error)."""
         return self >= (2, 17)

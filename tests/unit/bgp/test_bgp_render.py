@@ -205,6 +205,14 @@ def test_ports_and_binding() -> None:
     assert "local port 1179 as 64512;" in text
 
 
+def test_bird_3_merges_no_paths_and_says_so() -> None:
+    older, newer = (rendered(nodes(2), version=BirdVersion(*v)) for v in ((2, 20, 0), (3, 4, 0)))
+    assert "merge paths on;" in older.text
+    assert older.problems == ()
+    assert "merge paths" not in newer.text
+    assert [problem.resource for problem in newer.problems] == ["BIRD 3.4.0"]
+
+
 def test_ttl_security() -> None:
     text = stanza(rendered(SCENARIOS["all options"]).text, "Global_10_9_0_1_port_1790")
     assert "ttl security on;\n  multihop 3;" in text
