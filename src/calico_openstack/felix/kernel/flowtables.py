@@ -43,7 +43,8 @@ class FlowtableDriver(Struct):
     nft: NftDriver
     host_interfaces: str = ""
     coverage: dict[Table, Coverage] = field(default_factory=dict)
-    _listings: int = -1
+    # How often tables had been read and made when this last looked: then they may differ.
+    _seen: tuple[int, int] = (-1, -1)
     _stale: bool = True
 
     def changed(self) -> None:
@@ -57,8 +58,8 @@ class FlowtableDriver(Struct):
 
         *tables* are those that have a flowtable. Raises OSError; it is then tried again.
         """
-        listings = self.nft.statistics.list_calls
-        if not self._stale and listings == self._listings:
+        seen = (self.nft.statistics.list_calls, self.nft.creations)
+        if not self._stale and seen == self._seen:
             return
         devices = set(wanted) & set(present)
         if self.host_interfaces:
@@ -69,7 +70,7 @@ class FlowtableDriver(Struct):
         for table in tables:
             missing = self.nft.cover(table, names.FLOWTABLE, devices)
             self.coverage[table] = Coverage(len(devices) - len(missing), absent + len(missing))
-        self._stale, self._listings = False, listings
+        self._stale, self._seen = False, seen
 
 
 def has_flowtables() -> bool:

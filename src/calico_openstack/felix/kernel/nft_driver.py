@@ -80,13 +80,15 @@ class NftDriver:
     """Owns *tables* entirely: what is in them and not wanted is removed.
 
     Works in the network namespace in which it is made. ``writes`` counts requests that the kernel
-    carried out; ``failures`` says which objects it refused, and why. A refused chain is programmed
-    closed, a refused element or set is left out, and everything else proceeds.
+    carried out, ``creations`` tables that were made, in place of others or not; ``failures`` says
+    which objects it refused, and why. A refused chain is programmed closed, a refused element or
+    set is left out, and everything else proceeds.
     """
 
     def __init__(self, tables: Iterable[Table]) -> None:
         self.tables = tuple(tables)
         self.writes = 0
+        self.creations = 0
         self.failures: dict[ObjectName, str] = {}
         self.statistics = NftStatistics()
         self._socket = NetlinkSocket(NETLINK_NETFILTER, send_buffer=_SEND_BUFFER)
@@ -334,6 +336,7 @@ class NftDriver:
 
     def _record(self, plans: list[TablePlan], requests: int) -> None:
         for plan in plans:
+            self.creations += plan.created
             self._images[plan.table] = plan.record(self._images[plan.table])
         self._pending.clear()
         self.writes += requests
