@@ -25,7 +25,7 @@ from calico_openstack.felix.render.renderer import ARP_TABLE, IP6_TABLE, IP_TABL
 from calico_openstack.policy.addresses import pack_address
 from calico_openstack.policy.packet import Direction
 from calico_openstack.policy.rules import Action, PolicyRule, RuleBlock
-from tests.support.nft_model import Frame, Machine, Outcome
+from tests.support.nft_model import Frame, Machine, Outcome, check, unreachable_chains
 from tests.support.resources import allow, group_policy, workload
 
 
@@ -283,6 +283,22 @@ def test_a_rule_changes_one_chain() -> None:
     for changed in delta.tables.values():
         assert changed.chains == {"in-np/openstack/ossg.default.open"}
         assert not changed.elements
+
+
+def test_a_group_that_lets_everything_out_has_no_chain_for_it() -> None:
+    felix = Felix(OPEN, workload(1, "open"))
+    out = [name for name in felix.table().chains if name.startswith("out-")]
+    assert [name for name in out if "class" not in name] == []
+    leaving = From("tap1", "10.0.0.1").to("192.0.2.1", oifname="eth0")
+    assert felix.run("filter-forward", leaving).accepted
+    # With a rule that says less there is one, and back again.
+    only_web = group_policy("open", allow(), egress=(allow("TCP", 80),))
+    for policy, chains in ((only_web, 1), (OPEN, 0)):
+        felix.put(policy)
+        names = [name for name in felix.table().chains if name.startswith("out-np/")]
+        assert len(names) == chains
+        check(felix.table())
+        assert not unreachable_chains(felix.table()) & set(names)
 
 
 def test_reject() -> None:
