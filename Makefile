@@ -34,6 +34,10 @@ test-system: packages venv-dev ## run the tests with the real kernel, etcd, BIRD
 test-bird-versions: packages venv-dev ## run the tests of BGP with other versions of BIRD, from Debian's archive
 	@scripts/test-bird-versions.sh
 
+.PHONY: test-histories
+test-histories: packages venv-dev ## watch random histories of the driver for an hour; SEED=n, RUNS=n
+	@$(BIN)/python -W ignore -m tests.convergence.simulation --seed $${SEED:-1000} --runs $${RUNS:-200} 2>/dev/null
+
 .PHONY: test-lab
 test-lab: packages venv-dev ## run the tests in a lab of their own
 	@$(BIN)/pytest tests/scenario
@@ -74,34 +78,7 @@ bench: packages venv-dev ## measure Felix beside etcd's and the kernel's own tim
 bench-bgp: packages venv-dev ## measure how BGP follows workloads and faults (root, half an hour)
 	@$(BIN)/python -m benchmarks.bgp_faults
 
-.PHONY: bench-packets
-bench-packets: packages venv-dev ## measure what packets cost, by instructions and natively
-	@$(BIN)/python -m benchmarks.packet_instructions
-	@$(BIN)/python -m benchmarks.packet_connections
 
-.PHONY: bench-lab
-bench-lab: packages venv ## measure the latencies of a lab of its own
-	@$(BIN)/python -m benchmarks.lab_latency
-
-.PHONY: packages
-packages: ## install the Debian packages that are missing
-	@scripts/packages.sh
-
-.PHONY: venv
-venv: packages ## make .venv with what the lab needs
-	@scripts/venv.sh lab
-
-.PHONY: venv-dev
-venv-dev: packages ## make .venv with what developers need too
-	@scripts/venv.sh lab dev
-
-.PHONY: nova
-nova: ## install what a lab with Nova needs beside the rest
-	@scripts/packages.sh
-	@scripts/packages.sh nova
-	@scripts/venv.sh lab nova
-
-.PHONY: clean
-clean: ## remove what was made from the sources
-	@rm -rf .venv .venv-previous .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
-	@find . -name '*.egg-info' -prune -exec rm -rf {} + ; find src tests -name __pycache__ -prune -exec rm -rf {} +
+.PHONY: bench-neutron
+bench-neutron: packages venv-dev ## measure the Neutron driver beside one that does nothing (minutes)
+	@$(BIN)/python -m benchmarks.neutron

@@ -42,6 +42,7 @@ neutron)
     grant read "/calico/dhcp/v2/$region/host/"
     grant read "/calico/felix/v2/$region/host/"
     grant readwrite /calico/compaction/v1/
+    grant readwrite "/calico/neutron/v1/$region/"
     ;;
 felix)
     grant read "$resources/"

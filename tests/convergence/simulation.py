@@ -20,7 +20,7 @@ from typing import Any
 from neutron_lib import exceptions
 
 from calico_openstack.etcd import EtcdError
-from calico_openstack.neutron.journal import count_records
+from calico_openstack.neutron.records import count_records
 from calico_openstack.neutron.resync import Resync
 from tests.convergence.tenant import Tenant
 from tests.convergence.world import Killed, World

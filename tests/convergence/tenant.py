@@ -43,12 +43,10 @@ class Tenant:
         self._rng.choice(self._actions())()
 
     def close(self) -> None:
-        """Delete everything."""
-        for port_id in self._ports:
-            self._plugin.delete_port(_context(), port_id)
+        """Delete everything, also what was made for those who were killed before they knew."""
+        for port in self._plugin.get_ports(_context(), {"network_id": [self._network]}):
+            self._plugin.delete_port(_context(), port["id"])
         self._plugin.delete_network(_context(), self._network)
-        for rule in self._rules:
-            self._plugin.delete_security_group_rule(_context(), rule)
         for group in self._groups:
             self._plugin.delete_security_group(_context(), group)
 

@@ -29,6 +29,7 @@ from tests.convergence.openings import Opening, openings
 from tests.convergence.turns import Turns
 
 _KINDS = ("WorkloadEndpoint", "NetworkPolicy")
+_CHANGED = "changed"
 _CHANGES = ("INSERT", "UPDATE", "DELETE")
 
 
@@ -52,6 +53,7 @@ class World:
         self._looking = threading.local()
         self._listeners = (
             (orm.Session, "before_commit", self._before_commit),
+            (orm.Session, "after_flush", self._after_flush),
             (orm.Session, "after_commit", self._after_commit),
             (
                 db_api.get_context_manager().writer.get_engine(),
@@ -109,20 +111,26 @@ class World:
 
     # --- the database -------------------------------------------------------------------------
 
-    def _before_execute(self, *arguments: Any) -> None:
-        statement: str = arguments[2]
+    def _before_execute(self, connection: Any, *arguments: Any) -> None:
+        statement: str = arguments[1]
         if statement.lstrip().startswith(_CHANGES) and "calico_dirty_objects" not in statement:
-            self._looking.dirty = True
+            connection.info[_CHANGED] = True
 
-    def _before_commit(self, _session: Any) -> None:
-        if self.faults and getattr(self._looking, "dirty", False) and self.rng.random() < 0.02:
+    def _before_commit(self, session: Any) -> None:
+        # A thread may have sessions within sessions; this is about its own connection.
+        if session.connection().info.pop(_CHANGED, False):
+            session.info[_CHANGED] = True
+        if self.faults and _CHANGED in session.info and self.rng.random() < 0.02:
             self.counts["deadlocks"] += 1
             raise db_exception.DBDeadlock
 
+    def _after_flush(self, session: Any, _context: Any) -> None:
+        # The last flush of a session comes after what is announced as before its commit.
+        session.info[_CHANGED] = True
+
     def _after_commit(self, session: Any) -> None:
-        if session.in_nested_transaction() or not getattr(self._looking, "dirty", False):
+        if session.in_nested_transaction() or not session.info.pop(_CHANGED, False):
             return
-        self._looking.dirty = False
         self.counts["commits"] += 1
         self.allowed |= openings(self.translation())
         # Between the commit and what follows from it others have time for anything.
@@ -130,7 +138,7 @@ class World:
 
     def translation(self) -> dict[ResourceKey, Resource | Invalid]:
         """Return the policies and endpoints that the database stands for."""
-        policies = wanted_policies(reading.read_groups(None).values(), "openstack")
+        policies = wanted_policies(reading.read_groups(None).values(), (), "openstack")
         contents = self.synchroniser.wanted_endpoints(None).contents | policies.contents
         keyed = {parse_key(path): content for path, content in contents.items()}
         return _of_policy(

@@ -6,7 +6,8 @@ import json
 import signal
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.neutron.conftest import Cloud
+from calico_openstack.neutron.markers import comparison_path
+from tests.neutron.conftest import REGION, Cloud
 from tests.support.etcd import EtcdServer
 from tests.support.neutron import ApiError, Json
 from tests.support.processes import eventually
@@ -14,7 +15,7 @@ from tests.support.processes import eventually
 
 def resynchronised(cloud: Cloud) -> None:
     """Restart the workers, and wait until their resynchronisation is through."""
-    marker = "/calico/resources/v3/projectcalico.org/clusterinformations/default"
+    marker = comparison_path(REGION)
     cloud.etcd.delete(marker)
     cloud.neutron.restart_workers()
     # It is written last.

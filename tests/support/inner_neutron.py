@@ -1,4 +1,4 @@
-"""Neutron's own plugin within this process, on SQLite, with the driver loaded.
+"""Neutron's own plugin within this process, with the driver loaded or another one.
 
 Only for programs of their own: it configures what Neutron keeps for a whole process.
 """
@@ -26,8 +26,11 @@ from calico_openstack.neutron import models, options
 Json = dict[str, Any]
 
 
-def start(folder: Path, etcd_endpoint: str) -> Any:
-    """Load ML2 with the driver, on an empty database below *folder*; return the core plugin."""
+def start(folder: Path, etcd_endpoint: str, *, driver: str = "calico", connection: str = "") -> Any:
+    """Load ML2 with a driver, on an empty database; return the core plugin.
+
+    That is SQLite's below *folder*, unless SQLAlchemy's URL of another one is given.
+    """
     assert head
     assert models
     config.register_common_config_options()
@@ -44,12 +47,12 @@ notify_nova_on_port_data_changes = false
 state_path = {folder}
 transport_url = fake:/
 [database]
-connection = sqlite:///{folder}/neutron.db
+connection = {connection or f"sqlite:///{folder}/neutron.db"}
 max_retries = 20
 [oslo_concurrency]
 lock_path = {folder}
 [ml2]
-mechanism_drivers = calico
+mechanism_drivers = {driver}
 type_drivers = local,flat
 project_network_types = local
 extension_drivers = port_security

@@ -139,6 +139,16 @@ class NeutronServer:
         self.start_workers()
         return self
 
+    def start_database(self) -> str:
+        """Start an empty database only; return SQLAlchemy's URL of it."""
+        self.settings.log_dir.mkdir(parents=True)
+        self._start_database()
+        return self.settings.database_url
+
+    def sql_anywhere(self, statements: str) -> str:
+        """Run statements in the database server."""
+        return self._run(neutron_config.database_client_command(self.settings, statements))
+
     def stop(self) -> None:
         """Stop everything; nothing is kept."""
         for process in (self.workers, self.api_process, self.database):

@@ -6,7 +6,8 @@ The agent needs etcd and its own kernel, nothing else. Data goes one way::
     kernel: TAP interfaces and their MTU                ┴─▶ inventory ─▶ desired (pure)
         ─▶ devices, dnsmasq's files and processes ─▶ differences, written
 
-Map: `model` (terms), `reading` (etcd's values → terms), `inventory` (what is known, by network),
+Map: `model` (terms), `reading` (etcd's values → terms; `port_options`, `option_codes` and
+`option_values` for extra DHCP options, `names`), `inventory` (what is known, by network),
 `desired` with `dhcp4`, `dhcp6` and `dns` (what one network needs), `dnsmasq` (its files' syntax);
 these are pure. `rtnetlink` and `devices` (kernel), `renewals` (one nftables rule), `instances`
 (files and processes), `agent` and `main` (wiring) are not.

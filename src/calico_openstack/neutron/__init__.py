@@ -18,7 +18,7 @@ Data flow::
 ``refusals``            what other service plugins offer and routed ports cannot have
 ``inactive_bindings``   bindings on hosts that a port may migrate to
 ``journal``             what has changed, in a table of ``models`` (created by ``migration``)
-``changes``             what follows from a change
+``changes``             which objects a change concerns; ``records`` are the table's rows
 ``transaction``         acts after the commit, whoever opened the transaction
 ``binding``             whether and how a port is plugged into a host (pure)
 ``translate``           Neutron's objects as resources of the data model (pure)
@@ -34,6 +34,8 @@ Data flow::
 ``provisioning``        how a port becomes ACTIVE, and what Nova hears
 ``projects``            names of projects, from Keystone
 ``compaction``          lets etcd forget old revisions
+``markers``             the driver's own keys in etcd
+``background``          a thread that works from a worker's start to its end
 ``workers``             the processes of ``neutron-periodic-workers``
 ``options``             the ``[calico]`` section; ``upgrade_checks`` looks at it
 ======================  ====================================================================
@@ -46,6 +48,7 @@ What holds everywhere:
 * That an object must be looked at is committed together with its change.
 * A key is only written if it has not changed since it was read, and it was read before the
   database: of two writers, the one that has read older data does not win.
+* What waits is written together, from one snapshot of the database: see `sync`.
 * The database is read with an administrator's rights in a session of its own.
 * Nothing is written that is stored already.
 * No module starts a thread or opens a connection when it is imported, and the API processes

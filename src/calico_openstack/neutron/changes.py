@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 
 from calico_openstack.neutron import reading
 from calico_openstack.neutron.reading_logs import ports_of_project
-from calico_openstack.neutron.sync import Outcome, Synchroniser
 
 
 class Kind(enum.StrEnum):
@@ -52,7 +51,7 @@ class Change:
 
 
 @dataclass(slots=True)
-class _Concerned:
+class Concerned:
     """The objects to synchronise; ``left`` are names of endpoints."""
 
     ports: set[str] = field(default_factory=set)
@@ -60,27 +59,23 @@ class _Concerned:
     groups: set[str] = field(default_factory=set)
     subnets: set[str] = field(default_factory=set)
 
+    def add(self, other: Concerned) -> None:
+        """Add what another names."""
+        self.ports |= other.ports
+        self.left |= other.left
+        self.groups |= other.groups
+        self.subnets |= other.subnets
 
-def apply_changes(synchroniser: Synchroniser, changes: Iterable[Change]) -> bool:
-    """Make etcd equal to the database where something has changed.
 
-    Return whether that is certain; it is not where others kept writing the same keys. Raises
-    `EtcdError` when etcd fails, and the database's errors.
-    """
-    concerned = _Concerned()
+def concerned_by(changes: Iterable[Change]) -> Concerned:
+    """Return the objects whose keys follow from changes; reads the database."""
+    concerned = Concerned()
     for change in sorted(set(changes)):
         _add(concerned, change)
-    outcomes: list[Outcome] = []
-    if concerned.groups:
-        outcomes += synchroniser.sync_groups(concerned.groups).values()
-    if concerned.subnets:
-        outcomes += synchroniser.sync_subnets(concerned.subnets).values()
-    if concerned.ports or concerned.left:
-        outcomes += synchroniser.sync_ports(concerned.ports, concerned.left).values()
-    return Outcome.CONTESTED not in outcomes
+    return concerned
 
 
-def _add(concerned: _Concerned, change: Change) -> None:
+def _add(concerned: Concerned, change: Change) -> None:
     match change.kind:
         case Kind.PORT:
             concerned.ports.add(change.id)

@@ -9,13 +9,12 @@ that a watch that was away for a while can resume.
 from __future__ import annotations
 
 import os
-import threading
 from dataclasses import dataclass
 
 from oslo_log import log
 
 from calico_openstack.etcd import EtcdClient, EtcdError
-from calico_openstack.neutron.options import Settings
+from calico_openstack.neutron.background import BackgroundService
 
 LOG = log.getLogger(__name__)
 
@@ -62,39 +61,20 @@ def plan(history: History, min_revisions: int) -> Plan | None:
     return Plan(target, target)
 
 
-class CompactionService:
-    """A thread that compacts etcd once in a period, from `start` to `stop`."""
+class CompactionService(BackgroundService):
+    """Compacts etcd once in a period."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._client = EtcdClient(settings.etcd)
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="calico-compaction", daemon=True)
+    name = "calico-compaction"
 
-    def start(self) -> None:
-        """Start the thread; call it in the process that it belongs to."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Ask the thread to end."""
-        self._stopping.set()
-
-    def join(self) -> None:
-        """Wait for the end of the thread."""
-        self._thread.join()
-        self._client.close()
-
-    def _run(self) -> None:
-        while self._settings.compaction_period and not self._stopping.is_set():
+    def run(self) -> None:
+        """Compact when it is time."""
+        settings = self.settings
+        while settings.compaction_period and not self.stopping.is_set():
             try:
-                compact(
-                    self._client,
-                    self._settings.compaction_period,
-                    self._settings.compaction_min_revisions,
-                )
+                compact(self.client, settings.compaction_period, settings.compaction_min_revisions)
             except EtcdError as error:
                 LOG.warning("etcd's history is not looked at for now: %s", error)
-            self._stopping.wait(_POLL_SECONDS)
+            self.stopping.wait(_POLL_SECONDS)
 
 
 def compact(client: EtcdClient, period: int, min_revisions: int) -> None:

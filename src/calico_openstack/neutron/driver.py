@@ -27,8 +27,13 @@ from calico_openstack.neutron.groups import GroupNotifications
 from calico_openstack.neutron.inactive_bindings import InactiveBindings
 from calico_openstack.neutron.journal import Journal
 from calico_openstack.neutron.log_driver import CalicoLogDriver
-from calico_openstack.neutron.provisioning import confirm_provisioned, confirm_targets
+from calico_openstack.neutron.provisioning import (
+    block_until_programmed,
+    confirm_provisioned,
+    confirm_targets,
+)
 from calico_openstack.neutron.qos_driver import CalicoQosDriver
+from calico_openstack.neutron.queries import reader
 from calico_openstack.neutron.reading_qos import read_policy
 from calico_openstack.neutron.refusals import Refusals
 from calico_openstack.neutron.sync import Synchroniser, make_synchroniser
@@ -118,11 +123,13 @@ class CalicoMechanismDriver(mech_agent.SimpleAgentMechanismDriverBase):
     def bind_port(self, context: Any) -> None:
         """Bind a port to its host, or say why that is impossible."""
         port = context.current
+        with reader() as session:
+            agents = reading.agents_on(session, self.agent_type, context.host)
         reason = binding.refusal(
             host=context.host,
             vnic_type=port.get(portbindings.VNIC_TYPE, portbindings.VNIC_NORMAL),
             network_types=[segment["network_type"] for segment in context.segments_to_bind],
-            agents=context.host_agents(self.agent_type),
+            agents=agents,
             is_trunk="trunk_details" in port,
         )
         policy_id = port.get("qos_policy_id") or port.get("qos_network_policy_id")
@@ -143,13 +150,14 @@ class CalicoMechanismDriver(mech_agent.SimpleAgentMechanismDriverBase):
 
     def create_port_precommit(self, context: Any) -> None:
         """A port that is created for a host is bound next, which is an update."""
-        super().create_port_precommit(context)
+        block_until_programmed(context, self.agent_type)
         if _is_bound(context.current):
             self._record_port(context, context.current)
 
     def update_port_precommit(self, context: Any) -> None:
         """Record where the port is and where it was."""
-        super().update_port_precommit(context)
+        if context.host != context.original_host:
+            block_until_programmed(context, self.agent_type)
         if not _is_about_status(context.current, context.original):
             self._record_port(context, context.current, context.original)
 

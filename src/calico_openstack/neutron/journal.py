@@ -11,30 +11,24 @@ not become ACTIVE, since nothing was programmed for it, which Nova and users see
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Collection, Iterable
-from datetime import timedelta
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import sqlalchemy as sa
-from neutron_lib.db import api as db_api
 from oslo_db import exception as db_exception
 from oslo_log import log
 from oslo_utils import timeutils
 
-from calico_openstack.etcd import EtcdError
-from calico_openstack.neutron.changes import Change, Kind, apply_changes
+from calico_openstack.etcd import EtcdAuthError, EtcdError, EtcdUnavailable
+from calico_openstack.neutron.changes import Change
 from calico_openstack.neutron.models import DirtyObject
-from calico_openstack.neutron.queries import portions, reader, writer
-from calico_openstack.neutron.sync import Synchroniser
+from calico_openstack.neutron.records import Records, forget, oldest_records, records_of
+from calico_openstack.neutron.sync import WAITING_AT_ONCE, Synchroniser
 from calico_openstack.neutron.transaction import after_commit
 
 LOG = log.getLogger(__name__)
 
-Records = dict[str, Change]
-"""Changes by the ids of their rows."""
-
 _RECORDED = "calico_recorded_changes"
-_AT_ONCE = 200
 
 
 class Journal:
@@ -73,15 +67,21 @@ class Journal:
             after_commit(session, lambda: self._committed(session), recorded.clear)
         recorded.update(records)
 
-    def settle(self, records: Records) -> bool:
-        """Write the consequences of changes to etcd and remove their records, if possible."""
+    def settle(self, records: Records, *, alone: bool = False) -> bool:
+        """Write the consequences of changes to etcd and remove their records, if possible.
+
+        Those of all other changes that are recorded are written together with them (see `sync`),
+        unless these are to be written ``alone``.
+        """
         if not records:
             return True
         subject = ", ".join(str(change) for change in list(records.values())[:3])
         try:
-            if not apply_changes(self._synchroniser(), records.values()):
+            done = self._write(records, alone=alone)
+            if done is None:
                 return False
-            forget(records)
+            if done:
+                forget(done)
         except EtcdError as error:
             LOG.error("etcd does not yet have %s and what goes with it: %s", subject, error)
         except Exception:
@@ -92,6 +92,20 @@ class Journal:
             return True
         return False
 
+    def _write(self, records: Records, *, alone: bool) -> set[str] | None:
+        """Write what changes are about, if possible; return the records that are done."""
+        synchroniser = self._synchroniser()
+        try:
+            return synchroniser.settle(records, alone=alone)
+        except (EtcdUnavailable, EtcdAuthError):
+            raise
+        except Exception:
+            if alone:
+                raise
+            # What somebody else has recorded may be too strange, and must not stand in the way.
+            LOG.exception("Changes cannot be written together")
+            return synchroniser.settle(records, alone=True)
+
     def settle_recorded(self, change: Change) -> bool:
         """Settle every record of a change that is there now."""
         return self.settle(records_of(change))
@@ -99,7 +113,7 @@ class Journal:
     def settle_all(self, min_age: float, stopping: Callable[[], bool]) -> bool:
         """Settle the records that are older than ``min_age`` seconds; return whether all were."""
         while not stopping():
-            records = old_records(min_age, _AT_ONCE)
+            records = oldest_records(WAITING_AT_ONCE, min_age=min_age)
             if not records:
                 return True
             LOG.info("Writing %d changes to etcd that requests have left", len(records))
@@ -117,56 +131,8 @@ class Journal:
         for row_id, change in records.items():
             if stopping():
                 return
-            self.settle({row_id: change})
+            self.settle({row_id: change}, alone=True)
 
     def _committed(self, session: Any) -> None:
         records: Records = session.info.pop(_RECORDED, {})
         self.settle(records)
-
-
-@db_api.retry_db_errors
-def records_of(change: Change) -> Records:
-    """Return the records of a change."""
-    statement = sa.select(DirtyObject.id).where(
-        DirtyObject.kind == change.kind, DirtyObject.object_id == change.id
-    )
-    with reader() as session:
-        return dict.fromkeys(session.scalars(statement), change)
-
-
-@db_api.retry_db_errors
-def old_records(min_age: float, limit: int) -> Records:
-    """Return the oldest records, of those that are older than ``min_age`` seconds.
-
-    Kinds that are unknown here are left to servers of a newer release.
-    """
-    before = timeutils.utcnow() - timedelta(seconds=min_age)
-    statement = (
-        sa.select(DirtyObject.id, DirtyObject.kind, DirtyObject.object_id)
-        .where(
-            DirtyObject.created_at <= before, DirtyObject.kind.in_([kind.value for kind in Kind])
-        )
-        .order_by(DirtyObject.created_at)
-        .limit(limit)
-    )
-    with reader() as session:
-        return {row[0]: Change(Kind(row[1]), row[2]) for row in session.execute(statement)}
-
-
-@db_api.retry_db_errors
-def count_records() -> int:
-    """Return the number of records."""
-    with reader() as session:
-        return int(session.scalar(sa.select(sa.func.count()).select_from(DirtyObject)))
-
-
-@db_api.retry_db_errors
-def forget(row_ids: Collection[str]) -> None:
-    """Remove records."""
-    with writer() as session:
-        for some in portions(row_ids):
-            session.execute(
-                sa.delete(DirtyObject)
-                .where(DirtyObject.id.in_(some))
-                .execution_options(synchronize_session=False)
-            )

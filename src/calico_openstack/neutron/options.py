@@ -115,11 +115,12 @@ OPTIONS: tuple[cfg.Opt, ...] = (
     cfg.StrOpt("metrics_host", default="127.0.0.1", help="Address on which metrics are served."),
     cfg.StrOpt(
         "startup_resync",
-        default="always",
+        default="auto",
         choices=["always", "auto", "never"],
         help="Whether all of etcd is compared with Neutron's database when "
-        "neutron-periodic-workers starts; auto, for large clouds, does so only where etcd was "
-        "never provided for. What servers have left undone is written at every start.",
+        "neutron-periodic-workers starts; auto does so where that was never done, etcd was "
+        "replaced or restored since, or the driver's version or settings have changed. What "
+        "servers have left undone is written at every start.",
     ),
     cfg.IntOpt(
         "resync_interval_secs",

@@ -11,20 +11,43 @@ from typing import Any
 
 from neutron.db import provisioning_blocks
 from neutron.plugins.ml2 import db as ml2_db
+from neutron.plugins.ml2.common.constants import NO_PBLOCKS_TYPES
 from neutron_lib import constants
 from neutron_lib import context as neutron_context
+from neutron_lib.api.definitions import portbindings
 from neutron_lib.callbacks import resources
 from neutron_lib.plugins import directory
 
 from calico_openstack.datamodel.codec import decode
 from calico_openstack.datamodel.keys import EndpointStatusKey, ResourceKey
 from calico_openstack.datamodel.status import EndpointStatus
+from calico_openstack.neutron import reading
+from calico_openstack.neutron.binding import VNIC_TYPE
 from calico_openstack.neutron.reading_ports import read_ports
 from calico_openstack.neutron.status import leads_to
 from calico_openstack.neutron.sync import Synchroniser, get_many
 from calico_openstack.neutron.translate.endpoint import endpoint_name
 from calico_openstack.neutron.translate.labels import ORCHESTRATOR
 from calico_openstack.neutron.translate.places import places
+
+
+def block_until_programmed(context: Any, agent_type: str) -> None:
+    """Keep a port from becoming ACTIVE until its host has programmed it.
+
+    As ML2's base class does it, with one query that costs a tenth of its.
+    """
+    port = context.current
+    if not context.host or port["status"] == constants.ACTIVE:
+        return
+    if port["device_owner"] in NO_PBLOCKS_TYPES:
+        return
+    if port.get(portbindings.VNIC_TYPE, VNIC_TYPE) != VNIC_TYPE:
+        return
+    session = context.plugin_context.session
+    if reading.agents_on(session, agent_type, context.host):
+        provisioning_blocks.add_provisioning_component(
+            context.plugin_context, port["id"], resources.PORT, provisioning_blocks.L2_AGENT_ENTITY
+        )
 
 
 def provisioned(port_id: str, *, migrating: bool = False) -> None:

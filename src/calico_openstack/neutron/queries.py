@@ -10,9 +10,12 @@ Each is on a session of its own with an administrator's rights. Both matter:
 
 from __future__ import annotations
 
+import functools
+import threading
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 from neutron.db import models_v2
@@ -26,11 +29,57 @@ Ids = Collection[str] | None
 
 # Databases limit the length of a statement; more ids are asked for in several.
 _IDS_IN_A_STATEMENT = 500
+_IDS = "ids"
 
 
-def reader() -> Any:
-    """Open a transaction for reading."""
-    return db_api.CONTEXT_READER.using(neutron_context.get_admin_context())
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+class _Reading(threading.local):
+    """The session of this thread's snapshot, None without one."""
+
+    session: Any = None
+
+
+_reading = _Reading()
+
+
+def reader() -> AbstractContextManager[Any]:
+    """Open a transaction for reading, or go on with the one of a `snapshot`."""
+    if _reading.session is not None:
+        return nullcontext(_reading.session)
+    transaction: AbstractContextManager[Any] = db_api.CONTEXT_READER.using(
+        neutron_context.get_admin_context()
+    )
+    return transaction
+
+
+@contextmanager
+def snapshot() -> Iterator[None]:
+    """Let all that this thread reads meanwhile be of one moment of the database.
+
+    It is where transactions read repeatably, which is the default of MySQL and MariaDB.
+    """
+    with reader() as session:
+        _reading.session = session
+        try:
+            yield
+        finally:
+            _reading.session = None
+
+
+def retried(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Repeat a reading when the database fails; within a snapshot that must be repeated whole."""
+    repeated: Callable[_P, _R] = db_api.retry_db_errors(function)
+
+    @functools.wraps(function)
+    def read(*arguments: _P.args, **named: _P.kwargs) -> _R:
+        if _reading.session is not None:
+            return function(*arguments, **named)
+        return repeated(*arguments, **named)
+
+    return read
 
 
 def writer() -> Any:
@@ -62,15 +111,30 @@ def rows(session: Any, statement: Any, key: Any, ids: Ids) -> Iterator[Any]:
     if ids is None:
         yield from session.execute(statement)
         return
+    narrowed = _of_ids(statement, key)
     for some in portions(ids):
-        yield from session.execute(statement.where(key.in_(some)))
+        yield from session.execute(narrowed, {_IDS: some})
+
+
+# SQLAlchemy takes longer for building a statement than for executing it, unless it is the same
+# object as before: hence these, and those who make the statements, keep them.
+
+
+@functools.lru_cache(maxsize=64)
+def _of_ids(statement: Any, key: Any) -> Any:
+    return statement.where(key.in_(sa.bindparam(_IDS, expanding=True)))
+
+
+@functools.lru_cache(maxsize=64)
+def _of_endpoints(statement: Any, port_id: Any) -> Any:
+    port = models_v2.Port
+    return statement.join(port, port.id == port_id).where(may_be_endpoint())
 
 
 def part_rows(session: Any, statement: Any, port_id: Any, ids: Ids) -> Iterator[Any]:
     """Yield the rows about parts of ports; of all possible endpoints for None."""
     if ids is None:
-        port = models_v2.Port
-        statement = statement.join(port, port.id == port_id).where(may_be_endpoint())
+        statement = _of_endpoints(statement, port_id)
     return rows(session, statement, port_id, ids)
 
 

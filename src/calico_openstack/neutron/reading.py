@@ -10,14 +10,15 @@ from collections.abc import Collection
 from typing import Any
 
 import sqlalchemy as sa
+from neutron.agent.common import utils as agent_utils
 from neutron.db import models_v2
 from neutron.db.models import address_group as address_group_models
+from neutron.db.models import agent as agent_models
 from neutron.db.models import l3 as l3_models
 from neutron.db.models import securitygroup as group_models
 from neutron.db.qos import models as qos_models
 from neutron.plugins.ml2 import models as ml2_models
 from neutron_lib import constants
-from neutron_lib.db import api as db_api
 
 from calico_openstack.neutron.queries import (
     Ids,
@@ -25,6 +26,7 @@ from calico_openstack.neutron.queries import (
     grouped,
     may_be_endpoint,
     reader,
+    retried,
     rows,
 )
 from calico_openstack.neutron.reading_logs import enabled_logs, groups_of_log
@@ -42,33 +44,51 @@ _Group = group_models.SecurityGroup
 _Rule = group_models.SecurityGroupRule
 
 
-@db_api.retry_db_errors
+_AGENTS = sa.select(agent_models.Agent.host, agent_models.Agent.heartbeat_timestamp).where(
+    agent_models.Agent.agent_type == sa.bindparam("wanted_type"),
+    agent_models.Agent.host == sa.bindparam("wanted_host"),
+)
+
+
+def agents_on(session: Any, agent_type: str, host: str) -> list[dict[str, Any]]:
+    """Return a host's agents of a type; the host's name may differ in letter case."""
+    return [
+        {
+            "host": row[0],
+            "heartbeat_timestamp": row[1],
+            "alive": not agent_utils.is_agent_down(row[1]),
+        }
+        for row in session.execute(_AGENTS, {"wanted_type": agent_type, "wanted_host": host})
+    ]
+
+
+@retried
 def read_groups(ids: Ids) -> dict[str, GroupFacts]:
     """Return security groups with their rules by id; those that do not exist are missing."""
     with reader() as session:
         return _groups(session, ids)
 
 
-@db_api.retry_db_errors
+@retried
 def read_subnets(ids: Ids) -> dict[str, SubnetFacts]:
     """Return subnets by id; those that do not exist are missing."""
     with reader() as session:
         return _subnets(session, ids)
 
 
-@db_api.retry_db_errors
+@retried
 def subnets_of_network(network_id: str) -> list[str]:
     """Return the ids of the subnets of a network."""
     return column(sa.select(_Subnet.id).where(_Subnet.network_id == network_id))
 
 
-@db_api.retry_db_errors
+@retried
 def ports_of_network(network_id: str) -> list[str]:
     """Return the ids of the ports of a network that may have endpoints."""
     return column(sa.select(_Port.id).where(_Port.network_id == network_id, may_be_endpoint()))
 
 
-@db_api.retry_db_errors
+@retried
 def ports_of_subnet(subnet_id: str) -> list[str]:
     """Return the ids of the ports with an address of a subnet that may have endpoints."""
     allocation = models_v2.IPAllocation
@@ -76,7 +96,7 @@ def ports_of_subnet(subnet_id: str) -> list[str]:
     return column(statement.where(allocation.subnet_id == subnet_id, may_be_endpoint()))
 
 
-@db_api.retry_db_errors
+@retried
 def ports_of_group(group_id: str) -> list[str]:
     """Return the ids of the members of a security group that may have endpoints."""
     binding = group_models.SecurityGroupPortBinding
@@ -84,7 +104,7 @@ def ports_of_group(group_id: str) -> list[str]:
     return column(statement.where(binding.security_group_id == group_id, may_be_endpoint()))
 
 
-@db_api.retry_db_errors
+@retried
 def ports_of_qos_policy(policy_id: str) -> list[str]:
     """Return the ids of the ports with a QoS policy, and of those on networks with it."""
     of_port, of_network = qos_models.QosPortPolicyBinding, qos_models.QosNetworkPolicyBinding
@@ -97,7 +117,7 @@ def ports_of_qos_policy(policy_id: str) -> list[str]:
     )
 
 
-@db_api.retry_db_errors
+@retried
 def groups_with_address_group(address_group_id: str) -> list[str]:
     """Return the ids of the security groups with a rule that names an address group."""
     return column(

@@ -9,10 +9,9 @@ import sqlalchemy as sa
 from neutron.db import models_v2
 from neutron.db.models import loggingapi
 from neutron.db.models import securitygroup as group_models
-from neutron_lib.db import api as db_api
 from neutron_lib.services.logapi import constants as log_constants
 
-from calico_openstack.neutron.queries import Ids, column, may_be_endpoint, reader
+from calico_openstack.neutron.queries import Ids, column, may_be_endpoint, reader, retried
 from calico_openstack.neutron.translate.facts import LogFacts
 from calico_openstack.neutron.translate.logs import LOG_POLICY
 
@@ -31,7 +30,7 @@ def enabled_logs(session: Any) -> list[LogFacts]:
     return [LogFacts(*row) for row in session.execute(statement)]
 
 
-@db_api.retry_db_errors
+@retried
 def read_logs(policy_ids: Ids) -> list[LogFacts]:
     """Return the enabled logs whose policies have these ids; all for None."""
     if policy_ids is not None and not any(one.startswith(LOG_POLICY) for one in policy_ids):
@@ -61,7 +60,7 @@ def stored_log(session: Any, log_id: str) -> LogFacts | None:
     return None if row is None else LogFacts(*row)
 
 
-@db_api.retry_db_errors
+@retried
 def ports_of_project(project_id: str) -> list[str]:
     """Return the ids of the ports of a project that may have endpoints."""
     return column(sa.select(_Port.id).where(_Port.project_id == project_id, may_be_endpoint()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,10 +18,17 @@ from neutron.db.port_security import models as port_security_models
 from neutron.db.qos import models as qos_models
 from neutron.plugins.ml2 import models as ml2_models
 from neutron_lib import constants
-from neutron_lib.db import api as db_api
 from oslo_config import cfg
 
-from calico_openstack.neutron.queries import Ids, grouped, may_be_endpoint, part_rows, reader, rows
+from calico_openstack.neutron.queries import (
+    Ids,
+    grouped,
+    may_be_endpoint,
+    part_rows,
+    reader,
+    retried,
+    rows,
+)
 from calico_openstack.neutron.reading_logs import enabled_logs
 from calico_openstack.neutron.reading_qos import policies
 from calico_openstack.neutron.translate.dns import port_fqdn
@@ -46,7 +54,7 @@ _DNS_DRIVERS = frozenset(
 )
 
 
-@db_api.retry_db_errors
+@retried
 def read_ports(ids: Ids) -> dict[str, PortFacts]:
     """Return ports by id; those that do not exist are missing, and so are no endpoints for None."""
     with reader() as session:
@@ -63,12 +71,13 @@ def migrating_to(profile: str) -> str:
     return host if isinstance(host, str) else ""
 
 
-def _ports(session: Any, ids: Ids) -> dict[str, PortFacts]:
+@functools.cache
+def _port_statement() -> Any:
     security = port_security_models.PortSecurityBinding
     network = models_v2.Network
     own_policy, network_policy = qos_models.QosPortPolicyBinding, qos_models.QosNetworkPolicyBinding
     dns = dns_models.PortDNS
-    statement = (
+    return (
         sa.select(
             _Port.id,
             _Port.project_id,
@@ -90,8 +99,15 @@ def _ports(session: Any, ids: Ids) -> dict[str, PortFacts]:
         .outerjoin(network_policy, network_policy.network_id == _Port.network_id)
         .outerjoin(dns, dns.port_id == _Port.id)
     )
-    if ids is None:
-        statement = statement.where(may_be_endpoint())
+
+
+@functools.cache
+def _endpoint_statement() -> Any:
+    return _port_statement().where(may_be_endpoint())
+
+
+def _ports(session: Any, ids: Ids) -> dict[str, PortFacts]:
+    statement = _endpoint_statement() if ids is None else _port_statement()
     found = list(rows(session, statement, _Port.id, ids))
     if not found:
         return {}
@@ -131,47 +147,69 @@ def _ports(session: Any, ids: Ids) -> dict[str, PortFacts]:
     }
 
 
-def _bindings(session: Any, ids: Ids) -> dict[str, list[tuple[str, Binding]]]:
-    """Return the status and content of ports' bindings."""
+@functools.cache
+def _binding_statement() -> Any:
     binding = ml2_models.PortBinding
-    statement = sa.select(
+    return sa.select(
         binding.port_id, binding.status, binding.host, binding.vif_type, binding.profile
     )
-    found = part_rows(session, statement, binding.port_id, ids)
+
+
+def _bindings(session: Any, ids: Ids) -> dict[str, list[tuple[str, Binding]]]:
+    """Return the status and content of ports' bindings."""
+    found = part_rows(session, _binding_statement(), ml2_models.PortBinding.port_id, ids)
     return grouped(
         (row[0], (row[1], Binding(row[2], row[3], migrating_to(row[4])))) for row in found
     )
 
 
-def _fixed_ips(session: Any, ids: Ids) -> dict[str, list[FixedIp]]:
+@functools.cache
+def _fixed_ip_statement() -> Any:
     allocation = models_v2.IPAllocation
-    statement = sa.select(
+    return sa.select(
         allocation.port_id, allocation.ip_address, allocation.subnet_id, _Subnet.gateway_ip
     ).join(_Subnet, _Subnet.id == allocation.subnet_id)
-    found = part_rows(session, statement, allocation.port_id, ids)
+
+
+def _fixed_ips(session: Any, ids: Ids) -> dict[str, list[FixedIp]]:
+    found = part_rows(session, _fixed_ip_statement(), models_v2.IPAllocation.port_id, ids)
     return grouped((row[0], FixedIp(row[1], row[2], row[3])) for row in found)
 
 
-def _address_pairs(session: Any, ids: Ids) -> dict[str, list[AddressPair]]:
+@functools.cache
+def _address_pair_statement() -> Any:
     pair = pair_models.AllowedAddressPair
-    statement = sa.select(pair.port_id, pair.ip_address, pair.mac_address)
-    found = part_rows(session, statement, pair.port_id, ids)
+    return sa.select(pair.port_id, pair.ip_address, pair.mac_address)
+
+
+def _address_pairs(session: Any, ids: Ids) -> dict[str, list[AddressPair]]:
+    found = part_rows(
+        session, _address_pair_statement(), pair_models.AllowedAddressPair.port_id, ids
+    )
     return grouped((row[0], AddressPair(row[1], row[2])) for row in found)
 
 
-def _floating_ips(session: Any, ids: Ids) -> dict[str, list[FloatingIp]]:
+@functools.cache
+def _floating_ip_statement() -> Any:
     floating = l3_models.FloatingIP
-    statement = sa.select(
+    return sa.select(
         floating.fixed_port_id, floating.fixed_ip_address, floating.floating_ip_address
     ).where(floating.fixed_ip_address.is_not(None))
-    found = part_rows(session, statement, floating.fixed_port_id, ids)
+
+
+def _floating_ips(session: Any, ids: Ids) -> dict[str, list[FloatingIp]]:
+    found = part_rows(session, _floating_ip_statement(), l3_models.FloatingIP.fixed_port_id, ids)
     return grouped((row[0], FloatingIp(row[1], row[2])) for row in found)
 
 
-def _dhcp_options(session: Any, ids: Ids) -> dict[str, list[DhcpOption]]:
+@functools.cache
+def _dhcp_option_statement() -> Any:
     option = option_models.ExtraDhcpOpt
-    statement = sa.select(option.port_id, option.opt_name, option.opt_value, option.ip_version)
-    found = part_rows(session, statement, option.port_id, ids)
+    return sa.select(option.port_id, option.opt_name, option.opt_value, option.ip_version)
+
+
+def _dhcp_options(session: Any, ids: Ids) -> dict[str, list[DhcpOption]]:
+    found = part_rows(session, _dhcp_option_statement(), option_models.ExtraDhcpOpt.port_id, ids)
     return grouped((row[0], DhcpOption(row[1], row[2], row[3])) for row in found)
 
 
@@ -183,10 +221,16 @@ def _fqdn(name: str, domain: str, fixed_ips: list[FixedIp]) -> str | None:
     return port_fqdn(name, domain, first.address, cfg.CONF.dns_domain)
 
 
-def _group_names(session: Any, ids: Ids) -> dict[str, list[GroupName]]:
+@functools.cache
+def _group_name_statement() -> Any:
     binding = group_models.SecurityGroupPortBinding
-    statement = sa.select(binding.port_id, _Group.id, _Group.name).join(
+    return sa.select(binding.port_id, _Group.id, _Group.name).join(
         _Group, _Group.id == binding.security_group_id
     )
-    found = part_rows(session, statement, binding.port_id, ids)
+
+
+def _group_names(session: Any, ids: Ids) -> dict[str, list[GroupName]]:
+    found = part_rows(
+        session, _group_name_statement(), group_models.SecurityGroupPortBinding.port_id, ids
+    )
     return grouped((row[0], GroupName(row[1], row[2] or "")) for row in found)

@@ -8,9 +8,8 @@ from typing import Any
 
 import sqlalchemy as sa
 from neutron.db.qos import models
-from neutron_lib.db import api as db_api
 
-from calico_openstack.neutron.queries import reader, rows
+from calico_openstack.neutron.queries import reader, retried, rows
 from calico_openstack.neutron.translate.facts import QosFacts, QosRuleFacts
 from calico_openstack.neutron.translate.qos import (
     BANDWIDTH_LIMIT,
@@ -21,7 +20,7 @@ from calico_openstack.neutron.translate.qos import (
 _Rules = dict[str, list[QosRuleFacts]]
 
 
-@db_api.retry_db_errors
+@retried
 def read_policy(policy_id: str) -> QosFacts:
     """Return the rules of a policy, none for one that does not exist."""
     with reader() as session:

@@ -97,7 +97,7 @@ class Resync:
         return report
 
     def is_cluster_provided(self) -> bool:
-        """Tell whether a resynchronisation has ever run through here."""
+        """Tell whether what exists once for the cluster is there."""
         return self._client.get(ResourceKey("ClusterInformation", "default").path) is not None
 
     def provide_cluster(self) -> None:

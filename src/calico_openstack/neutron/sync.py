@@ -1,13 +1,18 @@
-"""Makes etcd equal to the translation of Neutron's database, object by object.
+"""Makes etcd equal to the translation of Neutron's database, for what has changed.
 
 Nothing is taken from the event that caused it: the keys concerned are read from etcd, then the
-objects from the database, and what differs is written on condition that the key has not
+objects from the database, and what differs is written on condition that nothing of it has
 changed since it was read. The order is what makes this safe with any number of servers and
 threads: whoever writes a key after our reading makes our write fail, and we read again; whoever
 commits to the database after our reading writes etcd after its commit, and finds our value.
 
-Policies come before the endpoints whose labels put them into effect, and the announcement of a
-migration before the endpoint that it is about.
+What etcd allows is never more than what the database allowed at some moment: everything is read in
+one snapshot, to which belong the changes that others have recorded and not written yet, and what
+differs is written in one transaction. A key that every such transaction writes, and that is read
+before the snapshot, puts them in one order. (If a port leaves a group that then is opened, and
+both were written by themselves, the group might come first, and the port be open.) Two things are
+beyond that: more keys than one transaction may have, which are written in several, and a database
+that does not read repeatably.
 """
 
 from __future__ import annotations
@@ -17,9 +22,11 @@ import enum
 import random
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from neutron_lib.db import api as db_api
 from oslo_config import cfg
 from oslo_log import log
 
@@ -31,18 +38,19 @@ from calico_openstack.datamodel.keys import (
     ResourceKey,
     parse_workload_endpoint_name,
 )
-from calico_openstack.datamodel.resource import Resource
-from calico_openstack.etcd import EtcdClient, Get, KeyValue
+from calico_openstack.etcd import Delete, EtcdClient, Get, KeyValue, Put, unchanged
 from calico_openstack.neutron import reading
+from calico_openstack.neutron.changes import Concerned, Kind, concerned_by
+from calico_openstack.neutron.markers import order_path
 from calico_openstack.neutron.options import Settings
 from calico_openstack.neutron.projects import Keystone, Project, ProjectNames, no_projects
-from calico_openstack.neutron.queries import Ids
+from calico_openstack.neutron.queries import Ids, snapshot
 from calico_openstack.neutron.reading_logs import read_logs
 from calico_openstack.neutron.reading_ports import read_ports
+from calico_openstack.neutron.records import Records, forget, oldest_records
 from calico_openstack.neutron.translate.envelope import Birth, renewed
 from calico_openstack.neutron.translate.facts import PortFacts, Problem
-from calico_openstack.neutron.translate.labels import GROUP_LABEL
-from calico_openstack.neutron.translate.order import migration_path, writing_order
+from calico_openstack.neutron.translate.order import writing_order
 from calico_openstack.neutron.translate.policy import policy_name
 from calico_openstack.neutron.translate.qos import NO_LIMITS, Limits
 from calico_openstack.neutron.translate.wanted import (
@@ -56,11 +64,15 @@ from calico_openstack.neutron.translate.wanted import (
 
 LOG = log.getLogger(__name__)
 
-ATTEMPTS = 5
+ATTEMPTS = 8
+WAITING_AT_ONCE = 200
+"""As many recorded changes are written together."""
 # etcd accepts 128 operations in a transaction unless configured otherwise.
 _READS_AT_ONCE = 100
-_PORTS_AT_ONCE = 200
-_FIRST_PAUSE = 0.02
+_WRITES_AT_ONCE = 100
+# Nor a request of more than 1.5 MiB (--max-request-bytes).
+_OCTETS_AT_ONCE = 1 << 20
+_FIRST_PAUSE = 0.01
 
 
 class Outcome(enum.Enum):
@@ -71,9 +83,6 @@ class Outcome(enum.Enum):
     UPDATED = "updated"
     DELETED = "deleted"
     CONTESTED = "contested"
-
-
-_OPEN = (None, Outcome.CONTESTED)
 
 
 def new_birth() -> Birth:
@@ -89,31 +98,24 @@ def new_value(stored: bytes | None, content: Content) -> bytes | None:
     return renewed(stored, content, new_birth())
 
 
-def store(
-    client: EtcdClient, path: str, stored: KeyValue | None, content: Content | None
-) -> Outcome:
-    """Make one key hold ``content``, or nothing for None, unless it changed since ``stored``."""
-    if content is None:
-        if stored is None:
-            return Outcome.UNCHANGED
-        deleted = client.delete_if_unchanged(path, stored.mod_revision)
-        return Outcome.DELETED if deleted else Outcome.CONTESTED
-    value = new_value(stored.value if stored else None, content)
-    if value is None:
-        return Outcome.UNCHANGED
-    written = decode(path, value)
-    if isinstance(written, Invalid):
-        # Written all the same: readers deny what they cannot use, whereas the value before
-        # may allow what the database no longer does.
-        LOG.error("What was translated is refused by its readers, and so denies: %s", written)
-    revision = client.put_if_unchanged(path, value, stored.mod_revision if stored else 0)
-    if revision is None:
-        return Outcome.CONTESTED
-    return Outcome.UPDATED if stored else Outcome.CREATED
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    """What must be stored, as of one moment, and the records that are done when it is."""
+
+    wanted: Wanted
+    records: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What became of keys, and the records that are done."""
+
+    outcomes: dict[str, Outcome]
+    records: set[str]
 
 
 class Synchroniser:
-    """Synchronises single objects, within the request that changed them.
+    """Synchronises objects, within the request that changed them or later.
 
     All methods raise `EtcdError` when etcd fails; what was not written by then is left to the
     next resynchronisation. Safe to share between threads.
@@ -133,43 +135,30 @@ class Synchroniser:
         self.region = region
         self._limits = limits
         self._projects = projects or ProjectNames(no_projects)
+        self._order_path = order_path(region)
+
+    def settle(self, records: Records, *, alone: bool = False) -> set[str] | None:
+        """Synchronise what recorded changes are about; return the records that are done.
+
+        None: others kept writing, or so much waits before these changes that they wait too. With
+        ``alone``, for records that cannot be settled, what others have recorded is left out.
+        """
+        names = {change.id for change in records.values() if change.kind is Kind.ENDPOINT}
+        paths = self._paths(Concerned(left=names))
+        done = self._converge(paths, records, Concerned(), alone=alone)
+        return None if done is None or Outcome.CONTESTED in done.outcomes.values() else done.records
 
     def sync_ports(self, ids: Collection[str], left: Collection[str] = ()) -> dict[str, Outcome]:
         """Synchronise ports; ``left`` are names of endpoints that they may have had before."""
-        result: dict[str, Outcome] = {}
-        names: dict[str, set[str]] = {port_id: set() for port_id in ids}
-        for name in left:
-            parsed = parse_workload_endpoint_name(name)
-            names.setdefault(parsed[3] if parsed else "", set()).add(name)
-        for some in _portions(sorted(names), _PORTS_AT_ONCE):
-            paths = {
-                path
-                for port_id in some
-                for name in names[port_id]
-                for path in endpoint_paths(name, self.namespace)
-            }
-            result |= self._converge(paths, self._wanted_endpoints(some), self._policies_first)
-        return result
+        return self._sync(Concerned(ports=set(ids), left=set(left)))
 
     def sync_groups(self, ids: Collection[str]) -> dict[str, Outcome]:
         """Synchronise policies: those of security groups, and of network logs by `LOG_POLICY`."""
-
-        def wanted() -> Wanted:
-            groups = reading.read_groups(ids).values()
-            return wanted_policies(groups, read_logs(ids), self.namespace)
-
-        return self._converge({policy_path(i, self.namespace) for i in ids}, wanted)
+        return self._sync(Concerned(groups=set(ids)))
 
     def sync_subnets(self, ids: Collection[str]) -> dict[str, Outcome]:
         """Synchronise the DHCP agents' values of subnets."""
-
-        def wanted() -> Wanted:
-            return wanted_subnets(reading.read_subnets(ids).values(), self.region)
-
-        return self._converge({DhcpSubnetKey(self.region, i).path for i in ids}, wanted)
-
-    def _wanted_endpoints(self, ids: Collection[str]) -> Callable[[], Wanted]:
-        return lambda: self.wanted_endpoints(ids)
+        return self._sync(Concerned(subnets=set(ids)))
 
     def wanted_endpoints(self, ids: Ids) -> Wanted:
         """Return what must be stored for ports; for None of all of them."""
@@ -178,79 +167,133 @@ class Synchroniser:
         named = (_with_project(port, known.get(port.project_id or "")) for port in ports)
         return wanted_endpoints(named, self.namespace, self._limits)
 
-    def _policies_first(self, endpoints: Collection[Content]) -> None:
-        """Write the policies of groups that nobody has written yet.
+    def _sync(self, concerned: Concerned) -> dict[str, Outcome]:
+        paths = self._paths(concerned)
+        done = self._converge(paths, {}, concerned)
+        if done is None:
+            return dict.fromkeys(paths, Outcome.CONTESTED)
+        if done.records:
+            forget(done.records)
+        return done.outcomes
 
-        Those that are there follow their groups by themselves.
+    # --- what must be stored --------------------------------------------------------------------
+
+    def _paths(self, concerned: Concerned) -> set[str]:
+        """Return the keys that may have to vanish, whatever the database says."""
+        paths = {path for name in concerned.left for path in endpoint_paths(name, self.namespace)}
+        paths |= {policy_path(group, self.namespace) for group in concerned.groups}
+        return paths | {DhcpSubnetKey(self.region, each).path for each in concerned.subnets}
+
+    @db_api.retry_db_errors
+    def _look(self, records: Records, also: Concerned, *, alone: bool) -> _Picture | None:
+        """Read the database: what these changes, and those that wait, are about.
+
+        None: more waits than can be written at once, and these changes are not the first of it.
         """
-        groups = {
-            policy_path(label.removeprefix(GROUP_LABEL), self.namespace): label.removeprefix(
-                GROUP_LABEL
-            )
-            for endpoint in endpoints
-            if isinstance(endpoint, Resource)
-            for label in endpoint.metadata.labels
-            if label.startswith(GROUP_LABEL)
-        }
-        stored = get_many(self.client, groups)
-        missing = {group for path, group in groups.items() if stored[path] is None}
-        if missing:
-            self.sync_groups(missing)
+        with snapshot():
+            waiting = records if alone else oldest_records(WAITING_AT_ONCE)
+            if records and not records.keys() & waiting.keys():
+                # Others have settled them together with their own, or have left no room.
+                return _Picture(Wanted()) if len(waiting) < WAITING_AT_ONCE else None
+            concerned = concerned_by(waiting.values())
+            concerned.add(also)
+            return _Picture(self._wanted(concerned), set(waiting))
+
+    def _wanted(self, concerned: Concerned) -> Wanted:
+        wanted = Wanted(possible=self._paths(concerned))
+        ports = set(concerned.ports)
+        ports |= {_port_of(name) for name in concerned.left} - {""}
+        if concerned.groups:
+            groups = reading.read_groups(concerned.groups).values()
+            logs = read_logs(concerned.groups)
+            wanted.add(wanted_policies(groups, logs, self.namespace))
+        if concerned.subnets:
+            subnets = reading.read_subnets(concerned.subnets).values()
+            wanted.add(wanted_subnets(subnets, self.region))
+        if ports:
+            wanted.add(self.wanted_endpoints(ports))
+        return wanted
+
+    # --- writing it -----------------------------------------------------------------------------
 
     def _converge(
-        self,
-        paths: Collection[str],
-        wanted: Callable[[], Wanted],
-        prepare: Callable[[Collection[Content]], None] | None = None,
-    ) -> dict[str, Outcome]:
-        """Make keys hold what ``wanted`` says; those in ``paths`` that it does not name vanish.
+        self, paths: Collection[str], records: Records, also: Concerned, *, alone: bool = False
+    ) -> _Done | None:
+        """Make keys hold what the database says; None if so much waits that this must wait too.
 
-        ``prepare`` is called with what will be put, before it is.
+        Those in ``paths`` are read beforehand; others that are concerned may need another look.
         """
-        result: dict[str, Outcome] = {}
+        known = {self._order_path, *paths}
+        outcomes: dict[str, Outcome] = {}
         for attempt in range(ATTEMPTS):
             if attempt:
                 time.sleep(_FIRST_PAUSE * 2**attempt * random.uniform(0.5, 1.0))
-            stored, now = self._view(paths, wanted)
-            contents = {path: now.content(path, kv is not None) for path, kv in stored.items()}
-            if prepare is not None:
-                prepare([c for path, c in contents.items() if c and _differs(stored[path], c)])
-            removed = {path for path, content in contents.items() if content is None}
-            for path in writing_order(stored, removed):
-                if result.get(migration_path(path) or "") is Outcome.CONTESTED:
-                    result[path] = Outcome.CONTESTED
-                    continue
-                outcome = store(self.client, path, stored[path], contents[path])
+            view = self._view(known, lambda: self._look(records, also, alone=alone))
+            if view is None:
+                return None
+            stored, picture = view
+            known |= stored.keys()
+            differing = _differences(stored, picture.wanted)
+            written = self._write(stored, differing, confirm=bool(picture.records))
+            right = stored.keys() - differing.keys() - {self._order_path}
+            outcomes = dict.fromkeys(right, Outcome.UNCHANGED) | outcomes | written
+            for path, outcome in written.items():
                 if outcome in (Outcome.CREATED, Outcome.UPDATED):
-                    report(now.problems.get(path, ()))
-                if (
-                    outcome is not Outcome.UNCHANGED
-                    or path not in result
-                    or result[path] is Outcome.CONTESTED
-                ):
-                    result[path] = outcome
-            if Outcome.CONTESTED not in result.values() and stored.keys() >= now.paths:
-                report(now.elsewhere)
-                return result
-        contested = [path for path, outcome in result.items() if outcome is Outcome.CONTESTED]
-        LOG.warning(
-            "Others kept writing the same keys; left to the next resynchronisation: %s",
-            ", ".join(contested),
-        )
-        return result
+                    report(picture.wanted.problems.get(path, ()))
+            if Outcome.CONTESTED not in written.values():
+                outcomes.pop(self._order_path, None)
+                report(picture.wanted.elsewhere)
+                return _Done(outcomes, picture.records)
+        LOG.warning("Others kept writing; left to the journal: %s", ", ".join(sorted(written)))
+        return _Done(outcomes, set())
 
     def _view(
-        self, paths: Collection[str], wanted: Callable[[], Wanted]
-    ) -> tuple[dict[str, KeyValue | None], Wanted]:
-        """Read etcd and then the database, until no key is wanted that was not read before."""
-        stored = get_many(self.client, paths)
+        self, known: Collection[str], look: Callable[[], _Picture | None]
+    ) -> tuple[dict[str, KeyValue | None], _Picture] | None:
+        """Read etcd and then the database, until nothing differs that was not read before it.
+
+        Others than this driver may write a key after our look at the database.
+        """
+        stored = get_many(self.client, known)
+        picture = look()
         for _ in range(ATTEMPTS):
-            now = wanted()
-            missing = now.paths - stored.keys()
-            if not missing:
+            if picture is None:
+                return None
+            later = get_many(self.client, picture.wanted.paths - stored.keys())
+            stored |= later
+            if not _differences(later, picture.wanted):
                 break
-            stored |= get_many(self.client, missing)
-        return stored, now
+            picture = look()
+        return None if picture is None else (stored, picture)
+
+    def _write(
+        self,
+        stored: Mapping[str, KeyValue | None],
+        differing: Mapping[str, bytes | None],
+        *,
+        confirm: bool,
+    ) -> dict[str, Outcome]:
+        """Write what differs, if nothing of it has changed; all at once, if etcd takes as much.
+
+        To ``confirm`` is to write the key of the order even if nothing else differs: who has read
+        older data, and found a difference, must not write it after the records are gone.
+        """
+        result: dict[str, Outcome] = {}
+        order = _revision(stored[self._order_path])
+        removed = {path for path, value in differing.items() if value is None}
+        portions = _writes(writing_order(differing, removed), differing)
+        for some in portions or ([[]] if confirm else []):
+            conditions = [unchanged(path, _revision(stored[path])) for path in some]
+            operations = [_operation(path, differing[path]) for path in some]
+            done = self.client.txn(
+                [unchanged(self._order_path, order), *conditions],
+                [Put(self._order_path, b"1"), *operations],
+            )
+            if not done.succeeded:
+                return result | dict.fromkeys([*some, self._order_path], Outcome.CONTESTED)
+            order = done.revision
+            result |= {path: _outcome(stored[path], differing[path]) for path in some}
+        return result
 
 
 def make_synchroniser(client: EtcdClient, settings: Settings) -> Synchroniser:
@@ -298,8 +341,62 @@ def report(problems: Iterable[Problem]) -> None:
         LOG.warning("Cannot be honoured, and stays closed: %s", problem)
 
 
-def _differs(stored: KeyValue | None, content: Content) -> bool:
-    return stored is None or new_value(stored.value, content) is not None
+def _differences(stored: Mapping[str, KeyValue | None], now: Wanted) -> dict[str, bytes | None]:
+    """Return the values to write so that what is wanted is stored; None: the key must vanish."""
+    result: dict[str, bytes | None] = {}
+    for path, kv in stored.items():
+        if path not in now.paths:
+            continue
+        content = now.content(path, kv is not None)
+        if content is None:
+            if kv is not None:
+                result[path] = None
+            continue
+        value = new_value(kv.value if kv else None, content)
+        if value is not None:
+            result[path] = value
+    return result
+
+
+def _writes(paths: Iterable[str], values: Mapping[str, bytes | None]) -> list[list[str]]:
+    """Return keys in portions of which each can be written in one transaction."""
+    portions: list[list[str]] = []
+    room = 0
+    for path in paths:
+        octets = len(path) + len(values[path] or b"")
+        if not portions or octets > room or len(portions[-1]) == _WRITES_AT_ONCE:
+            portions.append([])
+            room = _OCTETS_AT_ONCE
+        portions[-1].append(path)
+        room -= octets
+    return portions
+
+
+def _operation(path: str, value: bytes | None) -> Put | Delete:
+    if value is None:
+        return Delete(path)
+    written = decode(path, value)
+    if isinstance(written, Invalid):
+        # Written all the same: readers deny what they cannot use, whereas the value before
+        # may allow what the database no longer does.
+        LOG.error("What was translated is refused by its readers, and so denies: %s", written)
+    return Put(path, value)
+
+
+def _outcome(stored: KeyValue | None, value: bytes | None) -> Outcome:
+    if value is None:
+        return Outcome.DELETED
+    return Outcome.UPDATED if stored else Outcome.CREATED
+
+
+def _revision(stored: KeyValue | None) -> int:
+    return stored.mod_revision if stored else 0
+
+
+def _port_of(name: str) -> str:
+    """Return the port that the name of an endpoint names, empty if it is none."""
+    parsed = parse_workload_endpoint_name(name)
+    return parsed[3] if parsed else ""
 
 
 def _portions(items: list[str], size: int) -> Iterator[list[str]]:

@@ -11,10 +11,11 @@ import sqlalchemy as sa
 from sqlalchemy import orm
 
 from calico_openstack.etcd import EtcdUnavailable
-from calico_openstack.neutron import journal as journal_module
+from calico_openstack.neutron import records as records_module
 from calico_openstack.neutron.changes import Change, Kind
-from calico_openstack.neutron.journal import Journal, old_records
+from calico_openstack.neutron.journal import Journal
 from calico_openstack.neutron.models import DirtyObject
+from calico_openstack.neutron.records import Records, oldest_records
 
 PORT = Change(Kind.PORT, "p1")
 GROUP = Change(Kind.GROUP, "g1")
@@ -29,7 +30,12 @@ def engine(tmp_path: Any) -> Iterator[Any]:
 
 
 class Etcd:
-    """What the consequences of changes do: keep them, or fail; ``bad`` ones always fail."""
+    """What the consequences of changes do: keep them, or fail; ``bad`` ones always fail.
+
+    A synchroniser too, which writes what is recorded by others together with what it is given.
+    """
+
+    client = property(lambda self: self)
 
     def __init__(self) -> None:
         self.applied: list[Change] = []
@@ -37,13 +43,17 @@ class Etcd:
         self.failure: Exception | None = None
         self.certain = True
 
-    def apply(self, _synchroniser: object, changes: Any) -> bool:
+    def settle(self, records: Records, *, alone: bool = False) -> set[str] | None:
+        together = records if alone else oldest_records(100)
         if self.failure is not None:
             raise self.failure
-        if self.bad.intersection(changes):
+        if self.bad.intersection(together.values()):
             raise ValueError("too strange")
-        self.applied += changes
-        return self.certain
+        self.applied += together.values()
+        return set(together) if self.certain else None
+
+    def status(self) -> None:
+        pass
 
 
 @pytest.fixture
@@ -53,29 +63,18 @@ def etcd(engine: Any, monkeypatch: pytest.MonkeyPatch) -> Etcd:
         with orm.Session(engine) as session, session.begin():
             yield session
 
-    etcd = Etcd()
-    monkeypatch.setattr(journal_module, "reader", transaction)
-    monkeypatch.setattr(journal_module, "writer", transaction)
-    monkeypatch.setattr(journal_module, "apply_changes", etcd.apply)
-    return etcd
-
-
-class Answering:
-    """A synchroniser whose etcd answers."""
-
-    client = property(lambda self: self)
-
-    def status(self) -> None:
-        pass
+    monkeypatch.setattr(records_module, "reader", transaction)
+    monkeypatch.setattr(records_module, "writer", transaction)
+    return Etcd()
 
 
 @pytest.fixture
-def journal() -> Journal:
-    return Journal(Answering)  # type: ignore[arg-type]
+def journal(etcd: Etcd) -> Journal:
+    return Journal(lambda: etcd)  # type: ignore[arg-type, return-value]
 
 
 def recorded() -> list[Change]:
-    return sorted(old_records(-1, 100).values())
+    return sorted(oldest_records(100).values())
 
 
 def commit(engine: Any, journal: Journal, *changes: Change, times: int = 1) -> None:
@@ -141,10 +140,20 @@ def test_somebody_else_settles_what_was_only_recorded(
     for _ in range(2):
         with orm.Session(engine) as session, session.begin():
             journal.record(session, {PORT}, settle=False)
-    commit(engine, journal, GROUP)
     assert recorded() == [PORT, PORT]
     assert journal.settle_recorded(PORT)
     assert recorded() == []
+
+
+def test_what_others_have_recorded_is_written_together(
+    engine: Any, etcd: Etcd, journal: Journal
+) -> None:
+    etcd.failure = EtcdUnavailable("gone")
+    commit(engine, journal, PORT)
+    etcd.failure = None
+    commit(engine, journal, GROUP)
+    assert recorded() == []
+    assert sorted(etcd.applied) == sorted([GROUP, PORT])
 
 
 def test_a_strange_object_does_not_stand_in_the_others_way(
@@ -156,6 +165,11 @@ def test_a_strange_object_does_not_stand_in_the_others_way(
     assert not journal.settle_all(-1, lambda: False)
     assert recorded() == [PORT]
     assert etcd.applied == [GROUP]
+    # Nor in the way of later requests.
+    other = Change(Kind.GROUP, "g2")
+    commit(engine, journal, other)
+    assert recorded() == [PORT]
+    assert etcd.applied == [GROUP, other]
 
 
 def test_kinds_of_a_newer_release_are_left_to_it(engine: Any, etcd: Etcd, journal: Journal) -> None:

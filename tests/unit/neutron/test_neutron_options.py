@@ -25,7 +25,7 @@ def test_defaults() -> None:
     assert defaults.etcd.endpoints == ("http://127.0.0.1:2379",)
     assert defaults.namespace == "openstack"
     assert defaults.region_string == "no-region"
-    assert defaults.startup_resync == "always"
+    assert defaults.startup_resync == "auto"
 
 
 def test_a_region() -> None:

@@ -43,6 +43,14 @@ class Wanted:
     possible: set[str] = field(default_factory=set)
     kept: set[str] = field(default_factory=set)
 
+    def add(self, other: Wanted) -> None:
+        """Add what another wants."""
+        self.contents.update(other.contents)
+        self.problems.update(other.problems)
+        self.elsewhere.extend(other.elsewhere)
+        self.possible.update(other.possible)
+        self.kept.update(other.kept)
+
     @property
     def paths(self) -> set[str]:
         """The keys that must be looked at."""

@@ -1,0 +1,60 @@
+"""What the driver costs, in figures that do not depend on the machine: statements and writes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.etcd import EtcdServer
+
+_PORTS = 300
+
+
+@pytest.fixture
+def etcd_server(tmp_path: Path) -> Any:
+    server = EtcdServer(tmp_path / "etcd").start()
+    yield server
+    server.stop()
+
+
+def measured(driver: str, folder: Path, etcd: EtcdServer, many: int = 0) -> dict[str, Any]:
+    """Return what a process of Neutron with this mechanism driver needs, on SQLite."""
+    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.neutron_ports", driver]
+    command += [f"sqlite:///{folder}/{driver}.db", etcd.endpoint]
+    result = subprocess.run(
+        [*command, "--ports", "6", "--many", str(many)],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+@pytest.mark.timeout(600)
+def test_the_driver_adds_few_statements_and_comparisons_few_for_all(
+    tmp_path: Path, etcd_server: EtcdServer
+) -> None:
+    nothing = measured("test", tmp_path, etcd_server)
+    ours = measured("calico", tmp_path, etcd_server, _PORTS)
+
+    def added(action: str) -> float:
+        more: float = ours[action]["statements"] - nothing[action]["statements"]
+        return more
+
+    assert added("create") <= 20
+    assert added("update") <= 16
+    assert added("delete") <= 16
+    many = ours["many"]
+    assert many["repaired"] == 2 * _PORTS // 3
+    assert many["writes"] == 0
+    # As many for any number of ports.
+    assert many["clean"]["statements"] <= 16
+    assert many["rule"]["statements"] <= 40

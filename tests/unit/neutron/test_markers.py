@@ -1,0 +1,56 @@
+"""When a start must compare everything."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from calico_openstack.etcd import EtcdConfig, KeyValue, Status
+from calico_openstack.neutron.markers import Comparison, comparison, why_compare
+from calico_openstack.neutron.options import Settings
+
+SETTINGS = Settings(EtcdConfig(("http://etcd:2379",)), None, 1, "auto", 600)
+NOW = Comparison(translation="t", cluster_id=7, surplus=10)
+
+
+def status(revision: int, index: int, cluster_id: int = 7) -> Status:
+    return Status(cluster_id, 1, "3.5", 0, 1, revision, 2, index)
+
+
+def stored(value: bytes) -> KeyValue:
+    return KeyValue("/key", value, 5)
+
+
+@pytest.mark.parametrize(
+    ("earlier", "reason"),
+    [
+        (NOW, ""),
+        (Comparison(translation="t", cluster_id=7, surplus=3), ""),
+        (Comparison(translation="u", cluster_id=7, surplus=3), "version or settings"),
+        (Comparison(translation="t", cluster_id=8, surplus=3), "replaced or restored"),
+        (Comparison(translation="t", cluster_id=7, surplus=11), "replaced or restored"),
+    ],
+)
+def test_a_comparison_holds_in_one_life_of_etcd(earlier: Comparison, reason: str) -> None:
+    why = why_compare(stored(earlier.encode()), NOW)
+    assert why.endswith(reason) if not reason else reason in why
+
+
+def test_without_a_legible_word_everything_is_compared() -> None:
+    assert "never" in why_compare(None, NOW)
+    assert "cannot be read" in why_compare(stored(b"{}"), NOW)
+
+
+def test_a_restored_backup_is_another_life() -> None:
+    before = comparison(SETTINGS, status(revision=5000, index=5100))
+    assert why_compare(stored(before.encode()), comparison(SETTINGS, status(9000, 9300))) == ""
+    assert why_compare(stored(before.encode()), comparison(SETTINGS, status(4990, 12))) != ""
+
+
+def test_settings_that_shape_values_matter_and_others_do_not() -> None:
+    at = status(5, 9)
+    before = stored(comparison(SETTINGS, at).encode())
+    assert why_compare(before, comparison(dataclasses.replace(SETTINGS, metrics_port=1), at)) == ""
+    renamed = dataclasses.replace(SETTINGS, project_names=False)
+    assert "settings" in why_compare(before, comparison(renamed, at))
