@@ -31,6 +31,8 @@ PATIENCE = 240.0
 # New enough for today's form of every request here (docs.openstack.org/api-ref/compute).
 _MICROVERSION = "2.79"
 
+_ENDED = ("completed", "error", "failed", "cancelled")
+
 Json = dict[str, Any]
 
 
@@ -142,9 +144,14 @@ class Servers:
         """Migrate a server live; return the status with which Nova ended it."""
         arguments = {"host": host, "block_migration": "auto"}
         self.act(server, "os-migrateLive", arguments)
+        eventually(lambda: self._migration(server) in _ENDED, "the end of the migration")
         self.await_status(server, "ACTIVE")
+        return self._migration(server)
+
+    def _migration(self, server: str) -> str:
+        """The status of a server's newest migration."""
         found = self.nova.request("GET", f"/v2.1/os-migrations?instance_uuid={server}")
-        newest = max(found["migrations"], key=lambda one: str(one["created_at"]))
+        newest = max(found["migrations"], key=lambda one: int(one["id"]))
         return str(newest["status"])
 
     def delete_all(self) -> None:

@@ -57,12 +57,13 @@ def test_stop_start_and_rebuild(servers: Servers) -> None:
     servers.act(server, "os-start")
     servers.await_status(server, "ACTIVE")
     eventually(lambda: servers.pings(address), "it answers after stop and start")
-    image = servers.show(server)["image"]["id"]
-    servers.act(server, "rebuild", {"imageRef": image, "name": "rebuilt"})
+    servers.await_metadata(server)
+    servers.ssh(address, "touch /run/before")
+    servers.act(server, "rebuild", {"imageRef": servers.show(server)["image"]["id"]})
     servers.await_status(server, "ACTIVE")
     servers.await_metadata(server)
     assert servers.address(server) == address
-    assert servers.ssh(address, "hostname") == "rebuilt\n"
+    assert servers.ssh(address, "hostname; ls /run/before 2> /dev/null; true") == "vm\n"
 
 
 def test_an_interface_is_attached_and_detached(servers: Servers) -> None:
