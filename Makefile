@@ -60,6 +60,10 @@ test-neutron-upstream: packages ## run Neutron's own unit tests with the driver 
 test-machine: packages venv-dev ## run the tests with Debian's kernel, in a virtual machine (minutes, not in test)
 	@$(BIN)/pytest tests/machine
 
+.PHONY: test-faults
+test-faults: packages venv-dev ## run the prepared faults of the troubleshooting guide, in a lab of their own (10 min)
+	@$(BIN)/pytest tests/faults
+
 .PHONY: lint
 lint: venv-dev ## check style, format and types
 	@$(BIN)/ruff check .
