@@ -264,12 +264,14 @@ def _unusable(cloud: Cloud) -> Iterator[None]:
 def _no_policy(cloud: Cloud) -> Iterator[None]:
     group = cloud.neutron.find("security-groups", "db")["id"]
     name = f"ossg.default.{group}"
-    policy = calicoctl(cloud, "get", "np", name, "-n", "openstack", "-o", "json")
+    policy = json.loads(calicoctl(cloud, "get", "np", name, "-n", "openstack", "-o", "json"))
+    # What belongs to the object that is deleted below.
+    policy["metadata"] = {"name": name, "namespace": "openstack"}
     cloud.delete_key(f"{RESOURCES}networkpolicies/openstack/{name}")
     try:
         yield
     finally:
-        calicoctl(cloud, "apply", "-f", "-", given=policy)
+        calicoctl(cloud, "apply", "-f", "-", given=json.dumps(policy))
 
 
 @fault("A port has no security group")

@@ -15,7 +15,7 @@ from calico_openstack.calicoctl.asking import ask_hosts
 from calico_openstack.calicoctl.command_line import CONFIG, open_client
 from calico_openstack.calicoctl.ends import EndError, names_of
 from calico_openstack.calicoctl.excerpt import holding
-from calico_openstack.calicoctl.wording import GROUP_POLICY, groups_of
+from calico_openstack.calicoctl.wording import groups_of
 from calico_openstack.datamodel import (
     FelixStatusKey,
     ResourceKey,
@@ -24,6 +24,7 @@ from calico_openstack.datamodel import (
     prefix_of,
 )
 from calico_openstack.datamodel.keys import FELIX_STATUS_PREFIX
+from calico_openstack.datamodel.openstack import GROUP_POLICY
 from calico_openstack.etcd import EtcdClient
 
 _FELIX: Final = "calico-felix"

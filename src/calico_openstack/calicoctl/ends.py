@@ -10,6 +10,7 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from calico_openstack.datamodel import ResourceKey, WorkloadEndpoint
+from calico_openstack.datamodel.openstack import FQDN_ANNOTATION
 from calico_openstack.datamodel.protocols import (
     ICMP,
     ICMPV6,
@@ -20,7 +21,6 @@ from calico_openstack.datamodel.protocols import (
 from calico_openstack.policy.addresses import pack_address, unpack_address
 from calico_openstack.policy.packet import Packet
 
-FQDN_ANNOTATION = "openstack.projectcalico.org/fqdn"
 _EPHEMERAL_PORT = 49152  # the first of RFC 6335, section 6
 _ECHO_REQUEST = {4: 8, 6: 128}
 _SHORTEST_BEGINNING = 4

@@ -10,15 +10,13 @@ from typing import Final
 from msgspec import Struct
 
 from calico_openstack.datamodel import EntityRule, Rule
+from calico_openstack.datamodel.openstack import GROUP_LABEL, GROUP_POLICY
 from calico_openstack.datamodel.protocols import PROTOCOL_NAMES
 from calico_openstack.policy.addresses import unpack_address
 from calico_openstack.policy.evaluation import Reason
 from calico_openstack.policy.packet import Direction, Packet
 from calico_openstack.policy.passage import Place, Step
 
-# What Neutron's driver writes: labels of the groups of a port, and the names of their policies.
-GROUP_LABEL: Final = "sg.projectcalico.org/openstack-"
-GROUP_POLICY: Final = "ossg.default."
 _MEMBERS: Final = re.compile(rf"has\({re.escape(GROUP_LABEL)}([^()]+)\)")
 
 

@@ -15,13 +15,12 @@ from typing import Any, Final
 import msgspec
 
 from calico_openstack.datamodel.invalid import quoted
+from calico_openstack.datamodel.openstack import DHCP_OPTIONS_ANNOTATION
 from calico_openstack.dhcp.model import ExtraOption, Problem
 from calico_openstack.dhcp.option_codes import look_up
 from calico_openstack.dhcp.option_values import read_value
 
-OPTIONS_ANNOTATION: Final = "openstack.projectcalico.org/extra-dhcp-opts"
-
-_FIELD: Final = f"metadata.annotations[{OPTIONS_ANNOTATION}]"
+_FIELD: Final = f"metadata.annotations[{DHCP_OPTIONS_ANNOTATION}]"
 _NAME: Final = re.compile(r"(?:tag:(!?[A-Za-z0-9]+),)?([A-Za-z0-9+-]+)")
 _TAGS: Final = {4: ("ipxe", "!ipxe"), 6: ("ipxe6", "!ipxe6")}
 # Without value, these keep the subnet's out: router and the routes.
@@ -38,7 +37,7 @@ def read_options(
     key: str, annotations: Mapping[str, str]
 ) -> tuple[tuple[ExtraOption, ...], tuple[Problem, ...]]:
     """Return a port's options, in their order, and what is wrong with others."""
-    text = annotations.get(OPTIONS_ANNOTATION, "")
+    text = annotations.get(DHCP_OPTIONS_ANNOTATION, "")
     if not text:
         return (), ()
     try:

@@ -21,12 +21,11 @@ from typing import Final, TypeVar
 from calico_openstack.datamodel.dhcp import DhcpSubnet
 from calico_openstack.datamodel.endpoints import WorkloadEndpoint
 from calico_openstack.datamodel.invalid import quoted
+from calico_openstack.datamodel.openstack import FQDN_ANNOTATION, NETWORK_ANNOTATION
 from calico_openstack.dhcp.model import Address, Mode, Network, Port, Problem, Route, Subnet
 from calico_openstack.dhcp.names import is_domain_name
 from calico_openstack.dhcp.port_options import read_options
 
-NETWORK_ANNOTATION: Final = "openstack.projectcalico.org/network-id"
-FQDN_ANNOTATION: Final = "openstack.projectcalico.org/fqdn"
 UNNAMED_NETWORK: Final = "calico"
 """The network of subnets that old releases wrote without one."""
 

@@ -24,6 +24,7 @@ from calico_openstack.datamodel.keys import (
     prefix_of,
 )
 from calico_openstack.datamodel.migration import LiveMigration
+from calico_openstack.datamodel.openstack import GROUP_POLICY
 from calico_openstack.etcd import EtcdClient, KeyValue
 from calico_openstack.neutron import reading
 from calico_openstack.neutron.log_driver import is_logging_offered
@@ -40,7 +41,6 @@ from calico_openstack.neutron.sync import (
 from calico_openstack.neutron.translate import cluster
 from calico_openstack.neutron.translate.envelope import renewed_document, stored_spec
 from calico_openstack.neutron.translate.labels import ORCHESTRATOR
-from calico_openstack.neutron.translate.policy import POLICY_PREFIX
 from calico_openstack.neutron.translate.wanted import (
     Wanted,
     wanted_policies,
@@ -150,11 +150,11 @@ class Resync:
             wanted = wanted_policies(groups, read_logs(ids), self._namespace)
 
         def is_own(name: str) -> bool:
-            group_id = name.removeprefix(POLICY_PREFIX)
+            group_id = name.removeprefix(GROUP_POLICY)
             return group_id != name and (ids is None or group_id in ids)
 
         def repair(names: Collection[str]) -> dict[str, Outcome]:
-            group_ids = [name.removeprefix(POLICY_PREFIX) for name in names]
+            group_ids = [name.removeprefix(GROUP_POLICY) for name in names]
             return self._synchroniser.sync_groups(group_ids)
 
         yield from self._repair(phase, prefix, self._compare(phase, prefix, wanted, is_own), repair)

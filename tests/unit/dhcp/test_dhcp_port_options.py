@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from calico_openstack.datamodel.openstack import DHCP_OPTIONS_ANNOTATION
 from calico_openstack.dhcp.dnsmasq import Role, option_line
 from calico_openstack.dhcp.model import ExtraOption, Settings
-from calico_openstack.dhcp.port_options import OPTIONS_ANNOTATION, read_options
+from calico_openstack.dhcp.port_options import read_options
 from tests.unit.dhcp.examples import V4, V6, plan, port, service
 
 KEY = "/endpoint"
@@ -20,7 +21,7 @@ KEY = "/endpoint"
 
 def read(*options: Any) -> tuple[list[str], list[str]]:
     """Return the lines of dnsmasq's file for a port, and the problems."""
-    found, problems = read_options(KEY, {OPTIONS_ANNOTATION: json.dumps(options)})
+    found, problems = read_options(KEY, {DHCP_OPTIONS_ANNOTATION: json.dumps(options)})
     return [option_line(option, "p") for option in found], [str(each) for each in problems]
 
 
@@ -85,13 +86,13 @@ def test_what_cannot_be_told_is_refused_with_a_reason(given_option: Any, reason:
     lines, (problem,) = read(option("66", "kept"), given_option)
 
     assert lines == ['tag:p,66,"kept"']
-    assert problem.startswith(f"{KEY} field metadata.annotations[{OPTIONS_ANNOTATION}][1]: ")
+    assert problem.startswith(f"{KEY} field metadata.annotations[{DHCP_OPTIONS_ANNOTATION}][1]: ")
     assert reason in problem
 
 
 @pytest.mark.parametrize("text", ["{", "{}", '"x"'])
 def test_an_annotation_that_is_no_list_is_refused(text: str) -> None:
-    options, problems = read_options(KEY, {OPTIONS_ANNOTATION: text})
+    options, problems = read_options(KEY, {DHCP_OPTIONS_ANNOTATION: text})
 
     assert options == ()
     assert "cannot be read" in str(problems[0])

@@ -10,7 +10,7 @@ from typing import Final
 from msgspec import Struct, field
 
 from calico_openstack.calicoctl.doctor.findings import Finding, critical, warning
-from calico_openstack.calicoctl.wording import GROUP_POLICY, groups_of
+from calico_openstack.calicoctl.wording import groups_of
 from calico_openstack.datamodel import (
     ClusterInformation,
     Invalid,
@@ -20,6 +20,7 @@ from calico_openstack.datamodel import (
     ResourceKey,
     WorkloadEndpoint,
 )
+from calico_openstack.datamodel.openstack import GROUP_POLICY
 from calico_openstack.policy.addresses import pack_address, unpack_address
 
 _SHOWN: Final = 3

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from calico_openstack.calicoctl.wording import GROUP_LABEL, GROUP_POLICY, groups_of
+from calico_openstack.calicoctl.wording import groups_of
 from calico_openstack.datamodel import (
     EntityRule,
     IcmpMatch,
@@ -24,6 +24,7 @@ from calico_openstack.datamodel import (
     WorkloadEndpoint,
     as_read,
 )
+from calico_openstack.datamodel.openstack import GROUP_LABEL, GROUP_POLICY
 from calico_openstack.datamodel.protocols import ICMP, ICMPV6, protocol_number
 
 Resources = Mapping[ResourceKey, Resource | Invalid]

@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import re
 
+from calico_openstack.datamodel.openstack import (
+    DHCP_OPTIONS_ANNOTATION,
+    FQDN_ANNOTATION,
+    GROUP_LABEL,
+    GROUP_NAME_LABEL,
+    NETWORK_ANNOTATION,
+)
 from calico_openstack.neutron.translate.facts import PortFacts
 
-GROUP_LABEL = "sg.projectcalico.org/openstack-"
-GROUP_NAME_LABEL = "sg-name.projectcalico.org/openstack-"
 # Only on ports that a network log is about, other than through a group.
 LOG_LABEL = "log.projectcalico.org/openstack-"
-NETWORK_ANNOTATION = "openstack.projectcalico.org/network-id"
-FQDN_ANNOTATION = "openstack.projectcalico.org/fqdn"
-# Not known to upstream: a JSON list of objects with the members name, value and ipVersion (4 or
-# 6), only where the port has extra DHCP options.
-DHCP_OPTIONS_ANNOTATION = "openstack.projectcalico.org/extra-dhcp-opts"
 
 ORCHESTRATOR = "openstack"
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from calico_openstack.datamodel.addresses import parse_network
+from calico_openstack.datamodel.openstack import GROUP_POLICY
 from calico_openstack.datamodel.policies import NetworkPolicy, NetworkPolicySpec
 from calico_openstack.datamodel.protocols import PORT_PROTOCOLS
 from calico_openstack.datamodel.resource import Metadata
@@ -18,8 +19,6 @@ from calico_openstack.neutron.translate import protocol
 from calico_openstack.neutron.translate.facts import GroupFacts, Problem, RuleFacts
 from calico_openstack.neutron.translate.labels import group_selector
 from calico_openstack.neutron.translate.logs import accept_rules
-
-POLICY_PREFIX = "ossg.default."
 
 _VERSIONS = {"IPv4": 4, "IPv6": 6}
 _ICMP_NAMES = {protocol.ICMP: "ICMP", protocol.ICMPV6: "ICMPv6"}
@@ -48,7 +47,7 @@ class _UntranslatableError(Exception):
 
 def policy_name(policy_id: str) -> str:
     """Return the name of a policy: that of a security group has the group's id."""
-    return POLICY_PREFIX + policy_id
+    return GROUP_POLICY + policy_id
 
 
 def translate_group(group: GroupFacts, namespace: str) -> TranslatedGroup:
