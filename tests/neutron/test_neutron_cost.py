@@ -38,7 +38,7 @@ def measured(driver: str, folder: Path, etcd: EtcdServer, many: int = 0) -> dict
     return found
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_the_driver_adds_few_statements_and_comparisons_few_for_all(
     tmp_path: Path, etcd_server: EtcdServer
 ) -> None:
@@ -55,6 +55,6 @@ def test_the_driver_adds_few_statements_and_comparisons_few_for_all(
     many = ours["many"]
     assert many["repaired"] == 2 * _PORTS // 3
     assert many["writes"] == 0
-    # As many for any number of ports.
-    assert many["clean"]["statements"] <= 16
+    # As many for any number of ports; SQLite counts the beginnings of transactions too.
+    assert many["clean"]["statements"] <= 20
     assert many["rule"]["statements"] <= 40

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-_RUNS = 4
+_RUNS = 2
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_nothing_is_ever_open_that_the_database_never_allowed() -> None:
     result = subprocess.run(
         [sys.executable, "-m", "tests.convergence.simulation", "--runs", str(_RUNS)],
