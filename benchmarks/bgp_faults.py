@@ -26,6 +26,8 @@ from benchmarks.bgp_lab import COMPUTES, CONVERGENCE_TIME, HOLD_TIME, Layout, cl
 from benchmarks.bgp_speakers import bird_version
 from benchmarks.conditions import conditions, load_average
 from calico_openstack.bgp.settings import FAMILIES
+from calico_openstack.lab import guest_image
+from calico_openstack.lab.settings import DEFAULT_CACHE
 from tests.bgp.fabric import end_leftovers
 from tests.support.netns import sweep_stale
 
@@ -54,6 +56,9 @@ def main() -> None:
         raise SystemExit("needs root: makes network namespaces")
     end_leftovers()
     sweep_stale()
+    if options.guests:
+        # May download, which the namespaces of a cloud cannot.
+        guest_image.prepare(DEFAULT_CACHE)
     for name, text in conditions().items():
         print(f"{name:14}{text}")
     print(f"{'BIRD':14}{bird_version()}")
