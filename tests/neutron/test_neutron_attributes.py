@@ -98,7 +98,7 @@ def test_a_stateless_group_and_one_that_another_project_shares(cloud: Cloud) -> 
         "object_type": "security_group",
         "object_id": shared["id"],
         "action": "access_as_shared",
-        "target_tenant": cloud.project,
+        "target_tenant": "*",
     }
     cloud.admin.request("POST", "rbac-policies", {"rbac_policy": sharing})
     stateless = cloud.member.create("security_group", name="stateless", stateful=False)

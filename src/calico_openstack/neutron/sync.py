@@ -37,6 +37,7 @@ from calico_openstack.datamodel.keys import (
     DhcpSubnetKey,
     ResourceKey,
     parse_workload_endpoint_name,
+    prefix_of,
 )
 from calico_openstack.etcd import Delete, EtcdClient, Get, KeyValue, Put, unchanged
 from calico_openstack.neutron import reading
@@ -243,9 +244,17 @@ class Synchroniser:
             if Outcome.CONTESTED not in written.values():
                 outcomes.pop(self._order_path, None)
                 report(picture.wanted.elsewhere)
+                self._report_rules(picture.wanted, written)
                 return _Done(outcomes, picture.records)
         LOG.warning("Others kept writing; left to the journal: %s", ", ".join(sorted(written)))
         return _Done(outcomes, set())
+
+    def _report_rules(self, wanted: Wanted, written: Collection[str]) -> None:
+        """Log rules that are left out where that changes nothing in etcd: nobody wrote of them."""
+        policies = prefix_of("NetworkPolicy", self.namespace)
+        for path in wanted.problems.keys() - set(written):
+            if path.startswith(policies):
+                report(wanted.problems[path])
 
     def _view(
         self, known: Collection[str], look: Callable[[], _Picture | None]
