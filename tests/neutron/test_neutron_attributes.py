@@ -103,13 +103,14 @@ def test_a_stateless_group_and_one_that_another_project_shares(cloud: Cloud) -> 
     cloud.admin.request("POST", "rbac-policies", {"rbac_policy": sharing})
     stateless = cloud.member.create("security_group", name="stateless", stateful=False)
     assert "connections are tracked for every group" in cloud.neutron.logs()
-    port = cloud.port(network, security_groups=[shared["id"], stateless["id"]])
+    # Neutron takes groups of one kind only for a port.
+    ports = [cloud.port(network, security_groups=[group["id"]]) for group in (shared, stateless)]
     owner.create(
         "security_group_rule", security_group_id=shared["id"], direction="ingress", protocol="udp"
     )
-    endpoint = cloud.endpoint(port)
-    assert endpoint is not None
-    for group in (shared, stateless):
+    for port, group in zip(ports, (shared, stateless), strict=True):
+        endpoint = cloud.endpoint(port)
+        assert endpoint is not None
         assert f"sg.projectcalico.org/openstack-{group['id']}" in endpoint["metadata"]["labels"]
         assert cloud.policy(group["id"]) is not None
     policy = cloud.policy(shared["id"])
