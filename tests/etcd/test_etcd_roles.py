@@ -28,6 +28,7 @@ from calico_openstack.datamodel.keys import (
 )
 from calico_openstack.etcd import EtcdAuthError, EtcdClient
 from calico_openstack.neutron.compaction import compact
+from calico_openstack.neutron.markers import comparison_path, order_path
 from tests.support.etcd import EtcdServer
 from tests.support.processes import eventually
 from tests.support.view import watching
@@ -88,6 +89,8 @@ CLUSTER = ResourceKey("ClusterInformation", "default").path
                 POLICY,
                 ResourceKey("LiveMigration", "m", "openstack").path,
                 SUBNET,
+                order_path(REGION),
+                comparison_path(REGION),
                 CLUSTER,
                 ResourceKey("FelixConfiguration", "default").path,
                 ResourceKey("Tier", "default").path,
