@@ -9,7 +9,9 @@ set -eu
 
 mkdir -p "$1"
 root=$(cd "$1" && pwd)
-mirror=http://deb.debian.org/debian
+# The mirror that this system uses.
+mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -v security |
+    head -n 1)
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 mkdir -p "$root/apt/lists/partial" "$root/apt/cache/archives/partial" "$root/deb"
 for suite in trixie trixie-backports sid; do
