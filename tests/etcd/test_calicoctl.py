@@ -86,3 +86,20 @@ def test_an_invalid_object_in_etcd_is_reported_and_the_others_are_shown(
     result = calicoctl("get", "np", "-n", "openstack", "-o", "name")
     assert "networkpolicies/web" in result.output
     assert "/broken: " in result.output
+
+
+def test_what_a_file_names_is_shown_as_it_is_stored(calicoctl: Calicoctl) -> None:
+    calicoctl("apply", "-f", "FILE")
+    text = f"{POLICY}---\n{{apiVersion: projectcalico.org/v3, kind: Tier, metadata: {{name: no}}}}"
+    result = calicoctl("get", "-f", "-", "-o", "name", text=text)
+    assert result.output.splitlines()[0] == "networkpolicies/web"
+    assert "resource does not exist: Tier(no)" in result.output
+    assert result.exit_code == 1
+    shown = calicoctl("get", "-f", "FILE", "-o", "json").output
+    assert json.loads(shown)["metadata"]["uid"]
+
+
+def test_a_go_template_is_refused_with_an_alternative(calicoctl: Calicoctl) -> None:
+    result = calicoctl("get", "nodes", "-o", "go-template={{range .}}{{end}}")
+    assert result.exit_code == 1
+    assert "custom-columns" in result.output

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
 from calico_openstack.calicoctl import output, watching
-from calico_openstack.calicoctl.command_line import CONFIG, NAMESPACE, fail, open_client, open_store
+from calico_openstack.calicoctl.command_line import (
+    CONFIG,
+    NAMESPACE,
+    RECURSIVE,
+    fail,
+    open_client,
+    open_store,
+)
 from calico_openstack.calicoctl.kinds import (
     NAMESPACE_COLUMN,
     Column,
@@ -18,14 +25,16 @@ from calico_openstack.calicoctl.kinds import (
     kind_named,
     presentation_of,
 )
+from calico_openstack.calicoctl.sorting import in_order
 from calico_openstack.calicoctl.store import Store, StoreError, key_for
 from calico_openstack.datamodel import Resource, ResourceKey, prefix_of
 from calico_openstack.datamodel.selector import SelectorError, parse
 
 
 @click.command()
-@click.argument("kind", shell_complete=complete_kind)
+@click.argument("kind", default="", shell_complete=complete_kind)
 @click.argument("names", nargs=-1)
+@click.option("-f", "--filename", default="", help="Show what a file, directory or - names.")
 @click.option(
     "-o",
     "--output",
@@ -35,23 +44,38 @@ from calico_openstack.datamodel.selector import SelectorError, parse
 )
 @click.option("-A", "-a", "--all-namespaces", is_flag=True, help="List every namespace.")
 @click.option("-l", "--selector", default="", help="Only resources whose labels match.")
+@click.option("--sort-by", default="", help="A column's heading, or a member as .spec.order.")
 @click.option("-w", "--watch", is_flag=True, help="Go on with changes as they happen.")
 @click.option("--export", is_flag=True, help="Without what belongs to this datastore.")
+@RECURSIVE
 @NAMESPACE
 @CONFIG
 def get(
     *,
     kind: str,
     names: tuple[str, ...],
+    filename: str,
     form: str,
     all_namespaces: bool,
     selector: str,
+    sort_by: str,
     watch: bool,
     export: bool,
+    recursive: bool,
     namespace: str,
     config: str,
 ) -> None:
-    """Show all resources of KIND, or those with NAMES."""
+    """Show all resources of KIND, those with NAMES, or those that a file names."""
+    if watch and (sort_by or filename):
+        raise StoreError("--watch shows changes as they come: leave out --sort-by and --filename")
+    chosen = _chooser(selector)
+    if filename:
+        if kind or namespace or all_namespaces:
+            raise StoreError("the file says what to show: leave out KIND, -n and -A, or -f")
+        _get_named_in(filename, recursive, _Wish(form, chosen, sort_by, export), config)
+        return
+    if not kind:
+        raise StoreError("name a KIND (for example: calicoctl get nodes), or give a file with -f")
     cls = kind_named(kind)
     if not cls.NAMESPACED and (namespace or all_namespaces):
         raise StoreError(f"{cls.KIND} is not namespaced")
@@ -59,7 +83,6 @@ def get(
         raise StoreError("a name and --all-namespaces cannot be given together")
     with_namespace = bool(namespace or all_namespaces) and cls.NAMESPACED
     form, columns = _presentation(cls, form, with_namespace=with_namespace)
-    chosen = _chooser(selector)
     store = open_store(config)
     scope = "" if all_namespaces or not cls.NAMESPACED else namespace or "default"
     if watch:
@@ -71,10 +94,59 @@ def get(
     found: Iterable[Resource] = store.listed(cls, scope)
     if names:
         found = _each(store, (key_for(cls, name, scope) for name in names), missing)
-    rows = (output.as_row(resource) for resource in found if chosen(resource))
-    if export and names:
-        rows = (output.exported(row) for row in rows)
+    rows = _Wish(form, chosen, sort_by, export and bool(names)).rows(found, cls)
     _show(cls, rows, form, columns, single=len(names) == 1)
+    _tell_missing(missing)
+
+
+class _Wish(NamedTuple):
+    """Which of the resources found are shown, in which order and form."""
+
+    form: str
+    chosen: Callable[[Resource], bool]
+    sort_by: str
+    export: bool
+
+    def rows(self, found: Iterable[Resource], cls: type[Resource]) -> Iterable[Row]:
+        rows: Iterable[Row] = (output.as_row(each) for each in found if self.chosen(each))
+        if self.export:
+            rows = map(output.exported, rows)
+        return in_order(rows, cls, self.sort_by) if self.sort_by else rows
+
+
+def _get_named_in(filename: str, recursive: bool, wish: _Wish, config: str) -> None:
+    """Show the stored state of what a file names, one kind after the other."""
+    from calico_openstack.calicoctl.documents import read_resources  # noqa: PLC0415 - loads YAML
+
+    wanted: dict[type[Resource], list[ResourceKey]] = {}
+    for resource in read_resources(filename, recursive=recursive):
+        key = ResourceKey(resource.KIND, resource.metadata.name, resource.metadata.namespace)
+        wanted.setdefault(type(resource), []).append(key)
+    if not wanted:
+        click.echo("No resources specified")
+        return
+    # A format that is not supported must be refused before anything is shown.
+    shapes = {cls: _presentation(cls, wish.form, with_namespace=cls.NAMESPACED) for cls in wanted}
+    store = open_store(config)
+    missing: list[str] = []
+    everything: list[Row] = []
+    for cls, keys in wanted.items():
+        plain, columns = shapes[cls]
+        rows = list(wish.rows(_each(store, keys, missing), cls))
+        if plain in ("ps", "name"):
+            _show(cls, rows, plain, columns, single=False)
+        everything += rows
+    if plain not in ("ps", "name"):
+        kinds = list(wanted)
+        if len(kinds) == 1:
+            _show(kinds[0], everything, plain, (), single=len(wanted[kinds[0]]) == 1)
+        else:
+            # No kind of list holds several kinds; all commands read a bare list.
+            _print_value(everything, plain)
+    _tell_missing(missing)
+
+
+def _tell_missing(missing: list[str]) -> None:
     if missing:
         fail(f"failed to get resources: [{' '.join(missing)}]")
 
@@ -87,6 +159,10 @@ def _presentation(
     form, equals, headings = form.partition("=")
     if form == "custom-columns" and equals:
         return "ps", columns_named(cls, headings.split(","))
+    if form in ("go-template", "go-template-file"):
+        raise StoreError(
+            "Go templates are not supported: use -o custom-columns=HEADING,..., or -o json with jq"
+        )
     if equals or form not in output.FORMATS:
         raise StoreError(
             f"output format '{form}' is not supported: use {', '.join(output.FORMATS)} or "
@@ -135,7 +211,10 @@ def _show(
     value: Any = list(rows)
     if single and not value:
         return
-    value = value[0] if single else output.as_list(cls.KIND, value)
+    _print_value(value[0] if single else output.as_list(cls.KIND, value), form)
+
+
+def _print_value(value: Any, form: str) -> None:
     if form == "json":
         click.echo(output.as_json(value), nl=False)
     else:
