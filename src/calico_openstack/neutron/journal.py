@@ -131,7 +131,7 @@ class Journal:
         for row_id, change in records.items():
             if stopping():
                 return
-            self.settle({row_id: change}, alone=True)
+            self.settle({row_id: change})
 
     def _committed(self, session: Any) -> None:
         records: Records = session.info.pop(_RECORDED, {})
