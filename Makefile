@@ -82,7 +82,38 @@ bench: packages venv-dev ## measure Felix beside etcd's and the kernel's own tim
 bench-bgp: packages venv-dev ## measure how BGP follows workloads and faults (root, half an hour)
 	@$(BIN)/python -m benchmarks.bgp_faults
 
-
 .PHONY: bench-neutron
 bench-neutron: packages venv-dev ## measure the Neutron driver beside one that does nothing (minutes)
 	@$(BIN)/python -m benchmarks.neutron
+
+.PHONY: bench-packets
+bench-packets: packages venv-dev ## measure what packets cost, by instructions and natively
+	@$(BIN)/python -m benchmarks.packet_instructions
+	@$(BIN)/python -m benchmarks.packet_connections
+
+.PHONY: bench-lab
+bench-lab: packages venv ## measure the latencies of a lab of its own
+	@$(BIN)/python -m benchmarks.lab_latency
+
+.PHONY: packages
+packages: ## install the Debian packages that are missing
+	@scripts/packages.sh
+
+.PHONY: venv
+venv: packages ## make .venv with what the lab needs
+	@scripts/venv.sh lab
+
+.PHONY: venv-dev
+venv-dev: packages ## make .venv with what developers need too
+	@scripts/venv.sh lab dev
+
+.PHONY: nova
+nova: ## install what a lab with Nova needs beside the rest
+	@scripts/packages.sh
+	@scripts/packages.sh nova
+	@scripts/venv.sh lab nova
+
+.PHONY: clean
+clean: ## remove what was made from the sources
+	@rm -rf .venv .venv-previous .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	@find . -name '*.egg-info' -prune -exec rm -rf {} + ; find src tests -name __pycache__ -prune -exec rm -rf {} +
