@@ -24,7 +24,7 @@ _SETTLING = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """How large the cluster is, and what issue 3 allows: seconds and MiB."""
+    """How large the cluster is, and the targets for it: seconds and MiB."""
 
     endpoints: int
     groups: int
@@ -108,7 +108,7 @@ def _kernel(cluster: Cluster, taps: list[str]) -> floor.KernelTime:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--loads", help="ENDPOINTS:GROUPS,... in place of those of issue 3")
+    parser.add_argument("--loads", help="ENDPOINTS:GROUPS,... in place of the usual ones")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--data", type=Path, help="keep etcd's content here for the next time")
     options = parser.parse_args()
