@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -103,3 +105,25 @@ def test_a_go_template_is_refused_with_an_alternative(calicoctl: Calicoctl) -> N
     result = calicoctl("get", "nodes", "-o", "go-template={{range .}}{{end}}")
     assert result.exit_code == 1
     assert "custom-columns" in result.output
+
+
+def test_cluster_diags_hold_everything_but_secrets(
+    calicoctl: Calicoctl, etcd: EtcdClient, tmp_path: Path
+) -> None:
+    calicoctl("apply", "-f", "FILE")
+    etcd.put("/calico/resources/v3/projectcalico.org/tiers/bad", b"{")
+    etcd.put("/calico/felix/v2/no-region/host/compute-1/status", b'{"password": "hidden-word"}')
+    result = calicoctl("cluster", "diags", "--output-dir", str(tmp_path), "--focus-nodes", "none")
+    assert result.exit_code == 0, result.output
+    (path,) = tmp_path.glob("calico-diagnostics-*.tar.gz")
+    with tarfile.open(path) as tar:
+        files = {
+            member.name.partition("/")[2]: (tar.extractfile(member) or io.BytesIO()).read().decode()
+            for member in tar
+        }
+    assert "role == 'web'" in files["resources/networkpolicies.yaml"]
+    assert "tiers/bad" in files["resources/invalid"]
+    assert "compute-1/status" in files["etcd/other_keys"]
+    assert "no answer" in files["hosts/none/calico-felix/error"]
+    assert "no Felix was ever seen" in files["doctor"]
+    assert not any("hidden-word" in text for text in files.values())

@@ -17,6 +17,8 @@ from calico_openstack.agent.introspection.protocol import (
     decoded_answer,
     request_key,
 )
+from calico_openstack.datamodel import FelixStatusKey, parse_key
+from calico_openstack.datamodel.keys import FELIX_STATUS_PREFIX
 from calico_openstack.etcd import EtcdClient
 
 PATIENCE: Final = 3.0
@@ -24,7 +26,7 @@ _POLL: Final = 0.03
 # The lease outlives the wait a little, so that nothing is left behind whatever happens.
 _LEASE: Final = 15  # seconds
 
-__all__ = ["PATIENCE", "ask_here", "ask_hosts"]
+__all__ = ["PATIENCE", "ask_here", "ask_hosts", "living_hosts"]
 
 
 def ask_hosts(
@@ -59,3 +61,12 @@ def ask_hosts(
     silent = Answer(error=f"no answer within {patience:g} s: is calico-felix running there?")
     names = (answer_key(f"{batch}.{number}") for number in range(len(questions)))
     return [found.get(name, silent) for name in names]
+
+
+def living_hosts(client: EtcdClient) -> list[str]:
+    """Return the hosts whose Felix gives signs of life; raises `EtcdError`."""
+    found = set()
+    for page in client.iterate_prefix(FELIX_STATUS_PREFIX, keys_only=True):
+        keys = (parse_key(kv.key) for kv in page.kvs)
+        found |= {key.host for key in keys if isinstance(key, FelixStatusKey)}
+    return sorted(found)

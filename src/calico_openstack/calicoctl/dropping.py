@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
@@ -11,19 +11,12 @@ import click
 
 from calico_openstack.agent.introspection.protocol import Answer, Question, Row
 from calico_openstack.calicoctl import output
-from calico_openstack.calicoctl.asking import ask_hosts
+from calico_openstack.calicoctl.asking import ask_hosts, living_hosts
 from calico_openstack.calicoctl.command_line import CONFIG, open_client
 from calico_openstack.calicoctl.ends import EndError, names_of
 from calico_openstack.calicoctl.excerpt import holding
 from calico_openstack.calicoctl.wording import groups_of
-from calico_openstack.datamodel import (
-    FelixStatusKey,
-    ResourceKey,
-    WorkloadEndpoint,
-    parse_key,
-    prefix_of,
-)
-from calico_openstack.datamodel.keys import FELIX_STATUS_PREFIX
+from calico_openstack.datamodel import ResourceKey, WorkloadEndpoint, prefix_of
 from calico_openstack.datamodel.openstack import GROUP_POLICY
 from calico_openstack.etcd import EtcdClient
 
@@ -52,7 +45,7 @@ def command(
     if port:
         endpoints = _meant(client, port)
         nodes = tuple({each.spec.node for each in endpoints.values()})
-    hosts = nodes or tuple(_alive(client))
+    hosts = nodes or tuple(living_hosts(client))
     interfaces = {each.spec.interface_name for each in endpoints.values()}
     if not hosts:
         raise EndError("no Felix is alive: see calicoctl doctor")
@@ -160,11 +153,3 @@ def _endpoints(client: EtcdClient, texts: set[str]) -> dict[ResourceKey, Workloa
             if isinstance(value, WorkloadEndpoint):
                 found[key] = value
     return found
-
-
-def _alive(client: EtcdClient) -> Sequence[str]:
-    hosts = set()
-    for page in client.iterate_prefix(FELIX_STATUS_PREFIX, keys_only=True):
-        keys = (parse_key(kv.key) for kv in page.kvs)
-        hosts |= {key.host for key in keys if isinstance(key, FelixStatusKey)}
-    return sorted(hosts)

@@ -25,6 +25,7 @@ _COMMANDS: Final = {
     "label": ("editing", "label"),
     "datastore": ("datastore", "datastore"),
     "node": ("node", "node"),
+    "cluster": ("cluster", "cluster"),
     "explain": ("explaining", "command"),
     "show": ("showing", "command"),
     "plan": ("plan.command", "command"),

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 import click
 
+import calico_openstack
+from calico_openstack.agent.introspection.protocol import Answer, Question
 from calico_openstack.calicoctl import node_status, output, system_check
+from calico_openstack.calicoctl.asking import ask_here
 from calico_openstack.calicoctl.store import StoreError
+
+# Settings and state of the agents and of what calls them; secrets in them are taken out.
+_SETTINGS: Final = (
+    Path("/etc/calico"),
+    Path("/etc/neutron/neutron.conf"),
+    Path("/etc/neutron/plugins/ml2"),
+    Path("/etc/nova/nova.conf"),
+    Path("/var/lib/calico"),
+    Path("/run/calico"),
+)
 
 
 @click.group()
@@ -60,3 +76,48 @@ def checksystem(kernel_config: Path | None) -> None:
         click.echo(line.rstrip())
     if any(finding.result == system_check.FAIL for finding in found):
         raise StoreError("this host lacks what is marked FAIL")
+
+
+@node.command()
+@click.option(
+    "--log-dir",
+    default="/var/log/calico",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Where the agents log to.",
+)
+@click.option(
+    "--bird-socket",
+    default="/run/calico/bird.ctl",
+    show_default=True,
+    help="BIRD's control socket.",
+)
+@click.option(
+    "--add", "more", multiple=True, type=click.Path(path_type=Path), help="Another file, folder."
+)
+@click.option(
+    "--output-dir", default=".", type=click.Path(path_type=Path), help="Where to write it (here)."
+)
+def diags(log_dir: Path, bird_socket: str, more: tuple[Path, ...], output_dir: Path) -> None:
+    """Collect what this host knows into an archive, for whoever looks into a fault.
+
+    Passwords, tokens and private keys are taken out; look through it before it leaves your hands.
+    """
+    from calico_openstack.calicoctl.diags import host, tables  # noqa: PLC0415 - for this alone
+    from calico_openstack.calicoctl.diags.archive import Archive  # noqa: PLC0415
+
+    if os.geteuid() != 0:
+        raise StoreError("only root may see all of it: sudo calicoctl node diags")
+    stamp = datetime.now(UTC).strftime("%Y%m%d_%H%M%S")
+    path = output_dir / f"diags-{stamp}.tar.gz"
+    with Archive(path, click.echo) as archive:
+        archive.add("diagnostics/version", f"calicoctl {calico_openstack.__version__}\n")
+        host.collect_output(archive, host.inquiries(bird_socket))
+        tables.collect_tables(archive, ["this-host"], _answers_here, "agents")
+        host.collect_files(archive, _SETTINGS, "files", any_name=False)
+        host.collect_files(archive, (log_dir, *more), "logs", any_name=True)
+    click.echo(f"Diags saved to {path.resolve()}")
+
+
+def _answers_here(questions: Sequence[tuple[str, Question]]) -> list[Answer]:
+    return [ask_here(question) for _, question in questions]
