@@ -26,6 +26,7 @@ _COMMANDS: Final = {
     "datastore": ("datastore", "datastore"),
     "node": ("node", "node"),
     "cluster": ("cluster", "cluster"),
+    "ipam": ("ipam", "ipam"),
     "explain": ("explaining", "command"),
     "show": ("showing", "command"),
     "plan": ("plan.command", "command"),

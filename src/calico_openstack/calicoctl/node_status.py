@@ -6,7 +6,7 @@ The layout is upstream's, which operators' scripts read (specification section 3
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -95,15 +95,20 @@ def sessions_down(document: Document) -> list[str]:
     ]
 
 
-def boxed(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    """Yield the lines of a table within rules."""
+def boxed(
+    headings: Sequence[str], rows: Iterable[Sequence[str]], right: Collection[int] = ()
+) -> Iterator[str]:
+    """Yield the lines of a table within rules; cells of the columns *right* are aligned there."""
     cells = [tuple(headings), *map(tuple, rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     rule = "+" + "+".join("-" * (width + 2) for width in widths) + "+"
     yield rule
     for number, row in enumerate(cells):
-        padded = (f" {cell.ljust(width)} " for cell, width in zip(row, widths, strict=True))
-        yield "|" + "|".join(padded) + "|"
+        padded = (
+            cell.rjust(width) if number and column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        yield "| " + " | ".join(padded) + " |"
         if number == 0:
             yield rule
     yield rule

@@ -1,0 +1,133 @@
+"""``ipam``: addresses. Neutron assigns them, so that here they are looked at only."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+
+import click
+import msgspec
+
+from calico_openstack.calicoctl import address_use, output
+from calico_openstack.calicoctl.address_use import Range, Use
+from calico_openstack.calicoctl.command_line import CONFIG, open_client, open_store
+from calico_openstack.calicoctl.node_status import boxed
+from calico_openstack.calicoctl.store import StoreError
+from calico_openstack.datamodel import (
+    DhcpSubnet,
+    DhcpSubnetKey,
+    IPPool,
+    WorkloadEndpoint,
+    parse_key,
+)
+from calico_openstack.datamodel.keys import DHCP_PREFIX
+
+_HEADINGS = ("GROUPING", "CIDR", "IPS TOTAL", "IPS IN USE", "IPS RESERVED", "IPS FREE")
+_ANYTHING = {"ignore_unknown_options": True, "allow_extra_args": True}
+
+
+@click.group()
+def ipam() -> None:
+    """Look at addresses, which Neutron assigns."""
+
+
+@ipam.command()
+@click.option("--ip", "address", default="", help="Who uses this address?")
+@click.option("--show-blocks", is_flag=True, help="Refused: there are none.")
+@click.option("--show-borrowed", is_flag=True, help="Refused: there are none.")
+@click.option("--show-configuration", is_flag=True, help="Refused: there is none.")
+@click.option("-o", "--output", "form", default="ps", type=click.Choice(["ps", "json"]))
+@CONFIG
+def show(
+    *,
+    address: str,
+    show_blocks: bool,
+    show_borrowed: bool,
+    show_configuration: bool,
+    form: str,
+    config: str,
+) -> None:
+    """Show pools and Neutron's subnets with DHCP, and how many addresses of each are used."""
+    if show_blocks or show_borrowed or show_configuration:
+        raise StoreError(
+            "there are no blocks, loans and settings of Calico IPAM in OpenStack: Neutron assigns "
+            "addresses; see openstack subnet show, and calicoctl ipam show without options"
+        )
+    ranges, uses = _read(config)
+    if address:
+        for line in address_use.owner_lines(address, ranges, uses):
+            click.echo(line)
+        return
+    rows = list(address_use.utilisation(ranges, uses))
+    if form == "json":
+        click.echo(output.as_json([dict(zip(_HEADINGS, row, strict=True)) for row in rows]))
+        return
+    for line in boxed(_HEADINGS, rows, right=range(2, len(_HEADINGS))):
+        click.echo(line)
+    if not rows:
+        click.echo("There are no IP pools, and no subnets with DHCP.", err=True)
+
+
+@ipam.command()
+@click.option("--show-all-ips", is_flag=True, help="List all addresses in use.")
+@click.option("--fail-if-found", is_flag=True, help="Exit with 2 if there are problems.")
+@CONFIG
+def check(show_all_ips: bool, fail_if_found: bool, config: str) -> None:
+    """Look for addresses that several ports have, and for those outside of pools and subnets."""
+    ranges, uses = _read(config)
+    click.echo(f"Checking {len(uses)} address(es) in use, {len(ranges)} pool(s) and subnet(s).")
+    if show_all_ips:
+        for use in sorted(uses, key=lambda each: (each.address.version, int(each.address))):
+            click.echo(f"  {use.address} {use.how} of port {use.port} on {use.host}")
+    count = 0
+    for problem in address_use.problems(ranges, uses):
+        click.echo(problem)
+        count += 1
+    click.echo(f"Check complete; found {count} problems.")
+    if count and fail_if_found:
+        sys.exit(2)
+
+
+@ipam.command(context_settings=_ANYTHING)
+def release() -> None:
+    """Refused: addresses belong to ports of Neutron."""
+    raise StoreError(
+        "addresses are assigned by Neutron: delete the port (openstack port delete) or take the "
+        "address from it (openstack port unset --fixed-ip); calicoctl ipam show --ip names the port"
+    )
+
+
+@ipam.command(context_settings=_ANYTHING)
+def configure() -> None:
+    """Refused: Neutron's subnets say what is assigned."""
+    raise StoreError(
+        "addresses are assigned by Neutron: see openstack subnet set --allocation-pool, and the "
+        "quotas of projects"
+    )
+
+
+@ipam.command(context_settings=_ANYTHING)
+def split() -> None:
+    """Refused: no block of addresses belongs to a pool."""
+    raise StoreError(
+        "pools hold no addresses in OpenStack: create the smaller pools with calicoctl apply and "
+        "delete the large one"
+    )
+
+
+def _read(config: str) -> tuple[Sequence[Range], Sequence[Use]]:
+    store = open_store(config)
+    pools = (each for each in store.listed(IPPool) if isinstance(each, IPPool))
+    ranges = address_use.ranges_of(pools, _subnets(config))
+    endpoints = (e for e in store.listed(WorkloadEndpoint) if isinstance(e, WorkloadEndpoint))
+    return ranges, list(address_use.uses_of(endpoints))
+
+
+def _subnets(config: str) -> Iterator[DhcpSubnet]:
+    for page in open_client(config).iterate_prefix(DHCP_PREFIX):
+        for kv in page.kvs:
+            if isinstance(parse_key(kv.key), DhcpSubnetKey):
+                try:
+                    yield msgspec.json.decode(kv.value, type=DhcpSubnet)
+                except (msgspec.MsgspecError, UnicodeError) as error:
+                    click.echo(f"invalid: {kv.key}: {error}", err=True)
