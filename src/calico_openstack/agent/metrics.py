@@ -119,6 +119,12 @@ class PlainCounter:
         with self._lock:
             self._values[values] = self._values.get(values, 0.0) + amount
 
+    @property
+    def total(self) -> float:
+        """The count for all values of the labels together."""
+        with self._lock:
+            return sum(self._values.values())
+
     def collect(self) -> Iterator[Metric]:
         """Yield the metric for a scrape."""
         metric = family(self._name, self._documentation, "unknown")
@@ -199,6 +205,12 @@ class QuantileSummary:
             self._samples.append((self._clock(), value))
             self._sum += value
             self._count += 1
+
+    @property
+    def totals(self) -> tuple[float, int]:
+        """The sum and the number of all observations."""
+        with self._lock:
+            return self._sum, self._count
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metric for a scrape."""

@@ -17,7 +17,7 @@ from calico_openstack.calicoctl.ends import EndError, names_of
 from calico_openstack.calicoctl.excerpt import holding
 from calico_openstack.calicoctl.wording import groups_of
 from calico_openstack.datamodel import ResourceKey, WorkloadEndpoint, prefix_of
-from calico_openstack.datamodel.openstack import GROUP_POLICY
+from calico_openstack.datamodel.openstack import FQDN_ANNOTATION, GROUP_POLICY
 from calico_openstack.etcd import EtcdClient
 
 _FELIX: Final = "calico-felix"
@@ -144,6 +144,14 @@ def _meant(client: EtcdClient, text: str) -> Mapping[ResourceKey, WorkloadEndpoi
     if not found:
         raise EndError(f"'{text}' is no port, instance, guest or address: see calicoctl get wep -A")
     return found
+
+
+def instance_names(client: EtcdClient, ports: set[str]) -> dict[str, str]:
+    """Return the names of the instances of *ports*, by port; raises `EtcdError`."""
+    return {
+        each.spec.endpoint: each.metadata.annotations.get(FQDN_ANNOTATION, "").partition(".")[0]
+        for each in _endpoints(client, ports).values()
+    }
 
 
 def _endpoints(client: EtcdClient, texts: set[str]) -> dict[ResourceKey, WorkloadEndpoint]:

@@ -150,6 +150,7 @@ class FelixAgent:
             dataplane=self._dataplane,
             invalid=self._inputs.invalid,
             settings=lambda: self._parameters.settings,
+            activity=self._metrics.activity,
             queues=lambda: {
                 "batches from etcd": self.loop.queued,
                 "statuses to be written": self._reporter.pending,

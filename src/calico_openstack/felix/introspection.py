@@ -30,6 +30,7 @@ from calico_openstack.felix.render.nft import Chain
 from calico_openstack.felix.render.nft import Table as NftTable
 from calico_openstack.felix.render.nft_text import rule_text
 from calico_openstack.felix.render.renderer import TABLES
+from calico_openstack.felix.traffic import traffic
 from calico_openstack.policy.addresses import unpack_address
 from calico_openstack.policy.packet import Direction
 from calico_openstack.policy.rules import Tiers
@@ -55,6 +56,7 @@ class Insides(Struct, frozen=True):
     invalid: Mapping[str, str]
     settings: Callable[[], FelixSettings]
     queues: Callable[[], Mapping[str, int]]
+    activity: Callable[[], Mapping[str, float]]
 
 
 def tables_of(inside: Insides) -> Tables:
@@ -101,6 +103,8 @@ def tables_of(inside: Insides) -> Tables:
             searches=True,
         ),
         "queues": Table("what waits", _always(inside, _queues)),
+        "activity": Table("what was done since the start", _always(inside, _activity)),
+        "traffic": Table("what instances sent and got", traffic(inside.state)),
         "parameters": Table("Felix's parameters", _always(inside, _parameters)),
     }
 
@@ -289,6 +293,11 @@ def _foreign(_match: str) -> Iterator[Row]:
 def _queues(inside: Insides) -> Iterator[Row]:
     for name, length in inside.queues().items():
         yield {"queue": name, "waiting": str(length)}
+
+
+def _activity(inside: Insides) -> Iterator[Row]:
+    for name, value in inside.activity().items():
+        yield {"what": name, "value": f"{value:.6f}" if "seconds" in name else f"{value:.0f}"}
 
 
 def _parameters(inside: Insides) -> Iterator[Row]:

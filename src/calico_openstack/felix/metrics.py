@@ -176,6 +176,20 @@ class FelixMetrics:
             PlatformCollector(registry=registry)
         return registry
 
+    def activity(self) -> dict[str, float]:
+        """Return what was done since the start: counts, and seconds that it took."""
+        calculated, batches = self.update_time.totals
+        applied, applies = self.apply_time.totals
+        return {
+            "updates": self.updates.total,
+            "batches": batches,
+            "seconds of calculation": calculated,
+            "applies": applies,
+            "seconds of programming": applied,
+            "failed applies": self.apply_failures.total,
+            "flows ended": self.flows_ended.total,
+        }
+
     def note_changes(self, calculated: HostDelta, programmed: DataplaneDelta) -> None:
         """Count what one pass changed."""
         outputs = (
