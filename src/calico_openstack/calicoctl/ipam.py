@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import click
-import msgspec
 
 from calico_openstack.calicoctl import address_use, output
 from calico_openstack.calicoctl.address_use import Range, Use
 from calico_openstack.calicoctl.command_line import CONFIG, open_client, open_store
 from calico_openstack.calicoctl.node_status import boxed
 from calico_openstack.calicoctl.store import StoreError
+from calico_openstack.calicoctl.subnets import stored_subnets
 from calico_openstack.datamodel import (
-    DhcpSubnet,
-    DhcpSubnetKey,
     IPPool,
     WorkloadEndpoint,
-    parse_key,
 )
-from calico_openstack.datamodel.keys import DHCP_PREFIX
 
 _HEADINGS = ("GROUPING", "CIDR", "IPS TOTAL", "IPS IN USE", "IPS RESERVED", "IPS FREE")
 _ANYTHING = {"ignore_unknown_options": True, "allow_extra_args": True}
@@ -118,16 +114,6 @@ def split() -> None:
 def _read(config: str) -> tuple[Sequence[Range], Sequence[Use]]:
     store = open_store(config)
     pools = (each for each in store.listed(IPPool) if isinstance(each, IPPool))
-    ranges = address_use.ranges_of(pools, _subnets(config))
+    ranges = address_use.ranges_of(pools, stored_subnets(open_client(config)))
     endpoints = (e for e in store.listed(WorkloadEndpoint) if isinstance(e, WorkloadEndpoint))
     return ranges, list(address_use.uses_of(endpoints))
-
-
-def _subnets(config: str) -> Iterator[DhcpSubnet]:
-    for page in open_client(config).iterate_prefix(DHCP_PREFIX):
-        for kv in page.kvs:
-            if isinstance(parse_key(kv.key), DhcpSubnetKey):
-                try:
-                    yield msgspec.json.decode(kv.value, type=DhcpSubnet)
-                except (msgspec.MsgspecError, UnicodeError) as error:
-                    click.echo(f"invalid: {kv.key}: {error}", err=True)

@@ -30,6 +30,7 @@ _COMMANDS: Final = {
     "explain": ("explaining", "command"),
     "show": ("showing", "command"),
     "plan": ("plan.command", "command"),
+    "map": ("map.command", "command"),
     "top": ("top.command", "command"),
     "trace": ("tracing", "command"),
     "drops": ("dropping", "command"),

@@ -1,0 +1,81 @@
+"""The map as lines of text. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from calico_openstack.calicoctl.map.chart import Chart, Guest, Place
+
+
+def lines(chart: Chart, most: int) -> Iterator[str]:
+    """Yield the lines of the map, with at most *most* workloads of each host."""
+    for peer, number in chart.outside:
+        sessions = [
+            (place.name, link)
+            for place in chart.places
+            for link in place.links
+            if not link.is_host and link.peer == peer
+        ]
+        up = sum(link.works for _, link in sessions)
+        yield f"( {peer} )  AS {number}, {up} of {len(sessions)} sessions established"
+    for place in chart.places:
+        yield ""
+        yield from _place(place, chart, most)
+    if not chart.places:
+        yield "There are no hosts: see calicoctl doctor."
+
+
+def title(place: Place) -> str:
+    """Return a host's name and state in one line."""
+    state = "" if place.alive else "no sign of life of Felix"
+    return "  ".join(filter(None, (place.name, " ".join(place.addresses), state)))
+
+
+def network_title(network: str, chart: Chart) -> str:
+    """Return a network's id and subnets."""
+    subnets = " ".join(chart.networks.get(network, ()))
+    return f"network {network[:8] or 'unknown'}" + (f" {subnets}" if subnets else "")
+
+
+def _place(place: Place, chart: Chart, most: int) -> Iterator[str]:
+    yield f"[ {title(place)} ]"
+    branches = [*_sessions(place), *_networks(place.guests, chart, most)]
+    for number, (head, leaves) in enumerate(branches, 1):
+        last = number == len(branches)
+        yield f"  {'`' if last else '|'}-- {head}"
+        for leaf in leaves:
+            yield f"  {' ' if last else '|'}     {leaf}"
+
+
+def _sessions(place: Place) -> Iterator[tuple[str, Sequence[str]]]:
+    if place.fault:
+        yield f"its BGP sessions are not known: {place.fault}", ()
+    between = Counter(link.works for link in place.links if link.is_host)
+    if between:
+        yield (
+            f"sessions with other hosts: {between[True]} of {between.total()} established",
+            [
+                f"!  {link.peer}: {link.state}"
+                for link in place.links
+                if link.is_host and not link.works
+            ],
+        )
+    for link in place.links:
+        if not link.is_host:
+            mark = "---" if link.works else "-X-"
+            yield f"BGP {mark} ( {link.peer} AS {link.number} ) {link.state}", ()
+
+
+def _networks(
+    guests: Sequence[Guest], chart: Chart, most: int
+) -> Iterator[tuple[str, Sequence[str]]]:
+    left = most
+    for network, grouped in groupby(guests, key=lambda guest: guest.network):
+        inside = list(grouped)
+        shown = [f"{each.name}  {' '.join(each.addresses)}" for each in inside[:left]]
+        if len(inside) > left:
+            shown.append(f"and {len(inside) - left} more (--limit)")
+        left = max(0, left - len(inside))
+        yield f"{network_title(network, chart)}: {len(inside)} port(s)", shown
