@@ -95,7 +95,7 @@ def test_an_empty_cloud_says_what_to_do() -> None:
 
 def test_the_drawing_has_a_line_for_each_two_ends() -> None:
     root = ElementTree.fromstring(drawing(_cloud(), 1))
-    told = [line[0].text for line in root.iter("{http://www.w3.org/2000/svg}line")]
+    told = [line[0].text for line in root.iter("{http://www.w3.org/2000/svg}path")]
     assert sorted(map(str, told)) == [
         "compute-1 - 192.0.2.254: Established",
         "compute-1 - compute-2: Active, Established",

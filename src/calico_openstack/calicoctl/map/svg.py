@@ -15,7 +15,10 @@ _WIDTH, _GAP, _MARGIN = 280, 60, 30
 _LINE: Final = 18
 _HEAD: Final = 46
 _PEER_HEIGHT: Final = 44
-_LETTERS: Final = 40
+_LETTERS: Final = 36
+# A curve goes half as deep as its middle point, which must stay above what follows.
+_DEEPEST: Final = 2 * _GAP - 20
+_FLATNESS: Final = 20
 _NETWORK_COLOURS: Final = (
     "#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bb5500", "#777777",
 )  # fmt: skip
@@ -53,7 +56,7 @@ def _drawing(chart: Chart, most: int) -> Iterator[str]:
     columns = min(_COLUMNS, max(1, len(chart.places), len(chart.outside)))
     corners = _grid([place.name for place in chart.places], columns, height, _first_row(chart))
     peers = _grid([peer for peer, _ in chart.outside], columns, _PEER_HEIGHT, _MARGIN)
-    bottom = max((y for _, y in corners.values()), default=_MARGIN) + height + _MARGIN
+    bottom = max((y for _, y in corners.values()), default=_MARGIN) + height + _GAP + _LINE
     total = bottom + _LINE * (len(chart.networks) + 1)
     width = 2 * _MARGIN + columns * _WIDTH + (columns - 1) * _GAP
     yield (
@@ -76,7 +79,7 @@ def _drawing(chart: Chart, most: int) -> Iterator[str]:
     for row, network in enumerate(chart.networks):
         y = bottom + _LINE * row
         yield f'<circle cx="{_MARGIN + 6}" cy="{y - 4}" r="5" fill="{colours[network]}"/>'
-        yield _text(_MARGIN + 18, y, network_title(network, chart))
+        yield _text(_MARGIN + 18, y, network_title(network, chart), letters=3 * _LETTERS)
     yield "</svg>"
 
 
@@ -122,15 +125,20 @@ def _sessions(
             yield _line((x + _WIDTH / 2, y), end, works, what)
         elif second in corners:
             to_x, to_y = corners[second]
-            end = (to_x + _WIDTH / 2, to_y + height / 2)
-            yield _line((x + _WIDTH / 2, y + height / 2), end, works, what)
+            end = (to_x + _WIDTH / 2, to_y + (height if to_y == y else 0))
+            yield _line((x + _WIDTH / 2, y + height), end, works, what)
 
 
 def _line(start: Point, end: Point, works: bool, what: str) -> str:
+    """Return a line with a note; between two places at one height it hangs below what is there."""
     style = f'stroke="{_GOOD}"' if works else f'stroke="{_BAD}" stroke-dasharray="6 4"'
+    middle = (start[0] + end[0]) / 2
+    sag = (start[1] + end[1]) / 2
+    if start[1] == end[1]:
+        sag += min(_DEEPEST, _GAP / 2 + abs(start[0] - end[0]) / _FLATNESS)
     return (
-        f'<line x1="{start[0]}" y1="{start[1]}" x2="{end[0]}" y2="{end[1]}" {style} '
-        f'stroke-width="2"><title>{_escaped(what)}</title></line>'
+        f'<path d="M {start[0]} {start[1]} Q {middle} {sag} {end[0]} {end[1]}" fill="none" '
+        f'{style} stroke-width="2"><title>{_escaped(what)}</title></path>'
     )
 
 
@@ -161,8 +169,8 @@ def _host(
         yield _text(x + 28, line, f"and {len(place.guests) - most} more", 'fill="#555555"')
 
 
-def _text(x: float, y: float, text: str, style: str = "") -> str:
-    shown = text if len(text) <= _LETTERS else text[: _LETTERS - 1] + "…"
+def _text(x: float, y: float, text: str, style: str = "", letters: int = _LETTERS) -> str:
+    shown = text if len(text) <= letters else text[: letters - 1] + "…"
     return f'<text x="{x}" y="{y}" {style}>{_escaped(shown)}</text>'
 
 
