@@ -153,8 +153,8 @@ def test_a_packet_is_followed_rule_by_rule(
     icmp = "10.65.0.1 10.65.0.2 1"
     eventually(lambda: "drop" in dict(verdicts(icmp)).values(), what="the drop", timeout=30)
     steps = verdicts(icmp)
-    assert ("anti-spoofing", "return") in steps
-    assert ("egress-allowed", "goto to-workload") in steps
+    assert ("raw-prerouting", "accept") in steps
+    assert ("egress-allowed", "goto between-workloads") in steps
     # Another question takes the place of the one before.
     assert verdicts("10.65.0.1 10.65.0.2 6 80") == []
     assert "numbers" in ask(etcd, "trace", "10.65.0.1").error or ask(etcd, "trace", "x").error

@@ -25,7 +25,8 @@ from calico_openstack.neutron import reading
 from calico_openstack.neutron.binding import VNIC_TYPE
 from calico_openstack.neutron.reading_ports import read_ports
 from calico_openstack.neutron.status import leads_to
-from calico_openstack.neutron.sync import Synchroniser, get_many
+from calico_openstack.neutron.sync import Synchroniser
+from calico_openstack.neutron.transactions import get_many
 from calico_openstack.neutron.translate.endpoint import endpoint_name
 from calico_openstack.neutron.translate.labels import ORCHESTRATOR
 from calico_openstack.neutron.translate.places import places

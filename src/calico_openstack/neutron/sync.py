@@ -8,11 +8,12 @@ commits to the database after our reading writes etcd after its commit, and find
 
 What etcd allows is never more than what the database allowed at some moment: everything is read in
 one snapshot, to which belong the changes that others have recorded and not written yet, and what
-differs is written in one transaction. A key that every such transaction writes, and that is read
-before the snapshot, puts them in one order. (If a port leaves a group that then is opened, and
-both were written by themselves, the group might come first, and the port be open.) Two things are
-beyond that: more keys than one transaction may have, which are written in several, and a database
-that does not read repeatably.
+differs is written in one transaction, but for live migrations that begin, which open nothing and
+come in one before it. A key that every such transaction writes, and that is read before the
+snapshot, puts them in one order. (If a port leaves a group that then is opened, and both were
+written by themselves, the group might come first, and the port be open.) Two things are beyond
+that: more keys than one transaction may have, which are written in several, and a database that
+does not read repeatably.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import enum
 import random
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -39,7 +40,7 @@ from calico_openstack.datamodel.keys import (
     parse_workload_endpoint_name,
     prefix_of,
 )
-from calico_openstack.etcd import Delete, EtcdClient, Get, KeyValue, Put, unchanged
+from calico_openstack.etcd import Delete, EtcdClient, KeyValue, Put, unchanged
 from calico_openstack.neutron import reading
 from calico_openstack.neutron.changes import Concerned, Kind, concerned_by
 from calico_openstack.neutron.markers import order_path
@@ -49,6 +50,7 @@ from calico_openstack.neutron.queries import Ids, snapshot
 from calico_openstack.neutron.reading_logs import read_logs
 from calico_openstack.neutron.reading_ports import read_ports
 from calico_openstack.neutron.records import Records, forget, oldest_records
+from calico_openstack.neutron.transactions import get_many, write_portions
 from calico_openstack.neutron.translate.envelope import Birth, renewed
 from calico_openstack.neutron.translate.facts import PortFacts, Problem
 from calico_openstack.neutron.translate.order import writing_order
@@ -68,11 +70,6 @@ LOG = log.getLogger(__name__)
 ATTEMPTS = 8
 WAITING_AT_ONCE = 200
 """As many recorded changes are written together."""
-# etcd accepts 128 operations in a transaction unless configured otherwise.
-_READS_AT_ONCE = 100
-_WRITES_AT_ONCE = 100
-# Nor a request of more than 1.5 MiB (--max-request-bytes).
-_OCTETS_AT_ONCE = 1 << 20
 _FIRST_PAUSE = 0.01
 
 
@@ -290,7 +287,7 @@ class Synchroniser:
         result: dict[str, Outcome] = {}
         order = _revision(stored[self._order_path])
         removed = {path for path, value in differing.items() if value is None}
-        portions = _writes(writing_order(differing, removed), differing)
+        portions = write_portions(writing_order(differing, removed), differing)
         for some in portions or ([[]] if confirm else []):
             conditions = [unchanged(path, _revision(stored[path])) for path in some]
             operations = [_operation(path, differing[path]) for path in some]
@@ -328,22 +325,6 @@ def policy_path(group_id: str, namespace: str) -> str:
     return ResourceKey("NetworkPolicy", policy_name(group_id), namespace).path
 
 
-def get_many(client: EtcdClient, paths: Iterable[str]) -> dict[str, KeyValue | None]:
-    """Read keys, in few round trips; each transaction's keys are of one revision."""
-    result: dict[str, KeyValue | None] = {}
-    for some in _portions(sorted(paths), _READS_AT_ONCE):
-        if not some:
-            break
-        if len(some) == 1:
-            result[some[0]] = client.get(some[0])
-            continue
-        responses = client.txn((), [Get(path) for path in some]).responses
-        for path, response in zip(some, responses, strict=True):
-            assert isinstance(response, tuple)
-            result[path] = response[0] if response else None
-    return result
-
-
 def report(problems: Iterable[Problem]) -> None:
     """Log what cannot be honoured."""
     for problem in problems:
@@ -365,20 +346,6 @@ def _differences(stored: Mapping[str, KeyValue | None], now: Wanted) -> dict[str
         if value is not None:
             result[path] = value
     return result
-
-
-def _writes(paths: Iterable[str], values: Mapping[str, bytes | None]) -> list[list[str]]:
-    """Return keys in portions of which each can be written in one transaction."""
-    portions: list[list[str]] = []
-    room = 0
-    for path in paths:
-        octets = len(path) + len(values[path] or b"")
-        if not portions or octets > room or len(portions[-1]) == _WRITES_AT_ONCE:
-            portions.append([])
-            room = _OCTETS_AT_ONCE
-        portions[-1].append(path)
-        room -= octets
-    return portions
 
 
 def _operation(path: str, value: bytes | None) -> Put | Delete:
@@ -406,9 +373,3 @@ def _port_of(name: str) -> str:
     """Return the port that the name of an endpoint names, empty if it is none."""
     parsed = parse_workload_endpoint_name(name)
     return parsed[3] if parsed else ""
-
-
-def _portions(items: list[str], size: int) -> Iterator[list[str]]:
-    """Yield a list in portions; one empty portion for an empty list."""
-    for start in range(0, max(len(items), 1), size):
-        yield items[start : start + size]

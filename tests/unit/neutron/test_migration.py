@@ -94,17 +94,17 @@ LM_A, LM_B = path("LiveMigration", A), path("LiveMigration", B)
     ("removed", "order"),
     [
         # It begins: the announcement is there before the second endpoint.
-        (set(), [LM_B, WEP_A, WEP_B]),
+        (set(), [[LM_B], [WEP_A, WEP_B]]),
         # It has failed: the second endpoint is never there without the announcement.
-        ({LM_B, WEP_B}, [WEP_A, WEP_B, LM_B]),
+        ({LM_B, WEP_B}, [[WEP_A, WEP_B, LM_B]]),
         # It has succeeded: the target's routes count before the source's vanish.
-        ({LM_B, WEP_A}, [WEP_B, LM_B, WEP_A]),
+        ({LM_B, WEP_A}, [[WEP_B, LM_B, WEP_A]]),
         # The port is deleted.
-        ({LM_B, WEP_A, WEP_B}, [WEP_B, LM_B, WEP_A]),
+        ({LM_B, WEP_A, WEP_B}, [[WEP_B, LM_B, WEP_A]]),
     ],
 )
-def test_the_order_of_writing(removed: set[str], order: list[str]) -> None:
-    for paths in itertools.permutations(order):
+def test_the_order_of_writing(removed: set[str], order: list[list[str]]) -> None:
+    for paths in itertools.permutations(itertools.chain(*order)):
         assert writing_order(paths, removed) == order
 
 

@@ -9,8 +9,11 @@ from calico_openstack.datamodel.keys import ResourceKey, parse_key
 from calico_openstack.datamodel.migration import LiveMigration
 
 
-def writing_order(paths: Iterable[str], removed: Collection[str]) -> list[str]:
+def writing_order(paths: Iterable[str], removed: Collection[str]) -> list[list[str]]:
     """Return keys in the order in which they are written; those in ``removed`` vanish.
+
+    Those of one list belong into one transaction, and each list into a later one: upstream's Felix
+    watches each kind by itself, so of one revision it may see the endpoint before the migration.
 
     An endpoint at a migration's target is never there without the migration, which keeps its
     routes back: the migration comes before it, and where both vanish after it. Where the
@@ -23,12 +26,15 @@ def writing_order(paths: Iterable[str], removed: Collection[str]) -> list[str]:
         key = parse_key(path)
         kind = key.kind if isinstance(key, ResourceKey) else ""
         if path not in removed:
-            return 1 if kind == WorkloadEndpoint.KIND else 0
+            return 0 if kind == LiveMigration.KIND else 2 if kind == WorkloadEndpoint.KIND else 1
         if kind == LiveMigration.KIND:
-            return 3
-        return 2 if migration_path(path) in ending else 4
+            return 4
+        return 3 if migration_path(path) in ending else 5
 
-    return sorted(paths, key=lambda path: (rank(path), path))
+    ranked = sorted((rank(path), path) for path in paths)
+    beginning = [path for number, path in ranked if number == 0]
+    others = [path for number, path in ranked if number > 0]
+    return [some for some in (beginning, others) if some]
 
 
 def migration_path(path: str) -> str | None:
