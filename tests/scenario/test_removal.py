@@ -52,7 +52,7 @@ def test_deleting_everything_leaves_nothing(cloud: Cloud) -> None:
         stale = [k for k in policies if not any(group in k for group in groups)]
         endpoints = cloud.keys(RESOURCES + "workloadendpoints/")
         statuses = [k for k in cloud.keys("/calico/felix/v2/") if "/workload/" in k]
-        subnets = cloud.keys("/calico/dhcp/")
+        subnets = [k for k in cloud.keys("/calico/dhcp/") if "/subnet/" in k]
         return [k for k in (*stale, *endpoints, *statuses, *subnets) if not k.endswith(kept)]
 
     eventually(lambda: not keys(), "etcd keeps nothing of it")
