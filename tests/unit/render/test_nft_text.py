@@ -19,6 +19,7 @@ from calico_openstack.felix.render.nft import (
     InSet,
     Limit,
     Log,
+    OffloadFlow,
     Rule,
     SourceNat,
     Verdict,
@@ -42,6 +43,7 @@ from calico_openstack.felix.render.nft_text import element_text, rule_text
         ((Limit(5, 1, 10, over=True),), "limit rate over 5/1s burst 10 packets"),
         ((Log("p: ", 3),), 'log prefix "p: " group 3'),
         ((SourceNat(),), "masquerade"),
+        ((OffloadFlow("flows"),), "flow add @flows"),
     ],
 )
 def test_rules_read_like_those_of_nft(expressions: tuple[Expression, ...], text: str) -> None:

@@ -20,6 +20,7 @@ from calico_openstack.felix.render.nft import (
     MarkBits,
     MoreConnections,
     NatMap,
+    OffloadFlow,
     Reject,
     Rule,
     SetDscp,
@@ -97,6 +98,8 @@ def _statement(expression: Expression) -> str:
             text = f"dnat to {ip_address(address)}" + (f":{port}" if port else "")
         case NatMap(kind, fields, name):
             text = f"{kind.value} to {' . '.join(field.value for field in fields)} map @{name}"
+        case OffloadFlow(flowtable):
+            text = f"flow add @{flowtable}"
         case SourceNat(address, _):
             text = f"snat to {ip_address(address)}" if address else "masquerade"
         case _:
