@@ -6,7 +6,6 @@ this one hears links and addresses only.
 
 from __future__ import annotations
 
-import errno
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from typing import Final
 
 from calico_openstack.dhcp.device_messages import parse_link
 from calico_openstack.dhcp.inventory import Link
-from calico_openstack.netlink.protocol import NETLINK_ROUTE, Message, NetlinkSocket, split
+from calico_openstack.netlink.protocol import NETLINK_ROUTE, Message, NetlinkSocket
 from calico_openstack.netlink.rtnetlink import RtGroup, RtMessage, link_dump_request
 
 _GROUPS: Final = (RtGroup.LINK, RtGroup.IPV4_IFADDR, RtGroup.IPV6_IFADDR)
@@ -85,21 +84,15 @@ class LinkMonitor:
         Raises InterruptedError when some were lost and `resync` failed: call that again.
         """
         changes = LinkChanges()
-        while True:
-            try:
-                data = self._notifications.receive()
-            except OSError as error:
-                if error.errno != errno.ENOBUFS:
-                    raise
+        for received in self._notifications.notifications():
+            if received is None:
                 # Notifications were lost; what is there now is what counts.
                 missed = self.resync()
                 changes.names |= missed.names
                 changes.devices = True
-                continue
-            if data is None:
-                return changes
-            for received in split(data):
+            else:
                 self._take(received, changes)
+        return changes
 
     def _take(self, received: Message, changes: LinkChanges) -> None:
         if received.kind in (RtMessage.NEWLINK, RtMessage.DELLINK):

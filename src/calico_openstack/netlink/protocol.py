@@ -298,6 +298,20 @@ class NetlinkSocket:
         except BlockingIOError:
             return None
 
+    def notifications(self) -> Iterator[Message | None]:
+        """Yield the messages that wait; None where more came than the kernel could keep."""
+        while True:
+            try:
+                data = self.receive()
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+                yield None
+                continue
+            if data is None:
+                return
+            yield from split(data)
+
     def request(self, kind: int, body: bytes, flags: int = 0) -> list[Message]:
         """Send one request with acknowledgement; return the answers; raise NetlinkError."""
         self._sequence += 1

@@ -7,7 +7,6 @@ undigested.
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Mapping
 
 from msgspec import Struct, field
@@ -19,7 +18,6 @@ from calico_openstack.netlink.protocol import (
     NETLINK_ROUTE,
     Message,
     NetlinkSocket,
-    split,
 )
 from calico_openstack.netlink.rtnetlink import (
     IFF_LOWER_UP,
@@ -140,17 +138,10 @@ class InterfaceMonitor:
     def read(self, now: float) -> InterfaceChanges:
         """Take in all waiting notifications and return what they changed."""
         changes = InterfaceChanges()
-        while True:
-            try:
-                data = self._notifications.receive()
-            except OSError as error:
-                if error.errno != errno.ENOBUFS:
-                    raise
+        for received in self._notifications.notifications():
+            if received is None:
                 changes.overrun = True
-                continue
-            if data is None:
-                break
-            for received in split(data):
+            else:
                 self._take(received, now, changes)
         if changes.overrun:
             missed = self.resync(now)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterable
 
 from calico_openstack.felix.kernel import nft_constants as nft
@@ -11,7 +10,6 @@ from calico_openstack.netlink.protocol import (
     NETLINK_NETFILTER,
     NetlinkSocket,
     attributes,
-    split,
     string,
 )
 
@@ -51,19 +49,12 @@ class NftMonitor:
     def read(self) -> frozenset[Table]:
         """Return the tables that were touched since the last call; all after an overrun."""
         touched: set[Table] = set()
-        while True:
-            try:
-                data = self._socket.receive()
-            except OSError as error:
-                if error.errno != errno.ENOBUFS:
-                    raise
+        for received in self._socket.notifications():
+            if received is None:
                 touched.update(self._tables)
-                continue
-            if data is None:
-                return self._tables & touched
-            for received in split(data):
-                if received.kind >> 8 == nft.NFNL_SUBSYS_NFTABLES:
-                    touched.update(_table(received.kind & 0xFF, received.body))
+            elif received.kind >> 8 == nft.NFNL_SUBSYS_NFTABLES:
+                touched.update(_table(received.kind & 0xFF, received.body))
+        return self._tables & touched
 
 
 def _table(kind: int, body: bytes) -> Iterable[Table]:

@@ -8,7 +8,6 @@ nothing of it costs anything.
 
 from __future__ import annotations
 
-import errno
 import select
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
@@ -41,7 +40,6 @@ from calico_openstack.netlink.protocol import (
     attribute_string,
     attributes,
     be32,
-    split,
     string,
 )
 
@@ -211,18 +209,10 @@ class PacketTracing:
         """Yield the steps that came, waiting *timeout* seconds for the first of them."""
         if not select.select([self._socket.fileno()], [], [], timeout)[0]:
             return
-        while True:
-            try:
-                data = self._socket.receive()
-            except OSError as error:
-                if error.errno != errno.ENOBUFS:
-                    raise
-                continue  # more came than was read: some packets are not followed to their end
-            if data is None:
-                return
-            for received in split(data):
-                if received.kind == _SUBSYSTEM | NftMessage.TRACE:
-                    yield parsed_step(received.body)
+        for received in self._socket.notifications():
+            # Where more came than was read some packets are not followed to their end.
+            if received is not None and received.kind == _SUBSYSTEM | NftMessage.TRACE:
+                yield parsed_step(received.body)
 
     def comment(self, step: TracedStep) -> str:
         """Return the comment of the rule of a step, "" if it has none or is gone."""
