@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from calico_openstack.datamodel.keys import workload_endpoint_name
+from calico_openstack.dhcp.files import read_file
 from tests.support.etcd import EtcdServer
 from tests.support.netns import NetworkNamespace, veth
 from tests.support.processes import Process, eventually
@@ -329,8 +330,8 @@ class Host:
         """Return dnsmasq's process ids by role, of one network."""
         found = {}
         for file in (self.run_folder / network_id).glob("*.ready"):
-            # Empty for a moment while dnsmasq writes it.
-            pid = file.read_text().strip()
+            # Empty for a moment while dnsmasq writes it, and gone in the next when it ends.
+            pid = (read_file(file) or "").strip()
             if pid and Path(f"/proc/{pid}").exists():
                 found[file.name.partition("-")[0]] = int(pid)
         return found
@@ -340,7 +341,7 @@ class Host:
         eventually(
             lambda: set(self.pids(network_id)) == set(roles),
             15,
-            f"{roles} of {network_id}: {self.pids(network_id)}\n{self.log}",
+            lambda: f"{roles} of {network_id}: {self.pids(network_id)}\n{self.log}",
         )
         return self.pids(network_id)
 

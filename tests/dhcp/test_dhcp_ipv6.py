@@ -148,6 +148,7 @@ def test_a_network_never_advertises_another_ones_prefix(host: Host) -> None:
         OTHER,
         "fd66::/64",
         gateway_ip="fd66::1",
+        dns_servers=["2001:db8::53"],
         ipv6_ra_mode="slaac",
         ipv6_address_mode="slaac",
     )

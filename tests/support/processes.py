@@ -123,15 +123,18 @@ def free_port(host: str = "127.0.0.1") -> int:
 PATIENCE = 4
 
 
-def eventually(condition: Callable[[], bool], timeout: float = 10.0, what: str = "") -> None:
+def eventually(
+    condition: Callable[[], bool], timeout: float = 10.0, what: str | Callable[[], str] = ""
+) -> None:
     """Wait until *condition* holds, which takes less than *timeout* seconds on a quiet machine.
 
     Raises AssertionError when it does not hold after `PATIENCE` times as long: no speed is
-    asserted here.
+    asserted here. *what* that is called is so only then, and may tell how things are by then.
     """
     limit = timeout * PATIENCE
     deadline = time.monotonic() + limit
     while not condition():
         if time.monotonic() > deadline:
-            raise AssertionError(f"not within {limit} s: {what or condition}")
+            told = what() if callable(what) else what
+            raise AssertionError(f"not within {limit} s: {told or condition}")
         time.sleep(0.02)
