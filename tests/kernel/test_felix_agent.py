@@ -358,7 +358,7 @@ def test_a_loop_that_hangs_is_told_by_health_and_reports_no_life(
     host.settings |= {
         "HealthEnabled": "true",
         "DataplaneWatchdogTimeout": "2",
-        "DebugSimulateDataplaneHangAfter": "3",
+        "DebugSimulateDataplaneHangAfter": "8",
         "ReportingIntervalSecs": "0.5",
         "ReportingTTLSecs": "2",
     }
