@@ -19,8 +19,8 @@ from typing import Final, Protocol
 from calico_openstack.bgp.extras import DOMAIN, Bfd
 from calico_openstack.datamodel.keys import openstack_namespace
 from calico_openstack.etcd import EtcdClient, EtcdConfig
-from tests.bgp.fabric import ETCD_ADDRESS, Fabric, Host, bird_routes, birdc
-from tests.bgp.rack import rack_router, router_text, store_rack
+from tests.bgp.fabric import ETCD_ADDRESS, Fabric, Host
+from tests.bgp.rack import RackRouter, router_text, store_rack
 from tests.support.announcements import mac_address, rarp
 from tests.support.felix import configure, declare_ready, mac, put, put_endpoint, put_group
 from tests.support.netns import NetworkNamespace, veth
@@ -34,7 +34,6 @@ COMPUTES: Final = 4
 CONVERGENCE_TIME: Final = 2
 """Seconds for which routes stay elevated after a migration; 30 unless configured."""
 
-_ROUTER_FILES: Final = {"-c": ".conf", "-s": ".ctl", "-P": ".pid"}
 _NAMESPACE = openstack_namespace(None)
 _GROUP = "open"
 _SETTLING = 60.0
@@ -88,7 +87,7 @@ class Cloud:
         self.fabric = fabric
         self.layout = layout
         self.etcd = EtcdClient(EtcdConfig(endpoints=(f"http://{ETCD_ADDRESS}:2379",)))
-        self.router: _Router | None = None
+        self.router: RackRouter | None = None
         self._addresses: dict[str, set[str]] = {}
         self._keys: dict[tuple[str, int], str] = {}
         self._guests: list[NetworkNamespace] = []
@@ -106,9 +105,7 @@ class Cloud:
         for host in self.computes:
             self._felixes.append(_start_felix(host))
         if layout is Layout.TOR:
-            namespace, text = rack_router(fabric, bfd=None, password=PASSWORD)
-            self.router = _Router(namespace, fabric.directory, text)
-            self.router.start()
+            self.router = RackRouter(fabric, bfd=None, password=PASSWORD)
         for number, host in enumerate(self.reflectors):
             self._make_reflector(host, number)
         self.wait_for_sessions()
@@ -118,8 +115,6 @@ class Cloud:
         self.etcd.close()
         for felix in self._felixes:
             felix.kill()
-        if self.router is not None:
-            self.router.kill()
         for guest in self._guests:
             guest.delete()
 
@@ -138,7 +133,7 @@ class Cloud:
             marks[DOMAIN + "direct"] = "true"
             store_rack(self.fabric, marks, **more)
             if self.router is not None:
-                self.router.configure(router_text(_router_bfd(bfd), PASSWORD))
+                self.router.configure(router_text(self.hosts, _router_bfd(bfd), PASSWORD))
             return
         mesh = self.layout is Layout.MESH
         configuration: dict[str, object] = {"nodeToNodeMeshEnabled": mesh}
@@ -156,8 +151,7 @@ class Cloud:
     def restart_router(self) -> None:
         """Kill the router's BIRD and start it again, as its supervisor would."""
         if self.router is not None:
-            self.router.kill()
-            self.router.start()
+            self.router.restart()
 
     @property
     def routers(self) -> list[Router]:
@@ -266,42 +260,6 @@ class Cloud:
 def _router_bfd(annotation: str) -> Bfd | None:
     """Return what the router is to do where hosts have the annotation."""
     return Bfd(graceful="graceful" in annotation) if annotation else None
-
-
-class _Router:
-    """The rack's router: a BIRD that takes over its routes when it starts again."""
-
-    name = "tor"
-
-    def __init__(self, namespace: NetworkNamespace, directory: Path, text: str) -> None:
-        self.namespace = namespace
-        self._base = directory / "tor"
-        self._base.with_suffix(".conf").write_text(text)
-        self._process: Process | None = None
-
-    def start(self) -> None:
-        """Start it."""
-        names = {flag: self._base.with_suffix(end) for flag, end in _ROUTER_FILES.items()}
-        arguments = [str(part) for item in names.items() for part in item]
-        self._process = Process(
-            ["bird", "-f", "-R", *arguments],
-            log=self._base.with_suffix(".log"),
-            prefix=self.namespace.command([]),
-        )
-
-    def routes(self, family: str = "-4") -> dict[str, list[str]]:
-        """Return the gateways of BIRD's routes in the kernel, by destination."""
-        return bird_routes(self.namespace, family)
-
-    def configure(self, text: str) -> None:
-        """Have it take another configuration."""
-        self._base.with_suffix(".conf").write_text(text)
-        birdc(self._base.with_suffix(".ctl"), "configure")
-
-    def kill(self) -> None:
-        """End it by SIGKILL."""
-        if self._process is not None:
-            self._process.kill()
 
 
 @contextlib.contextmanager

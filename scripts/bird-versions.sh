@@ -29,16 +29,14 @@ export APT_CONFIG="$root/apt/apt.conf"
 apt-get -qq update
 
 fetch() {
-    (cd "$root/deb" && apt-get -qq download "$1")
+    (cd "$root/deb" && apt-get -qq download "$@")
 }
 
 # What bird and birdc are linked with, all of one suite.
 if [ ! -d "$root/lib" ]; then
-    for package in libc6 libssh-4 libreadline8t64 libtinfo6 libssl3t64 zlib1g libzstd1 \
-        libgssapi-krb5-2 libkrb5-3 libk5crypto3 libkrb5support0 libcom-err2 libkeyutils1 \
-        libgcc-s1 patchelf libstdc++6; do
-        fetch "$package/sid"
-    done
+    fetch libc6/sid libssh-4/sid libreadline8t64/sid libtinfo6/sid libssl3t64/sid zlib1g/sid \
+        libzstd1/sid libgssapi-krb5-2/sid libkrb5-3/sid libk5crypto3/sid libkrb5support0/sid \
+        libcom-err2/sid libkeyutils1/sid libgcc-s1/sid libstdc++6/sid patchelf/sid
     mkdir -p "$root/lib.new"
     for file in "$root"/deb/*.deb; do
         dpkg-deb -x "$file" "$root/lib.new"

@@ -3,15 +3,15 @@ routes of one to the others."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from ipaddress import IPv4Address, ip_network
+from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Address, ip_address
 from pathlib import Path
 from typing import Any, Final
 
 from calico_openstack.bgp.extras import DOMAIN, Bfd
 from calico_openstack.bgp.tor import Neighbors, TorRouter, render_tor
-from tests.bgp.fabric import Fabric
-from tests.support.netns import NetworkNamespace
+from tests.bgp.fabric import Fabric, Host, bird_routes, birdc
+from tests.support.processes import Process
 
 ROUTER4, ROUTER6 = "10.77.0.254", "fd77::fe"
 ROUTER_AS, RACK_AS = 64513, 65101
@@ -19,6 +19,7 @@ WITH_BFD: Final = {DOMAIN + "direct": "true", DOMAIN + "bfd": "on"}
 _DEFAULT_BFD: Final = Bfd()
 _COMMUNITY: Final = "65000:512"
 _ELEVATED: Final = 512
+_FILES: Final = {"-c": ".conf", "-s": ".ctl", "-P": ".pid"}
 
 
 def store_rack(fabric: Fabric, annotations: Mapping[str, str] = WITH_BFD, **peer: Any) -> None:
@@ -50,16 +51,13 @@ def store_rack(fabric: Fabric, annotations: Mapping[str, str] = WITH_BFD, **peer
         fabric.put("bgppeers", name, spec, annotations=dict(annotations))
 
 
-def rack_router(
-    fabric: Fabric, *, bfd: Bfd | None = _DEFAULT_BFD, password: str = ""
-) -> tuple[NetworkNamespace, str]:
-    """Attach the router; return its namespace and the configuration of its BIRD."""
-    return fabric.attach("tor", ROUTER4, ROUTER6), router_text(bfd, password)
-
-
-def router_text(bfd: Bfd | None, password: str = "") -> str:
-    """Return the configuration of the router's BIRD."""
-    neighbors = tuple(Neighbors(ip_network(n), RACK_AS) for n in ("10.77.0.0/24", "fd77::/64"))
+def router_text(hosts: Iterable[Host], bfd: Bfd | None, password: str = "") -> str:
+    """Return the configuration of the router's BIRD, for which these hosts are in the rack."""
+    neighbors = tuple(
+        Neighbors(ip_address(address), RACK_AS)
+        for host in hosts
+        for address in (host.ipv4, host.ipv6)
+    )
     return render_tor(
         TorRouter(
             IPv4Address(ROUTER4), ROUTER_AS, neighbors, transit=True, bfd=bfd, password=password
@@ -67,7 +65,48 @@ def router_text(bfd: Bfd | None, password: str = "") -> str:
     )
 
 
-def run_rack_router(fabric: Fabric) -> Path:
-    """Run the router; return its control socket."""
-    router, text = rack_router(fabric)
-    return fabric.bird(router, "tor", text)
+class RackRouter:
+    """The rack's router: a BIRD that takes over its routes when it starts again."""
+
+    name = "tor"
+
+    def __init__(
+        self, fabric: Fabric, *, bfd: Bfd | None = _DEFAULT_BFD, password: str = ""
+    ) -> None:
+        self.namespace = fabric.attach(self.name, ROUTER4, ROUTER6)
+        self._fabric = fabric
+        self._base = fabric.directory / self.name
+        self._base.with_suffix(".conf").write_text(router_text(fabric.hosts, bfd, password))
+        self._process: Process | None = None
+        self.start()
+
+    @property
+    def control(self) -> Path:
+        """Its control socket."""
+        return self._base.with_suffix(".ctl")
+
+    def start(self) -> None:
+        """Start it."""
+        names = {flag: self._base.with_suffix(end) for flag, end in _FILES.items()}
+        arguments = [str(part) for item in names.items() for part in item]
+        self._process = Process(
+            ["bird", "-f", "-R", *arguments],
+            log=self._base.with_suffix(".log"),
+            prefix=self.namespace.command([]),
+        )
+        self._fabric.processes.append(self._process)
+
+    def routes(self, family: str = "-4") -> dict[str, list[str]]:
+        """Return the gateways of BIRD's routes in the kernel, by destination."""
+        return bird_routes(self.namespace, family)
+
+    def configure(self, text: str) -> None:
+        """Have it take another configuration."""
+        self._base.with_suffix(".conf").write_text(text)
+        birdc(self.control, "configure")
+
+    def restart(self) -> None:
+        """End it by SIGKILL and start it again, as its supervisor would."""
+        if self._process is not None:
+            self._process.kill()
+        self.start()

@@ -16,7 +16,7 @@ import pytest
 
 from calico_openstack.bgp.tor import Neighbors, TorRouter, render_tor
 from tests.bgp.fabric import Fabric, Host, Workload, birdc
-from tests.bgp.rack import run_rack_router, store_rack
+from tests.bgp.rack import RackRouter, store_rack
 from tests.bgp.stream import Stream
 from tests.bgp.test_bgp_mesh import start_mesh
 from tests.support.netns import NetworkNamespace, needs_root
@@ -132,7 +132,7 @@ def test_a_move_in_a_rack_with_an_as_of_its_own_loses_no_packet(
 ) -> None:
     store_rack(fabric)
     source, target, observer = hosts = fabric.add_hosts(3)
-    control = run_rack_router(fabric)
+    control = RackRouter(fabric).control
     for host in hosts:
         host.start_agent()
     guests = [fabric.workload(source, 5), fabric.workload(target, 5, routed=False)]

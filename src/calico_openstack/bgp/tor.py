@@ -20,7 +20,12 @@ from calico_openstack.bgp.stanza import bfd_option
 
 @dataclass(frozen=True, slots=True)
 class Neighbors:
-    """Hosts in one AS: single addresses, or every host of a network that calls."""
+    """Hosts in one AS: single addresses, or every host of a network that calls.
+
+    A router that starts again waits for neighbours that it knows by address. For a network it does
+    not know whom to expect: it always waits its full time (``graceful restart wait``) before its
+    kernel has new routes, and tells the first host that calls nothing of the others' workloads.
+    """
 
     where: IPv4Address | IPv6Address | IPv4Network | IPv6Network
     as_number: int

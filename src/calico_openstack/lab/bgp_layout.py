@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from ipaddress import IPv4Address, ip_network
+from ipaddress import IPv4Address, ip_address, ip_network
 
 from calico_openstack.bgp.extras import DOMAIN, Bfd
 from calico_openstack.bgp.tor import Neighbors, TorRouter
@@ -34,8 +34,6 @@ from calico_openstack.lab.topology import (
     CLIENT4,
     CLIENT6,
     CLUSTER_AS,
-    FABRIC4,
-    FABRIC6,
     TOR_AS,
     Topology,
 )
@@ -76,8 +74,9 @@ def plan_bgp(topology: Topology, layout: BgpLayout, *, log_file: str = "") -> Pl
         router_id=IPv4Address(topology.tor.ipv4),
         as_number=TOR_AS,
         neighbors=tuple(
-            Neighbors(ip_network(net), RACK_AS if rack else CLUSTER_AS)
-            for net in (FABRIC4, FABRIC6)
+            Neighbors(ip_address(address), RACK_AS if rack else CLUSTER_AS)
+            for host in topology.compute
+            for address in (host.ipv4, host.ipv6)
         ),
         advertised=(ip_network(CLIENT4), ip_network(CLIENT6)),
         transit=rack,

@@ -7,7 +7,14 @@ import msgspec
 
 from calico_openstack.bgp.extras import DRAIN_ANNOTATION
 from calico_openstack.datamodel.keys import ResourceKey
-from calico_openstack.lab import compute, etcd_server, namespaces, neighbours, neutron_server
+from calico_openstack.lab import (
+    compute,
+    etcd_server,
+    namespaces,
+    neighbours,
+    neutron_server,
+    router,
+)
 from calico_openstack.lab.awaiting import await_agents
 from calico_openstack.lab.cloud import CloudError, api, describe, remember, supervisor, topology_of
 from calico_openstack.lab.commands import run
@@ -33,6 +40,7 @@ def add(lab: Lab, progress: Progress) -> Host:
             namespaces.configure(lab.namespace(setup.host), setup.commands, setup.sysctls)
     compute.write_configuration(lab, topology, host)
     _remember_count(lab, count)
+    _tell_router(lab)
     control = supervisor(lab)
     for spec in compute.processes(lab, host):
         control.add(spec)
@@ -81,6 +89,7 @@ def remove(lab: Lab, progress: Progress) -> Host:
         for agent in neutron.find_all("agents", host=host.name):
             neutron.delete("agents", agent["id"])
     _remember_count(lab, len(hosts) - 1)
+    _tell_router(lab)
     return host
 
 
@@ -93,6 +102,12 @@ def _end_processes(lab: Lab, host: Host) -> None:
     # Its neighbours forget its routes at once, and do not wait for it to come back.
     command = compute.bgp_command(lab, host, "--stop-bird")
     run(inside_host(lab.namespace(host.name), host.name, command), timeout=_STOP_TIMEOUT)
+
+
+def _tell_router(lab: Lab) -> None:
+    description = describe(lab)
+    if description is not None:
+        router.reconfigure(lab, topology_of(lab), description.bgp)
 
 
 def _has_nova(lab: Lab) -> bool:

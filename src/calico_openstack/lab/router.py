@@ -1,7 +1,9 @@
 """The lab's top-of-rack router: a plain BIRD that knows nothing of Calico."""
 
+from contextlib import suppress
 from pathlib import Path
 
+from calico_openstack.bgp.birdc import BirdControl, BirdUnavailableError
 from calico_openstack.bgp.tor import render_tor
 from calico_openstack.lab.bgp_layout import BgpLayout, plan_bgp
 from calico_openstack.lab.namespaces import inside_host
@@ -18,11 +20,19 @@ def control_socket(lab: Lab) -> Path:
 
 
 def write_configuration(lab: Lab, topology: Topology, layout: BgpLayout) -> None:
-    """Write the router's BIRD configuration: every host of the fabric may call."""
+    """Write the router's BIRD configuration, with every compute host as a neighbour."""
     folder = lab.host_folder("tor")
     folder.mkdir(parents=True, exist_ok=True)
     plan = plan_bgp(topology, layout, log_file=str(lab.log_file(PROCESS)))
     (folder / "bird.conf").write_text(render_tor(plan.router))
+
+
+def reconfigure(lab: Lab, topology: Topology, layout: BgpLayout) -> None:
+    """Have the router know the compute hosts that there are now."""
+    write_configuration(lab, topology, layout)
+    # One that is being started reads the file anyway.
+    with suppress(BirdUnavailableError), BirdControl(control_socket(lab)) as bird:
+        bird.configure()
 
 
 def process(lab: Lab) -> ProcessSpec:

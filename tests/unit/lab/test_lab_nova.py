@@ -41,7 +41,7 @@ WORDS = st.text(st.characters(codec="ascii", categories=("L", "N")), min_size=1)
 
 
 def parsed(text: str) -> configparser.ConfigParser:
-    parser = configparser.ConfigParser(interpolation=None, default_section="none")
+    parser = configparser.ConfigParser(interpolation=None, default_section="-")
     parser.read_string(text)
     return parser
 
