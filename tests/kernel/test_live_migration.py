@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from calico_openstack.agent.introspection.protocol import Question, Row
+from calico_openstack.calicoctl.asking import ask_hosts
 from calico_openstack.etcd import EtcdClient
 from calico_openstack.felix.kernel.announcements import Announcement, AnnouncementListener
 from tests.kernel.conftest import NamespaceFactory
@@ -30,6 +32,7 @@ pytestmark = needs_root
 
 MAC = mac_address(mac(1))
 FOREIGN = mac_address(mac(2))
+WAITS = "waits for the migration"
 NORMAL, ELEVATED = "metric 1024", "metric 512"
 ANNOUNCEMENTS = {
     Announcement.RARP: rarp(MAC),
@@ -150,6 +153,13 @@ def wait_routed(host: FelixHost, priority: str | None) -> None:
     eventually(lambda: routed(host, priority), what=f"routes: {priority}, not {host.routes()}")
 
 
+def rows(etcd: EtcdClient, table: str, match: str = "") -> tuple[Row, ...]:
+    """Return what Felix answers to a question."""
+    (found,) = ask_hosts(etcd, [(HOST, Question("calico-felix", table, match))], 10.0)
+    assert not found.error
+    return found.rows
+
+
 def is_up(etcd: EtcdClient) -> bool:
     found = etcd.get(status_path(1))
     return found is not None and b'"up"' in found.value
@@ -192,9 +202,16 @@ def test_a_target_is_ready_before_its_virtual_machine_is_there(
     assert not is_up(etcd)
     migration = put_migration(etcd, "elsewhere", HOST)
     eventually(lambda: is_up(etcd))
+    # Whoever looks is told what is waited for, and that nothing else is missing.
+    (endpoint,) = rows(etcd, "endpoints")
+    assert (endpoint["status"], endpoint["why"].partition(":")[0]) == ("waiting", WAITS)
+    faults = [row["kernel"] for row in rows(etcd, "programming", "port1") if row["kernel"] != "ok"]
+    assert [fault.partition(":")[0] for fault in faults] == [WAITS]
     # The migration was given up: nobody will come.
     etcd.delete(migration)
     eventually(lambda: not is_up(etcd))
+    (endpoint,) = rows(etcd, "endpoints")
+    assert endpoint["status"] == "down"
 
 
 def test_a_missed_announcement(host: FelixHost, etcd: EtcdClient) -> None:

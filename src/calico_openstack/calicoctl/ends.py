@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -53,6 +53,21 @@ class End(Struct, frozen=True):
     def version(self) -> int:
         """Either 4 or 6."""
         return 6 if ":" in self.address else 4
+
+
+def where_they_run(
+    endpoints: Mapping[ResourceKey, WorkloadEndpoint], arriving: Collection[str]
+) -> dict[ResourceKey, WorkloadEndpoint]:
+    """Return *endpoints* without those that wait for an instance which still runs elsewhere.
+
+    A port that migrates live has two; *arriving* are the names of the targets' endpoints.
+    """
+    staying = {e.spec.endpoint for key, e in endpoints.items() if key.name not in arriving}
+    return {
+        key: endpoint
+        for key, endpoint in endpoints.items()
+        if key.name not in arriving or endpoint.spec.endpoint not in staying
+    }
 
 
 def candidates(endpoints: Mapping[ResourceKey, WorkloadEndpoint], text: str) -> list[End]:

@@ -13,7 +13,13 @@ from typing import Final
 
 import msgspec
 
-from calico_openstack.calicoctl.ends import End, candidates, matched, trace_of
+from calico_openstack.calicoctl.ends import (
+    End,
+    candidates,
+    matched,
+    trace_of,
+    where_they_run,
+)
 from calico_openstack.datamodel import (
     FelixConfiguration,
     GlobalNetworkPolicy,
@@ -21,6 +27,7 @@ from calico_openstack.datamodel import (
     HostEndpoint,
     Invalid,
     IPPool,
+    LiveMigration,
     NetworkPolicy,
     NetworkSet,
     Profile,
@@ -91,7 +98,10 @@ def excerpt(client: EtcdClient, source: str, destination: str) -> Excerpt:
         named |= holding(page.kvs, texts)
         stored += page.kvs
     endpoints = Cluster(named, source_spoofing=spoofing).endpoints
-    ends = matched(candidates(endpoints, source), candidates(endpoints, destination))
+    # OpenStack names a migration like the endpoint that it leads to.
+    arriving = {kv.key.rpartition("/")[2] for kv in _all(client, LiveMigration)}
+    running = where_they_run(endpoints, arriving)
+    ends = matched(candidates(running, source), candidates(running, destination))
     own = [endpoints[end.endpoint] for end in ends if end.endpoint is not None]
     addresses = {text for end in ends for text in (end.address, end.floating) if text}
     workloads = {**named, **holding(stored, addresses.difference(texts))}

@@ -150,6 +150,7 @@ class FelixAgent:
             dataplane=self._dataplane,
             invalid=self._inputs.invalid,
             settings=lambda: self._parameters.settings,
+            awaits=self._migrations.awaits,
             activity=self._metrics.activity,
             queues=lambda: {
                 "batches from etcd": self.loop.queued,

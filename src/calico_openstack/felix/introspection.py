@@ -17,12 +17,13 @@ from msgspec import Struct
 
 from calico_openstack import __version__
 from calico_openstack.agent.introspection.protocol import Row, Table, Tables
+from calico_openstack.datamodel import ResourceKey
 from calico_openstack.felix.calc import HostState
 from calico_openstack.felix.calc.ipsets import key_address
 from calico_openstack.felix.config import PARAMETERS, FelixSettings
 from calico_openstack.felix.kernel.dataplane import Dataplane
 from calico_openstack.felix.kernel.foreign_chains import foreign_chains
-from calico_openstack.felix.kernel_tables import absence, programming, routes, way
+from calico_openstack.felix.kernel_tables import condition, programming, routes, way
 from calico_openstack.felix.packet_tables import dropped, followed
 from calico_openstack.felix.render import names
 from calico_openstack.felix.render.dataplane import DesiredDataplane
@@ -47,7 +48,10 @@ _SECRETS: Final = ("password", "secret", "token")
 
 
 class Insides(Struct, frozen=True):
-    """What the tables are made from: parts of the agent that live as long as it does."""
+    """What the tables are made from: parts of the agent that live as long as it does.
+
+    *awaits* tells whether the instance of an endpoint is yet to arrive here by live migration.
+    """
 
     host: str
     state: HostState
@@ -55,6 +59,7 @@ class Insides(Struct, frozen=True):
     dataplane: Dataplane
     invalid: Mapping[str, str]
     settings: Callable[[], FelixSettings]
+    awaits: Callable[[ResourceKey], bool]
     queues: Callable[[], Mapping[str, int]]
     activity: Callable[[], Mapping[str, float]]
 
@@ -82,7 +87,9 @@ def tables_of(inside: Insides) -> Tables:
         "queueing": Table("bandwidth limits", _always(inside, _shaping)),
         "programming": Table(
             "what the kernel has for an endpoint (say which by interface, address or port)",
-            lambda match: programming(inside.state, inside.desired, inside.dataplane, match),
+            lambda match: programming(
+                inside.state, inside.desired, inside.dataplane, inside.awaits, match
+            ),
             searches=True,
         ),
         "way": Table(
@@ -118,15 +125,17 @@ def _always(
 
 def _all(inside: Insides) -> Iterator[Row]:
     for key, endpoint in inside.state.endpoints.items():
-        status = inside.dataplane.status(endpoint.interface)
+        status, why = condition(
+            inside.dataplane.status(endpoint.interface), awaited=inside.awaits(key)
+        )
         yield {
             "interface": endpoint.interface,
-            "status": "up" if status.working else "down",
+            "status": status,
             "addresses": ",".join(str(unpack_address(each)) for each in endpoint.addresses),
             "ingress": _tiers(endpoint.policy.tiers, Direction.INGRESS),
             "egress": _tiers(endpoint.policy.tiers, Direction.EGRESS),
             "profiles": ",".join(each.name for each in endpoint.policy.profiles),
-            "why": "; ".join(status.problems) or absence(present=status.present, up=status.up),
+            "why": why,
             "endpoint": f"{key.namespace}/{key.name}",
         }
     for key, reason in inside.state.problems.items():

@@ -4,21 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from ipaddress import ip_address, ip_network
+from typing import Final
 
 from calico_openstack.agent.introspection.protocol import Row
+from calico_openstack.datamodel import ResourceKey
 from calico_openstack.felix.calc import HostState, LocalEndpoint
-from calico_openstack.felix.kernel.dataplane import Dataplane
+from calico_openstack.felix.kernel.dataplane import Dataplane, InterfaceStatus
 from calico_openstack.felix.kernel.route_lookup import FoundRoute, look_up, open_lookup
 from calico_openstack.felix.programming import findings
 from calico_openstack.felix.render.dataplane import DesiredDataplane
 from calico_openstack.policy.addresses import unpack_address
 
+_NOT_YET: Final = "waits for the migration: the instance still runs elsewhere"
 
-def absence(*, present: bool, up: bool) -> str:
+
+def condition(status: InterfaceStatus, *, awaited: bool) -> tuple[str, str]:
+    """Return an endpoint's status and the reason for it, "" if nothing is in the way.
+
+    With *awaited* its instance is yet to arrive by live migration, until when its interface has no
+    carrier, and no routes.
+    """
+    if status.problems:
+        return "down", "; ".join(status.problems)
+    if awaited:
+        return "waiting", _NOT_YET
+    if status.working:
+        return "up", ""
+    return "down", absence(status)
+
+
+def absence(status: InterfaceStatus) -> str:
     """Return why an interface does not serve its endpoint, "" if nothing is in the way."""
-    if not present:
+    if not status.present:
         return "the interface does not exist: the instance is not running here"
-    return "" if up else "the interface is down"
+    return "" if status.up else "the interface is down"
 
 
 def routes(desired: DesiredDataplane, dataplane: Dataplane) -> Iterator[Row]:
@@ -36,14 +55,18 @@ def routes(desired: DesiredDataplane, dataplane: Dataplane) -> Iterator[Row]:
 
 
 def programming(
-    state: HostState, desired: DesiredDataplane, dataplane: Dataplane, match: str
+    state: HostState,
+    desired: DesiredDataplane,
+    dataplane: Dataplane,
+    awaits: Callable[[ResourceKey], bool],
+    match: str,
 ) -> Iterator[Row]:
     """Yield everything that the kernel should have for an endpoint, and whether it has it."""
-    for endpoint in state.endpoints.values():
+    for key, endpoint in state.endpoints.items():
         if match not in _names(endpoint):
             continue
         status = dataplane.status(endpoint.interface)
-        absent = absence(present=status.present, up=status.up)
+        absent = _NOT_YET if awaits(key) else absence(status)
         link = f"interface {endpoint.interface}"
         yield {"thing": link, "kernel": absent or "ok", "wanted": "an interface that is up"}
         for problem in status.problems:
@@ -51,6 +74,8 @@ def programming(
         ruleset, images = desired.ruleset, dataplane.nft.images
         for one in findings(endpoint, ruleset, images):
             yield {"thing": one.thing, "kernel": one.state, "wanted": one.wanted}
+        if awaits(key):
+            continue  # routes come with the instance
         with _Lookup(dataplane) as lookup:
             for address in map(str, map(unpack_address, endpoint.addresses)):
                 found = lookup.of(address)

@@ -16,6 +16,7 @@ from calico_openstack.calicoctl.ends import (
     matched,
     packet_of,
     trace_of,
+    where_they_run,
 )
 from calico_openstack.calicoctl.explaining import lines
 from calico_openstack.calicoctl.explanation import Explanation, explain
@@ -222,3 +223,13 @@ def test_who_has_an_address_twice_is_noted() -> None:
     endpoints = Cluster(_cloud((key, value))).endpoints
     assert candidates(endpoints, "10.0.0.1")[0].note.startswith("2 endpoints have 10.0.0.1")
     assert candidates(endpoints, "192.0.2.1") == [End("192.0.2.1")]
+
+
+def test_a_port_that_migrates_is_taken_to_be_where_its_instance_runs() -> None:
+    source_key, source = workload(4, node="here")
+    target_key, target = workload(4, node="there")
+    both = Cluster({source_key: source, target_key: target}).endpoints
+    assert list(where_they_run(both, {target_key.name})) == [source_key]
+    # The migration is over for the source, and its object not yet gone.
+    assert list(where_they_run({target_key: both[target_key]}, {target_key.name})) == [target_key]
+    assert where_they_run(both, ()) == both
