@@ -1,121 +1,219 @@
-"""``trace``: the rules that real packets meet, in the kernels of both hosts."""
+"""``trace``: the rules that a probe, or a real packet, meets in the kernels of both hosts."""
 
 from __future__ import annotations
 
+import random
+import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import click
 
-from calico_openstack.agent.introspection.protocol import Answer, Question, Row
-from calico_openstack.calicoctl import output
+from calico_openstack.agent.introspection.protocol import Answer, Question
+from calico_openstack.calicoctl import journey, output
 from calico_openstack.calicoctl.asking import ask_hosts
 from calico_openstack.calicoctl.command_line import CONFIG, fail, open_client
 from calico_openstack.calicoctl.ends import End, EndError, packet_of, packet_words
-from calico_openstack.calicoctl.excerpt import excerpt
+from calico_openstack.calicoctl.excerpt import Excerpt, excerpt
+from calico_openstack.calicoctl.journey import BACK, THERE, Outcome, Route
+from calico_openstack.calicoctl.wording import groups_of
+from calico_openstack.datamodel.protocols import ICMP, ICMPV6
+from calico_openstack.etcd import EtcdClient
 from calico_openstack.policy.packet import Packet
 
 _FELIX: Final = "calico-felix"
-_INTERVAL: Final = 0.5
 _ROWS: Final = 4000
-END: Final = "end of the chain"
-"""What stands for the end of a chain, where other steps have a rule."""
-# After the first packet was seen: the other host hears of it a moment later.
-_AFTER: Final = 2.0
+_INTERVAL: Final = 0.5
+_PATIENCE: Final = {True: 10.0, False: 30.0}
+# After a packet was seen: the other host hears of it a moment later, and so comes its answer.
+_AFTER: Final = 2.5
+_PROBES: Final = 3
+_BETWEEN_PROBES: Final = 1.5
+# Above what Linux gives to connections by itself (ip_local_port_range).
+_TOKENS: Final = (61000, 65535)
+_ECHO_REQUESTS: Final = {ICMP: 8, ICMPV6: 128}
+_TCP, _UDP = 6, 17
 
 
 @click.command("trace")
 @click.argument("source", metavar="SRC")
 @click.argument("destination", metavar="DST")
 @click.argument("protocol", metavar="[PROTO[/PORT]]", default="icmp")
-@click.option("--seconds", default=30.0, show_default=True, help="Wait so long for a packet.")
+@click.option(
+    "--probe/--no-probe",
+    default=True,
+    help="Send a probe (the default), or wait for a packet that the source sends itself.",
+)
+@click.option(
+    "--seconds", type=float, help="Wait so long for a packet (default: 10, without probe 30)."
+)
+@click.option("--fail-if-lost", is_flag=True, help="Exit with 2 unless the packet arrived.")
 @click.option("-o", "--output", "form", default="ps", type=click.Choice(["ps", "json"]))
 @CONFIG
 def command(
-    *, source: str, destination: str, protocol: str, seconds: float, form: str, config: str
+    *,
+    source: str,
+    destination: str,
+    protocol: str,
+    probe: bool,
+    seconds: float | None,
+    fail_if_lost: bool,
+    form: str,
+    config: str,
 ) -> None:
-    """Follow real packets from SRC to DST through the rules of the hosts' kernels.
+    """Follow a probe from SRC to DST through the rules of the hosts' kernels.
 
-    Have the source send some meanwhile (ping, curl): the first that is seen is shown, rule by rule,
-    on each host, in Calico's tables and in others.
+    The source's host takes a packet for received from the instance, so it meets all that the
+    instance's own packets meet: an echo request, a TCP SYN or a short UDP datagram to the port.
+    DST's guest sees it, and may answer; SRC's guest gets the answer, which it did not ask for, and
+    refuses it. It is shown rule by rule, on each host, in Calico's tables and in others, and so is
+    the answer.
     """
     client = open_client(config)
     part = excerpt(client, source, destination)
-    ends = part.source, part.destination
-    packet = packet_of(protocol, *ends)
-    nodes = [part.cluster.endpoints[end.endpoint].spec.node for end in ends if end.endpoint]
-    hosts = list(dict.fromkeys(nodes))
-    if not hosts:
+    packet = packet_of(protocol, part.source, part.destination)
+    route = _route(part, probe=probe)
+    if not route.hosts:
         raise EndError("neither end is an endpoint of this cluster: no host's rules are met")
-    question = Question(_FELIX, "trace", match_of(packet, *ends), _ROWS)
-    click.echo(f"Waiting for {packet_words(packet)} on {', '.join(hosts)}", err=True)
-    until = time.monotonic() + seconds
-    answers: list[Answer] = []
-    seen = False
-    while time.monotonic() < until:
-        answers = ask_hosts(client, [(host, question) for host in hosts])
-        if not seen and any(answer.rows for answer in answers):
-            seen = True
-            until = min(until, time.monotonic() + _AFTER)
-        time.sleep(_INTERVAL)
-    found = {host: first(answer.rows) for host, answer in zip(hosts, answers, strict=False)}
-    if form == "json":
-        click.echo(output.as_json(found))
-    for host, answer in zip(hosts, answers, strict=False):
-        if answer.error:
-            click.echo(f"{host}: {answer.error}", err=True)
-        elif form == "ps":
-            for text in lines(host, found[host]):
-                click.echo(text)
-    if not seen:
-        fail(
-            f"no such packet was seen within {seconds:g} s: does the source send it? On its host, "
-            f"tcpdump -ni any host {ends[1].address} shows what arrives"
+    if probe and not route.probe:
+        click.echo("The source is outside of this cluster: waiting for what it sends", err=True)
+    if route.probe:
+        _check_probe(packet, protocol)
+    token = random.randint(*_TOKENS) if route.probe else None
+    match = match_of(packet, part.source, part.destination, token)
+    patience = _PATIENCE[route.probe] if seconds is None else seconds
+    what = "Sending" if route.probe else "Waiting for"
+    click.echo(f"{what} {packet_words(packet)} on {', '.join(route.hosts)}", err=True)
+    answers = _follow(client, route, match, patience)
+    _tell(part, route, answers, form, fail_if_lost=fail_if_lost)
+
+
+def _route(part: Excerpt, *, probe: bool) -> Route:
+    places = [
+        (spec.node, spec.interface_name) if spec else ("", "")
+        for spec in (
+            part.cluster.endpoints[end.endpoint].spec if end.endpoint else None
+            for end in (part.source, part.destination)
+        )
+    ]
+    (source, source_tap), (destination, destination_tap) = places
+    return Route(source, source_tap, destination, destination_tap, probe and bool(source))
+
+
+def _check_probe(packet: Packet, text: str) -> None:
+    if packet.icmp_type is not None:
+        if packet.icmp_type == _ECHO_REQUESTS[packet.protocol]:
+            return
+        raise EndError(f"{text}: probes of ICMP are echo requests; --no-probe follows others")
+    if packet.protocol not in (_TCP, _UDP):
+        raise EndError(
+            f"{text}: probes are of tcp, udp and icmp; --no-probe follows what the source sends"
         )
 
 
-def match_of(packet: Packet, source: End, destination: End) -> str:
-    """Return what Felix's table of traces is asked for."""
-    destinations = filter(None, (destination.address, destination.floating))
+def match_of(packet: Packet, source: End, destination: End, token: int | None = None) -> str:
+    """Return what Felix's table of traces is asked for; with a *token* only a probe's packets.
+
+    The first destination is the one to which the source sends.
+    """
+    destinations = filter(None, (destination.floating, destination.address))
     words = [source.address, ",".join(destinations), str(packet.protocol)]
     if packet.destination_port is not None:
         words.append(str(packet.destination_port))
-    return " ".join(words)
+    elif token is not None:
+        words.append("-")
+    return " ".join(words if token is None else [*words, str(token)])
 
 
-def first(rows: Sequence[Row]) -> list[Row]:
-    """Return the steps of the first packet."""
-    return [row for row in rows if row["packet"] == rows[0]["packet"]]
+def _follow(client: EtcdClient, route: Route, match: str, patience: float) -> Mapping[str, Answer]:
+    """Ask the hosts until the packet's end is known, and have probes sent; raises `EtcdError`."""
+    question = Question(_FELIX, "trace", match, _ROWS)
+    deadline = time.monotonic() + patience
+    left = _PROBES if route.probe else 0
+    next_probe = time.monotonic() + _INTERVAL
+    seen = False
+    while True:
+        asked = ask_hosts(client, [(host, question) for host in route.hosts])
+        answers = dict(zip(route.hosts, asked, strict=True))
+        now = time.monotonic()
+        refused = answers.get(route.source_host)
+        if route.probe and refused is not None and refused.error:
+            fail(f"{route.source_host}, the host of the source: {refused.error}")
+        found = journey.outcome({host: each.rows for host, each in answers.items()}, route)
+        if not seen and any(each.rows for each in asked):
+            seen = True
+            deadline = min(deadline, now + (_BETWEEN_PROBES * left + _AFTER))
+        if found.over or now >= deadline:
+            return answers
+        # A host may have begun to follow packets after the one before.
+        if left and now >= next_probe and not found.arrived:
+            left -= 1
+            next_probe = now + _BETWEEN_PROBES
+            if left == 0:
+                deadline = min(deadline, now + _AFTER)
+            _send_probe(client, route, match)
+        elif found.arrived:
+            deadline = min(deadline, now + _AFTER)
+        time.sleep(_INTERVAL)
 
 
-def lines(host: str, steps: Sequence[Row]) -> Iterator[str]:
-    """Yield the way of a packet through the rules of a host."""
-    yield ""
-    if not steps:
-        yield f"{host}: the packet did not come here"
-        return
-    yield f"{host}: {steps[0]['words']}"
-    place = ""
-    for step in filter(_matters, steps):
-        if step["place"] != place:
-            place = step["place"]
-            by = f" in {step['incoming']}" if step["incoming"] else ""
-            to = f" out {step['outgoing']}" if step["outgoing"] else ""
-            yield f"  {place}{by}{to}"
-        verdict = step["verdict"].partition(" ")[0]
-        yield f"    {verdict.upper():<8} {step['rule']}"
-    yield f"  {end_of(steps[-1])}"
+def _send_probe(client: EtcdClient, route: Route, match: str) -> None:
+    question = Question(_FELIX, "probe", f"{route.source_tap} {match}")
+    (answer,) = ask_hosts(client, [(route.source_host, question)])
+    result = answer.error or (answer.rows[0]["result"] if answer.rows else "no answer")
+    if result != "sent" and "under way" not in result:
+        fail(f"{route.source_host}, the host of the source: the probe was {result}")
 
 
-def _matters(step: Row) -> bool:
-    """Leave out the rules by which packets are traced, and ends of chains that decide nothing."""
-    undecided = step["rule"] == END and step["verdict"] in ("", "continue")
-    return not undecided and " calico-trace " not in f" {step['place']} "
+def _tell(
+    part: Excerpt, route: Route, answers: Mapping[str, Answer], form: str, *, fail_if_lost: bool
+) -> None:
+    seen = {host: answer.rows for host, answer in answers.items()}
+    found = journey.outcome(seen, route)
+    if form == "json":
+        ways = {
+            host: {way: journey.first(rows, way) for way in (THERE, BACK)}
+            for host, rows in seen.items()
+        }
+        told = {"arrived": found.arrived, "answered": found.answered, "words": found.words}
+        click.echo(output.as_json({"hosts": ways, **told}))
+    else:
+        _print(part, route, answers, found)
+    for host, answer in answers.items():
+        if answer.error:
+            click.echo(f"{host}: {answer.error}", err=True)
+    if not any(seen.values()) and not route.probe:
+        fail(
+            "no such packet was seen: does the source send it? On its host, tcpdump -ni any host "
+            f"{part.destination.address} shows what arrives"
+        )
+    if fail_if_lost and not found.arrived:
+        sys.exit(2)
 
 
-def end_of(step: Row) -> str:
-    """Return what became of a packet, by its last step on a host."""
-    if step["verdict"] == "drop":
-        return f"DROPPED there: {step['rule']}"
-    return "left this host's rules without being dropped"
+def _print(part: Excerpt, route: Route, answers: Mapping[str, Answer], found: Outcome) -> None:
+    titles = _titles(part)
+    for host, answer in answers.items():
+        if not answer.error:
+            for text in journey.lines(host, journey.first(answer.rows), titles):
+                click.echo(text)
+    backward = [(host, journey.first(answers[host].rows, BACK)) for host in reversed(route.hosts)]
+    if any(steps for _, steps in backward):
+        click.echo("\nThe answer:")
+        for host, steps in backward:
+            for text in journey.lines(host, steps, titles):
+                click.echo(text)
+    if found.words:
+        click.echo("")
+    for sentence in found.words:
+        click.echo(sentence)
+
+
+def _titles(part: Excerpt) -> Mapping[str, str]:
+    """Return the titles of the security groups of both ends, by their policies."""
+    keys = (end.endpoint for end in (part.source, part.destination) if end.endpoint)
+    labels: Sequence[Mapping[str, str]] = [
+        part.cluster.endpoints[key].metadata.labels for key in keys
+    ]
+    return {policy: group.title for each in labels for policy, group in groups_of(each).items()}

@@ -95,6 +95,9 @@ class DropLog:
         """Return all drops that are remembered, the latest last."""
         return tuple(self._drops)
 
+    def close(self) -> None:
+        """Nothing is held open."""
+
 
 def reason(step: TracedStep, comment: str) -> str:
     """Return in a word or two why a packet was dropped."""

@@ -25,6 +25,7 @@ from calico_openstack.felix.kernel.dataplane import Dataplane
 from calico_openstack.felix.kernel.foreign_chains import foreign_chains
 from calico_openstack.felix.kernel_tables import condition, programming, routes, way
 from calico_openstack.felix.packet_tables import dropped, followed
+from calico_openstack.felix.probes import probed
 from calico_openstack.felix.render import names
 from calico_openstack.felix.render.dataplane import DesiredDataplane
 from calico_openstack.felix.render.nft import Chain
@@ -106,7 +107,12 @@ def tables_of(inside: Insides) -> Tables:
         ),
         "trace": Table(
             "rules that packets meet (say sources, destinations, protocol and port by numbers)",
-            followed(inside.desired),
+            followed(inside.state, inside.desired),
+            searches=True,
+        ),
+        "probe": Table(
+            "what became of a packet sent as an instance would (see calicoctl trace)",
+            probed(inside.state, inside.dataplane),
             searches=True,
         ),
         "queues": Table("what waits", _always(inside, _queues)),

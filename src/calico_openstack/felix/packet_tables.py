@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from ipaddress import ip_address
 
 from calico_openstack.agent.introspection.protocol import Row
 from calico_openstack.felix.calc import HostState
 from calico_openstack.felix.drops import DropLog
 from calico_openstack.felix.journeys import JourneyLog, Passed
-from calico_openstack.felix.kernel.packet_tracing import (
-    PacketTracing,
-    TracedStep,
-    following,
-    sampling,
-)
+from calico_openstack.felix.kernel.arrivals import Arrivals
+from calico_openstack.felix.kernel.followed_packets import followed_in, following
+from calico_openstack.felix.kernel.packet_tracing import PacketTracing, TracedStep, sampling
 from calico_openstack.felix.render.dataplane import DesiredDataplane
 from calico_openstack.felix.render.nft_text import rule_text
 from calico_openstack.felix.trace_watch import TraceWatch, tidy
@@ -51,22 +47,22 @@ def dropped(state: HostState, prefixes: Sequence[str]) -> Callable[[str], Iterab
     return rows
 
 
-def followed(desired: DesiredDataplane) -> Callable[[str], Iterable[Row]]:
-    """Return the table of the rules that packets meet.
+def followed(state: HostState, desired: DesiredDataplane) -> Callable[[str], Iterable[Row]]:
+    """Return the table of the rules that packets meet; see `followed_in` for what is asked.
 
-    It is asked for with sources and destinations (addresses with commas between them), the number
-    of the protocol, and that of the port or nothing. Other ends end the watch for the last ones.
+    Other packets end the watch for the last ones.
     """
     watches: dict[str, TraceWatch[Passed]] = {}
 
     def rows(match: str) -> Iterator[Row]:
         if match not in watches:
-            new = _watch(desired, match, next(iter(watches.values()), None))
+            new = _watch(state, desired, match, next(iter(watches.values()), None))
             watches.clear()
             watches[match] = new
         for step in watches[match].entries():
             yield {
-                "packet": str(step.packet),
+                "packet": step.packet,
+                "way": step.way,
                 "time": f"{step.time:.3f}",
                 "words": step.words,
                 "place": step.place,
@@ -80,21 +76,17 @@ def followed(desired: DesiredDataplane) -> Callable[[str], Iterable[Row]]:
 
 
 def _watch(
-    desired: DesiredDataplane, match: str, after: TraceWatch[Passed] | None
+    state: HostState, desired: DesiredDataplane, match: str, after: TraceWatch[Passed] | None
 ) -> TraceWatch[Passed]:
-    words = match.split()
-    if len(words) not in (3, 4):
-        raise ValueError("say sources, destinations, the protocol's number and maybe a port")
-    sources, destinations = (
-        [ip_address(each).packed for each in part.split(",")] for part in words[:2]
-    )
-    port = int(words[3]) if len(words) == 4 else None
-    states = following(sources, destinations, int(words[2]), port)
+    wanted = followed_in(match)
+    ends = {*wanted.sources, *wanted.destinations}
+    taps = [e.interface for e in state.endpoints.values() if not ends.isdisjoint(e.addresses)]
 
     def make_log(tracing: PacketTracing) -> JourneyLog:
-        return JourneyLog(sources, destinations, lambda step: _text(desired, tracing, step))
+        arrivals = Arrivals(taps, wanted) if wanted.token is not None else None
+        return JourneyLog(wanted, lambda step: _text(desired, tracing, step), arrivals)
 
-    return TraceWatch(states, make_log, after)
+    return TraceWatch(following(wanted), make_log, after)
 
 
 def _text(desired: DesiredDataplane, tracing: PacketTracing, step: TracedStep) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final, Generic, Protocol, TypeVar
 
 from calico_openstack.agent.log import fields
+from calico_openstack.felix.kernel.injection import remove_devices
 from calico_openstack.felix.kernel.packet_tracing import (
     PacketTracing,
     TracedStep,
@@ -36,6 +37,9 @@ class StepLog(Protocol[T_co]):
 
     def entries(self) -> Iterable[T_co]:
         """Return what there is to tell."""
+
+    def close(self) -> None:
+        """Take up no more."""
 
 
 class TraceWatch(Generic[T]):
@@ -104,6 +108,7 @@ class TraceWatch(Generic[T]):
             with self._lock:
                 self._running = False
         finally:
+            log.close()
             tracing.close()
             self._ended.set()
 
@@ -114,8 +119,9 @@ class TraceWatch(Generic[T]):
 
 
 def tidy() -> None:
-    """Remove what a Felix that was killed has left of its watches."""
+    """Remove what a Felix that was killed has left of its watches and probes."""
     try:
         remove_tracing()
     except OSError as error:
         _log.warning("Tracing cannot be removed", extra=fields(reason=str(error)))
+    remove_devices()

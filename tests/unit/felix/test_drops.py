@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from calico_openstack.felix.drops import Drop, DropLog, packet_text, reason
 from calico_openstack.felix.journeys import JourneyLog
 from calico_openstack.felix.kernel import nft_constants as nft
+from calico_openstack.felix.kernel.followed_packets import Followed
 from calico_openstack.felix.kernel.packet_tracing import TracedStep, parsed_step, rule_comment
 from calico_openstack.felix.render.renderer import IP_TABLE
 from calico_openstack.netlink.protocol import attribute, attribute_be32, attribute_string, nested
@@ -129,7 +130,8 @@ def test_steps_are_read_from_the_kernels_messages() -> None:
 
 
 def test_journeys_are_those_of_the_ends_that_were_asked_for() -> None:
-    log = JourneyLog([IPV4[12:16]], [IPV4[16:20]], lambda each: f"rule {each.handle}")
+    followed = Followed((IPV4[12:16],), (IPV4[16:20],), 6)
+    log = JourneyLog(followed, lambda each: f"rule {each.handle}")
     stranger = bytes([*IPV4[:12], 9, 9, 9, 9, *IPV4[16:]])
     for each in (
         FIRST,
@@ -139,7 +141,10 @@ def test_journeys_are_those_of_the_ends_that_were_asked_for() -> None:
     ):
         log.take(each, INTERFACES, 1000.0)
     passed = list(log.entries())
-    assert [(each.packet, each.rule) for each in passed] == [(1, "rule 5"), (1, "end of the chain")]
+    assert [(each.packet, each.rule) for each in passed] == [
+        ("1", "rule 5"),
+        ("1", "end of the chain"),
+    ]
     assert passed[1].outgoing == "tap2"
     assert passed[1].verdict == "accept"
 

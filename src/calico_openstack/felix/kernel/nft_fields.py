@@ -43,6 +43,9 @@ SOURCES: dict[Field, Meta | Payload] = {
     Field.ICMP_CODE: Payload(_TRANSPORT, 1, 1),
     Field.ICMPV6_TYPE: Payload(_TRANSPORT, 0, 1),
     Field.ICMPV6_CODE: Payload(_TRANSPORT, 1, 1),
+    # The identifier of an echo request or reply.
+    Field.ICMP_ID: Payload(_TRANSPORT, 4, 2),
+    Field.ICMPV6_ID: Payload(_TRANSPORT, 4, 2),
     # In an ARP header for IPv4 over Ethernet (RFC 826).
     Field.ARP_OPERATION: Payload(_NETWORK, 6, 2),
     Field.ARP_SADDR_IP: Payload(_NETWORK, 14, 4),

@@ -24,7 +24,6 @@ from calico_openstack.felix.render.nft import (
     Compare,
     CtState,
     CtStateIs,
-    Expression,
     Family,
     Field,
     Hook,
@@ -50,10 +49,10 @@ TRACE_TABLES: Final = (Table(Family.IP, "calico-trace"), Table(Family.IP6, "cali
 Tables = tuple[Table, ...]
 _SUBSYSTEM: Final = nft.NFNL_SUBSYS_NFTABLES << 8
 # Before our own raw-prerouting (-300), and after connection tracking (-200).
-_BEFORE_ALL, _AFTER_TRACKING = -301, -150
+BEFORE_ALL: Final = -301
+_AFTER_TRACKING: Final = -150
 _NEW_PER_SECOND: Final = 200
 _ALL_PER_SECOND: Final = 50
-_FOLLOWED_PER_SECOND: Final = 5
 _NF_DROP, _NF_ACCEPT = 0, 1
 _TYPE_POLICY = 1
 # enum nft_verdicts: negative numbers, of which the kernel tells the low 32 bits.
@@ -86,7 +85,8 @@ class TracedStep(Struct, frozen=True):
     """One rule that a packet met, or the policy of a chain (*handle* 0) at its end.
 
     *packet* tells packets apart, *verdict* is as nft(8) calls it. Headers and interfaces (indexes)
-    are told once for each hook.
+    are told once for each hook. *family* is the kernel's number of the table's family, *table* None
+    where that is none of ours.
     """
 
     packet: int
@@ -102,12 +102,14 @@ class TracedStep(Struct, frozen=True):
     transport_header: bytes = b""
     incoming: int = 0
     outgoing: int = 0
+    family: int = 0
 
 
 def parsed_step(body: bytes) -> TracedStep:
     """Return the step of a TRACE message."""
     found = attributes(body, nft.NFGENMSG.size)
-    family = nft.FAMILY_BY_NUMBER.get(nft.NFGENMSG.unpack_from(body)[0])
+    number = nft.NFGENMSG.unpack_from(body)[0]
+    family = nft.FAMILY_BY_NUMBER.get(number)
     table_name = string(found.get(_TraceAttribute.TABLE, b""))
     kind = be32(found.get(_TraceAttribute.TYPE, b""))
     verdict = attributes(found.get(_TraceAttribute.VERDICT, b""))
@@ -129,6 +131,7 @@ def parsed_step(body: bytes) -> TracedStep:
         transport_header=found.get(_TraceAttribute.TRANSPORT_HEADER, b""),
         incoming=be32(found.get(_TraceAttribute.IIF, b"")),
         outgoing=be32(found.get(_TraceAttribute.OIF, b"")),
+        family=number,
     )
 
 
@@ -147,42 +150,12 @@ def sampling(prefixes: Sequence[str]) -> dict[Table, TableState]:
         for prefix in prefixes
     ]
     chains = {
-        "sent": Chain(tuple(sent), Hook("filter", "prerouting", _BEFORE_ALL)),
+        "sent": Chain(tuple(sent), Hook("filter", "prerouting", BEFORE_ALL)),
         "suspicious": Chain(
             (Rule((suspicious, some, Trace())),), Hook("filter", "prerouting", _AFTER_TRACKING)
         ),
     }
     return {table: TableState(chains=chains) for table in DROP_TABLES}
-
-
-def following(
-    sources: Sequence[bytes], destinations: Sequence[bytes], protocol: int, port: int | None
-) -> dict[Table, TableState]:
-    """Return the tables that have the packets of some ends traced, a few of them each second.
-
-    Addresses are packed, *protocol* is ICMP of either version, or has ports if there is a *port*.
-    """
-    found = {}
-    for table in TRACE_TABLES:
-        size = 4 if table.family is Family.IP else 16
-        source_field = Field.IP_SADDR if size == 4 else Field.IP6_SADDR
-        destination_field = Field.IP_DADDR if size == 4 else Field.IP6_DADDR
-        rules = []
-        for source in sources:
-            for destination in destinations:
-                if len(source) == len(destination) == size:
-                    match: list[Expression] = [
-                        Compare(source_field, source),
-                        Compare(destination_field, destination),
-                        Compare(Field.L4PROTO, bytes((protocol,))),
-                    ]
-                    if port is not None:
-                        match.append(Compare(Field.TH_DPORT, port.to_bytes(2, "big")))
-                    few = Limit(_FOLLOWED_PER_SECOND, 1, _FOLLOWED_PER_SECOND)
-                    rules.append(Rule((*match, few, Trace())))
-        chain = Chain(tuple(rules), Hook("filter", "prerouting", _BEFORE_ALL))
-        found[table] = TableState(chains={"followed": chain})
-    return found
 
 
 class PacketTracing:
@@ -192,7 +165,7 @@ class PacketTracing:
         self._tables = tuple(states)
         self._driver = NftDriver(self._tables)
         self._socket = NetlinkSocket(NETLINK_NETFILTER, groups=(nft.NFNLGRP_NFTRACE,))
-        self._rules: dict[tuple[Table, str], dict[int, str]] = {}
+        self._rules: dict[tuple[int, str, str], dict[int, str]] = {}
         try:
             self._driver.apply(dict(states), {table: TableDelta() for table in self._tables})
         except OSError:
@@ -225,19 +198,19 @@ class PacketTracing:
 
     def _rules_of(self, step: TracedStep) -> Mapping[int, str]:
         """Return the comments of the rules of a step's chain, in order, by their handles."""
-        if step.table is None or not step.handle:
+        if not step.handle:
             return {}
-        place = step.table, step.chain
+        place = step.family, step.table_name, step.chain
         if step.handle not in self._rules.get(place, {}):
             self._rules[place] = dict(self._read(*place))
         return self._rules[place]
 
-    def _read(self, table: Table, chain: str) -> Iterable[tuple[int, str]]:
+    def _read(self, family: int, table: str, chain: str) -> Iterable[tuple[int, str]]:
         socket = NetlinkSocket(NETLINK_NETFILTER)
         try:
             body = (
-                nft.NFGENMSG.pack(nft.FAMILY_NUMBER[table.family], 0, 0)
-                + attribute_string(RuleAttribute.TABLE, table.name)
+                nft.NFGENMSG.pack(family, 0, 0)
+                + attribute_string(RuleAttribute.TABLE, table)
                 + attribute_string(RuleAttribute.CHAIN, chain)
             )
             for answer in socket.dump(_SUBSYSTEM | NftMessage.GETRULE, body):

@@ -8,6 +8,7 @@ bits; what it tells itself is in ticks, of which it keeps the lower 32 bits.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from enum import IntEnum
 
 from msgspec import Struct
@@ -54,8 +55,10 @@ _TC_HEADER = struct.Struct("=BxxxiIII")
 _LINK_HEADER = struct.Struct("=BxHiII")
 # struct tc_ratespec twice, then limit, buffer and mtu of struct tc_tbf_qopt.
 _TBF_OPTIONS = struct.Struct("=BBHhHI BBHhHI III".replace(" ", ""))
-# struct tc_u32_sel with one key that matches everything.
-_U32_SELECTOR = struct.Struct("=BBBxHHhhI IIii".replace(" ", ""))
+# struct tc_u32_sel, and tc_u32_key: mask and word in network byte order, offset.
+_U32_SELECTOR = struct.Struct("=BBBxHHhhI")
+_U32_KEY = struct.Struct("=4s4sii")
+_NO_MASK = b"\xff" * 4
 # struct tc_mirred: index, capabilities, action, references, bindings, what to do, interface.
 _MIRRED = struct.Struct("=IIiiiiI")
 _U32 = struct.Struct("=I")
@@ -70,7 +73,7 @@ _IFLA_NAME, _IFLA_MTU, _IFLA_LINKINFO, _INFO_KIND = 3, 4, 18, 1
 
 _LINKLAYER_ETHERNET = 1
 _U32_TERMINAL = 1
-_EGRESS_REDIRECT = 1
+_EGRESS_REDIRECT, _INGRESS_REDIRECT = 1, 3
 _ACTION_STOLEN = 4
 _IFF_UP = 1
 _ETH_P_ALL = 0x0300  # in network byte order
@@ -268,15 +271,24 @@ def filters_request(interface: int) -> bytes:
     return _TC_HEADER.pack(0, interface, 0, INGRESS_HANDLE, 0)
 
 
-def encode_redirection(interface: int, target: int) -> bytes:
-    """Return the body that makes a filter sending all received packets out of *target*."""
-    mirred = _MIRRED.pack(0, 0, _ACTION_STOLEN, 0, 0, _EGRESS_REDIRECT, target)
+def encode_redirection(
+    interface: int, target: int, words: Sequence[tuple[int, bytes]] = (), *, received: bool = False
+) -> bytes:
+    """Return the body that makes a filter sending received packets out of *target*.
+
+    Those that have *words* of four bytes at offsets from the network header, all without any.
+    *received*: they are taken to have been received by the target instead.
+    """
+    what = _INGRESS_REDIRECT if received else _EGRESS_REDIRECT
+    mirred = _MIRRED.pack(0, 0, _ACTION_STOLEN, 0, 0, what, target)
     action = nested(
         1,
         attribute_string(_ACTION_KIND, "mirred"),
         nested(_ACTION_OPTIONS, attribute(_MIRRED_PARAMETERS, mirred)),
     )
-    selector = _U32_SELECTOR.pack(_U32_TERMINAL, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+    keys = [_U32_KEY.pack(_NO_MASK, word, offset, 0) for offset, word in words]
+    keys = keys or [_U32_KEY.pack(bytes(4), bytes(4), 0, 0)]
+    selector = _U32_SELECTOR.pack(_U32_TERMINAL, 0, len(keys), 0, 0, 0, 0, 0) + b"".join(keys)
     return (
         _TC_HEADER.pack(0, interface, 0, INGRESS_HANDLE, _PRIORITY << 16 | _ETH_P_ALL)
         + attribute_string(_TCA_KIND, "u32")

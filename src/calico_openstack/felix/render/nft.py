@@ -50,6 +50,8 @@ class Field(Enum):
     ICMP_CODE = "icmp code"
     ICMPV6_TYPE = "icmpv6 type"
     ICMPV6_CODE = "icmpv6 code"
+    ICMP_ID = "icmp id"
+    ICMPV6_ID = "icmpv6 id"
     ARP_OPERATION = "arp operation"
     ARP_SADDR_IP = "arp saddr ip"
 
