@@ -146,7 +146,7 @@ def test_the_guide_tells_the_truth(cloud: EtcdClient) -> None:
 @pytest.mark.parametrize("source", ["web-1", "1f0c", "instance-1", "tap1f0c4a5e-po", "10.0.0.1"])
 def test_an_end_may_be_called_by_any_name(cloud: EtcdClient, source: str) -> None:
     told = run(cloud, ["explain", source, "instance-2", "tcp/3306"], "")
-    assert "from 10.0.0.1: port 1f0c4a5e-port of web-1.example.org" in told
+    assert "from 10.0.0.1: port web-1 of instance web-1 on compute-1" in told
     assert told.endswith("and so do the answers to it.\n")
 
 

@@ -70,6 +70,26 @@ def test_every_table_can_be_shown(host: FelixHost, etcd: EtcdClient) -> None:
     assert etcd.get_prefix(INTROSPECTION_PREFIX).kvs == []
 
 
+def test_a_name_for_people_changes_nothing(host: FelixHost, etcd: EtcdClient) -> None:
+    statuses = "/calico/felix/v2/no-region/host/compute-1/workload/"
+    eventually(lambda: len(etcd.get_prefix(statuses).kvs) == 2, what="both statuses")
+
+    def activity(what: str) -> float:
+        return next(float(row["value"]) for row in rows(etcd, "activity") if row["what"] == what)
+
+    def programmed() -> object:
+        listed = host.namespace.run("nft", "-a", "list", "ruleset").stdout
+        return listed, host.routes(), etcd.get_prefix(statuses).kvs
+
+    before, writes, seen = programmed(), activity("kernel writes"), activity("updates")
+    for name in ("front", 'the "old" fr\u00f6nt'):
+        put_endpoint(etcd, 1, "web", annotations={"openstack.projectcalico.org/port-name": name})
+        seen += 1
+        eventually(lambda seen=seen: activity("updates") == seen, what="Felix has read it")
+    assert activity("kernel writes") == writes
+    assert programmed() == before
+
+
 def test_an_endpoint_is_programmed_or_it_is_told_why_not(host: FelixHost, etcd: EtcdClient) -> None:
     def faults(number: int) -> list[str]:
         found = rows(etcd, "programming", f"port{number}")

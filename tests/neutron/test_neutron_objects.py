@@ -9,7 +9,7 @@ import pytest
 from calico_openstack.datamodel.codec import decode
 from calico_openstack.datamodel.endpoints import WorkloadEndpoint
 from tests.neutron.conftest import Cloud
-from tests.support.neutron import ApiError
+from tests.support.neutron import ApiError, Json
 from tests.support.processes import eventually
 
 
@@ -210,6 +210,33 @@ def test_names_that_change_stand_in_the_labels(cloud: Cloud) -> None:
     assert labels[f"sg.projectcalico.org/openstack-{group['id']}"] == "new"
     assert "sg-name.projectcalico.org/openstack-old" not in labels
     assert labels["projectcalico.org/openstack-network-name"] == "renamed"
+
+
+def test_the_name_of_a_port_stands_in_an_annotation(cloud: Cloud) -> None:
+    cloud.felix()
+    network = cloud.network()
+    cloud.subnet(network)
+    port = cloud.port(network, name="front")
+    other = cloud.port(network)
+
+    def name(port: Json) -> str | None:
+        endpoint = cloud.endpoint(port)
+        assert endpoint is not None
+        annotations = endpoint["metadata"]["annotations"]
+        found: str | None = annotations.get("openstack.projectcalico.org/port-name")
+        return found
+
+    assert name(port) == "front"
+    untouched = cloud.etcd.get(cloud.endpoint_path(other))
+    cloud.member.update("port", port["id"], name='the "old" fr\u00f6nt')
+    assert name(port) == 'the "old" fr\u00f6nt'
+    cloud.member.update("port", port["id"], name="")
+    assert name(port) is name(other) is None
+    assert cloud.etcd.get(cloud.endpoint_path(other)) == untouched
+    cloud.member.update("port", port["id"], name="")
+    written = cloud.etcd.get(cloud.endpoint_path(port))
+    cloud.member.update("port", port["id"], name="")
+    assert cloud.etcd.get(cloud.endpoint_path(port)) == written
 
 
 def test_groups_and_pairs_of_a_port(cloud: Cloud) -> None:

@@ -38,7 +38,12 @@ def declare_ready(etcd: EtcdClient, ready: bool = True) -> None:
 
 
 def put_endpoint(
-    etcd: EtcdClient, number: int, *groups: str, host: str = HOST, **changes: Any
+    etcd: EtcdClient,
+    number: int,
+    *groups: str,
+    host: str = HOST,
+    annotations: Mapping[str, str] | None = None,
+    **changes: Any,
 ) -> str:
     """Store the endpoint of workload *number*, a member of security *groups*; return its key."""
     spec = {
@@ -55,7 +60,8 @@ def put_endpoint(
     labels = {f"sg.projectcalico.org/openstack-{group}": "" for group in groups}
     # Namespaced policies select by it.
     labels["projectcalico.org/namespace"] = "openstack"
-    return put(etcd, "workloadendpoints", name, spec, namespace="openstack", labels=labels)
+    metadata = {"namespace": "openstack", "labels": labels, "annotations": annotations or {}}
+    return put(etcd, "workloadendpoints", name, spec, **metadata)
 
 
 def put_group(

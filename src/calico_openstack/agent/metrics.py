@@ -76,6 +76,11 @@ class PlainGauge:
         self._value: Callable[[], float] = lambda: 0.0
         registry.register(self)
 
+    @property
+    def value(self) -> float:
+        """The value now."""
+        return self._value()
+
     def set(self, value: float) -> None:
         """Show *value* from now on."""
         self._value = lambda: value

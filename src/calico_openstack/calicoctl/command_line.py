@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from typing import Any, Final, NoReturn
+from collections.abc import Callable
+from typing import Any, Final, NoReturn, TypeVar
 
 import click
 
+from calico_openstack.calicoctl import naming
 from calico_openstack.calicoctl.connection import DEFAULT_FILE, connection_config
 from calico_openstack.calicoctl.store import Store, StoreError
 from calico_openstack.etcd import EtcdClient, EtcdError, EtcdUnavailable
@@ -21,6 +23,31 @@ CONFIG: Final = click.option(
     "-c", "--config", default=DEFAULT_FILE, show_default=True, help="Connection file."
 )
 NAMESPACE: Final = click.option("-n", "--namespace", default="", help="Namespace (default).")
+
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+
+def _set_naming(context: click.Context, _parameter: click.Parameter, value: str | None) -> None:
+    # Behind a command it is only heard if it is said; in front of one there is a default.
+    if value or context.parent is None:
+        naming.set_naming(naming.Naming(value or "names"))
+
+
+def as_option(envvar: str | None = None) -> Callable[[Decorated], Decorated]:
+    """Return the option that says what things of Neutron are called."""
+    return click.option(
+        "--as",
+        "called",
+        type=click.Choice([each.value for each in naming.Naming]),
+        envvar=envvar,
+        expose_value=False,
+        callback=_set_naming,
+        help="Call ports, groups, networks, projects so (names; or the variable CALICOCTL_AS).",
+    )
+
+
+AS: Final = as_option()
 
 _PAST: Final = {
     "create": "created",

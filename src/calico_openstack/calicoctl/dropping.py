@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
@@ -12,12 +12,12 @@ import click
 from calico_openstack.agent.introspection.protocol import Answer, Question, Row
 from calico_openstack.calicoctl import output
 from calico_openstack.calicoctl.asking import ask_hosts, living_hosts
-from calico_openstack.calicoctl.command_line import CONFIG, open_client
+from calico_openstack.calicoctl.command_line import AS, CONFIG, open_client
+from calico_openstack.calicoctl.directory import named
 from calico_openstack.calicoctl.ends import EndError, names_of
-from calico_openstack.calicoctl.excerpt import holding
-from calico_openstack.calicoctl.wording import groups_of
+from calico_openstack.calicoctl.lookup import endpoints_with
+from calico_openstack.calicoctl.naming import Directory, directory_of, readable
 from calico_openstack.datamodel import ResourceKey, WorkloadEndpoint, prefix_of
-from calico_openstack.datamodel.openstack import FQDN_ANNOTATION, GROUP_POLICY
 from calico_openstack.etcd import EtcdClient
 
 _FELIX: Final = "calico-felix"
@@ -31,6 +31,7 @@ _ROWS: Final = 2000
 @click.option("-f", "--follow", is_flag=True, help="Go on until interrupted.")
 @click.option("--seconds", default=10.0, show_default=True, help="Without -f, watch so long.")
 @click.option("-o", "--output", "form", default="ps", type=click.Choice(["ps", "json"]))
+@AS
 @CONFIG
 def command(
     *, port: str, nodes: tuple[str, ...], follow: bool, seconds: float, form: str, config: str
@@ -51,7 +52,7 @@ def command(
         raise EndError("no Felix is alive: see calicoctl doctor")
     until = time.monotonic() + seconds
     seen: dict[tuple[str, str], int] = {}
-    titles: dict[str, str] = {}
+    names = KnownNames(client)
     silent: set[str] = set()
     click.echo(f"Watching {len(hosts)} host(s)", err=True)
     while True:
@@ -62,12 +63,12 @@ def command(
                 silent.add(host)
                 click.echo(f"{host}: {answer.error}", err=True)
         new = list(fresh(dict(zip(hosts, answers, strict=True)), seen, interfaces))
-        _learn(client, titles, (row for _, row in new))
+        names.learn(row for _, row in new)
         for host, row in new:
             if form == "json":
                 click.echo(output.as_json({"host": host, **row}))
             else:
-                click.echo(line(host, row, titles))
+                click.echo(line(host, row, names.directory))
         if not follow and time.monotonic() >= until:
             return
         time.sleep(_INTERVAL)
@@ -90,52 +91,53 @@ def fresh(
             yield host, row
 
 
-def line(host: str, row: Row, titles: Mapping[str, str]) -> str:
-    """Return a drop in one line; *titles* are those of security groups by their policies."""
+def line(host: str, row: Row, names: Directory) -> str:
+    """Return a drop in one line, with names as far as they are known."""
     moment = datetime.fromtimestamp(float(row["time"]), UTC).strftime("%H:%M:%S")
-    where = f"port {row['port']}" if row["port"] else row["interface"] or "the host"
+    where = f"port {names.port(row['port'])}" if row["port"] else row["interface"] or "the host"
     times = f" ({row['count']} times)" if row["count"] != "1" else ""
     return (
         f"{moment} {host}: {row['reason']}: {row['packet']}{times}, {row['direction']} of {where}: "
-        f"{why(row, titles)}"
+        f"{why(row, names)}"
     )
 
 
-def why(row: Row, titles: Mapping[str, str]) -> str:
+def why(row: Row, names: Directory) -> str:
     """Return what decided about a drop, in words."""
     rule = row["rule"]
     if row["reason"] == "default deny":
-        names = [titles.get(name, name) for name in filter(None, row["policies"].split(","))]
-        asked = ", ".join(names) or "its policies"
+        policies = filter(None, row["policies"].split(","))
+        asked = ", ".join(map(names.group, policies)) or "its policies"
         return f"no rule of {asked} allows it ({rule})"
-    for policy, title in titles.items():
-        rule = rule.replace(f"np/openstack/{policy}", title)
-    return rule
+    return readable(rule, names)
 
 
-def _learn(client: EtcdClient, titles: dict[str, str], rows: Iterator[Row]) -> None:
-    """Take up the names of the security groups of ports that are not known yet."""
-    policies: set[str] = set()
-    ports: set[str] = set()
-    for row in rows:
-        missing = [each for each in row["policies"].split(",") if each.startswith(GROUP_POLICY)]
-        if row["port"] and any(each not in titles for each in missing):
-            policies.update(missing)
-            ports.add(row["port"])
-    if not ports:
-        return
-    for endpoint in _endpoints(client, ports).values():
-        for policy, group in groups_of(endpoint.metadata.labels).items():
-            titles[policy] = group.title
-    for policy in policies:
-        titles.setdefault(policy, f"security group {policy.removeprefix(GROUP_POLICY)}")
+class KnownNames:
+    """Names of the ports that were seen, of their groups and networks; each is looked up once."""
+
+    def __init__(self, client: EtcdClient) -> None:
+        self._client = client
+        self._seen: set[str] = set()
+        self.directory = directory_of(())
+
+    def learn(self, rows: Iterable[Row]) -> None:
+        """Look up the ports that rows are about; raises `EtcdError`."""
+        unknown = {row["port"] for row in rows} - self._seen - {""}
+        if not unknown:
+            return
+        self._seen |= unknown
+        traces = [b'"%b"' % port.encode() for port in unknown]
+        for page in self._client.iterate_prefix(prefix_of(WorkloadEndpoint.KIND)):
+            mine = (kv for kv in page.kvs if any(trace in kv.value for trace in traces))
+            for endpoint in named(mine):
+                self.directory.add(endpoint)
 
 
 def _meant(client: EtcdClient, text: str) -> Mapping[ResourceKey, WorkloadEndpoint]:
     """Return the endpoints that *text* names or has as an address; raises `EndError`."""
     found = {
         key: value
-        for key, value in _endpoints(client, {text}).items()
+        for key, value in endpoints_with(client, text).items()
         if text in names_of(key, value)
         or value.spec.endpoint.startswith(text)
         or value.spec.workload.startswith(text)
@@ -143,21 +145,4 @@ def _meant(client: EtcdClient, text: str) -> Mapping[ResourceKey, WorkloadEndpoi
     }
     if not found:
         raise EndError(f"'{text}' is no port, instance, guest or address: see calicoctl get wep -A")
-    return found
-
-
-def instance_names(client: EtcdClient, ports: set[str]) -> dict[str, str]:
-    """Return the names of the instances of *ports*, by port; raises `EtcdError`."""
-    return {
-        each.spec.endpoint: each.metadata.annotations.get(FQDN_ANNOTATION, "").partition(".")[0]
-        for each in _endpoints(client, ports).values()
-    }
-
-
-def _endpoints(client: EtcdClient, texts: set[str]) -> dict[ResourceKey, WorkloadEndpoint]:
-    found: dict[ResourceKey, WorkloadEndpoint] = {}
-    for page in client.iterate_prefix(prefix_of(WorkloadEndpoint.KIND)):
-        for key, value in holding(page.kvs, texts).items():
-            if isinstance(value, WorkloadEndpoint):
-                found[key] = value
     return found

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from msgspec import Struct
 
+from calico_openstack.calicoctl.naming import (
+    called,
+    guest_name,
+    names_in,
+    port_name,
+    port_title,
+    project_title,
+)
 from calico_openstack.datamodel import ResourceKey, WorkloadEndpoint
-from calico_openstack.datamodel.openstack import FQDN_ANNOTATION
 from calico_openstack.datamodel.protocols import (
     ICMP,
     ICMPV6,
@@ -24,6 +31,7 @@ from calico_openstack.policy.packet import Packet
 _EPHEMERAL_PORT = 49152  # the first of RFC 6335, section 6
 _ECHO_REQUEST = {4: 8, 6: 128}
 _SHORTEST_BEGINNING = 4
+_MOST_CANDIDATES = 10
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -74,7 +82,7 @@ def candidates(endpoints: Mapping[ResourceKey, WorkloadEndpoint], text: str) -> 
     """Return what *text* can stand for, one end for each address; raises `EndError`.
 
     It is an address or floating address, the id of a port or instance or its beginning, the name
-    of an endpoint, interface or guest, or a network, of which the first address is taken.
+    of an endpoint, interface, port or guest, or a network, of which the first address is taken.
     """
     try:
         network = ipaddress.ip_network(text, strict=False)
@@ -145,7 +153,10 @@ def _of_address(endpoints: Mapping[ResourceKey, WorkloadEndpoint], address: str)
 
 
 def _of_endpoint(endpoints: Mapping[ResourceKey, WorkloadEndpoint], text: str) -> list[End]:
-    exact = [key for key, value in endpoints.items() if text in names_of(key, value)]
+    # Ids are nobody's choice, so they come before names.
+    exact = [key for key, value in endpoints.items() if text in _ids_of(key, value)] or [
+        key for key, value in endpoints.items() if text in names_of(key, value)
+    ]
     beginnings = [
         key
         for key, value in endpoints.items()
@@ -154,12 +165,11 @@ def _of_endpoint(endpoints: Mapping[ResourceKey, WorkloadEndpoint], text: str) -
     ]
     found = exact or beginnings
     if len(found) > 1:
-        ports = ", ".join(sorted(endpoints[key].spec.endpoint for key in found)[:5])
-        raise EndError(f"'{text}' stands for {len(found)} endpoints: name one of the ports {ports}")
+        raise EndError(ambiguous(text, [endpoints[key] for key in found]))
     if not found:
         raise EndError(
-            f"'{text}' is neither an address nor a port, instance or guest known to Calico: see "
-            "'calicoctl get workloadendpoints -A -o wide'"
+            f"'{text}' is neither an address nor the name or id of a port, instance or guest known "
+            "to Calico: see 'calicoctl get workloadendpoints -A -o wide'"
         )
     spec = endpoints[found[0]].spec
     # The port's own addresses come before those of allowed address pairs.
@@ -168,12 +178,27 @@ def _of_endpoint(endpoints: Mapping[ResourceKey, WorkloadEndpoint], text: str) -
     return [End(str(ipaddress.ip_address(each)), found[0]) for each in addresses]
 
 
+def ambiguous(text: str, meant: Sequence[WorkloadEndpoint]) -> str:
+    """Return what to say of a text that stands for several endpoints: which, with their ids."""
+    lines = [f"'{text}' stands for {len(meant)} endpoints: name one by the id of its port"]
+    for each in sorted(meant, key=lambda each: each.spec.endpoint)[:_MOST_CANDIDATES]:
+        addresses = ", ".join(address.partition("/")[0] for address in each.spec.ip_networks)
+        project = project_title(each.metadata.labels)
+        told = f"{port_name(each.metadata.annotations)} {addresses} on {each.spec.node}".strip()
+        lines.append(f"  {each.spec.endpoint}  {told}{f' of project {project}' if project else ''}")
+    if len(meant) > _MOST_CANDIDATES:
+        lines.append(f"  and {len(meant) - _MOST_CANDIDATES} more")
+    return "\n".join(lines)
+
+
 def names_of(key: ResourceKey, endpoint: WorkloadEndpoint) -> set[str]:
     """Return all that an operator may call an endpoint."""
+    return _ids_of(key, endpoint) | names_in(endpoint.metadata.annotations)
+
+
+def _ids_of(key: ResourceKey, endpoint: WorkloadEndpoint) -> set[str]:
     spec = endpoint.spec
-    fqdn = endpoint.metadata.annotations.get(FQDN_ANNOTATION, "").rstrip(".")
-    names = {key.name, spec.endpoint, spec.workload, spec.interface_name, fqdn}
-    return {*names, fqdn.partition(".")[0]} - {""}
+    return {key.name, spec.endpoint, spec.workload, spec.interface_name} - {""}
 
 
 def matched(sources: Iterable[End], destinations: Iterable[End]) -> tuple[End, End]:
@@ -192,10 +217,11 @@ def described(end: End, endpoints: Mapping[ResourceKey, WorkloadEndpoint]) -> st
         return f"{end.address}, which is no endpoint of this cluster"
     endpoint = endpoints[end.endpoint]
     spec = endpoint.spec
-    guest = endpoint.metadata.annotations.get(FQDN_ANNOTATION, "").rstrip(".")
-    instance = f"{guest} (instance {spec.workload})" if guest else f"instance {spec.workload}"
+    annotations = endpoint.metadata.annotations
+    port = port_title(annotations, spec.endpoint)
+    instance = called(guest_name(annotations), spec.workload)
     via = f" by floating IP {end.floating}" if end.floating else ""
-    return f"{end.address}{via}: port {spec.endpoint} of {instance} on {spec.node}"
+    return f"{end.address}{via}: port {port} of instance {instance} on {spec.node}"
 
 
 def packet_words(packet: Packet) -> str:

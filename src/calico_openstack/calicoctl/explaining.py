@@ -10,11 +10,12 @@ import click
 import msgspec
 
 from calico_openstack.calicoctl import output
-from calico_openstack.calicoctl.command_line import CONFIG, open_client
+from calico_openstack.calicoctl.command_line import AS, CONFIG, open_client
 from calico_openstack.calicoctl.ends import packet_of
 from calico_openstack.calicoctl.excerpt import excerpt
 from calico_openstack.calicoctl.explanation import Explanation, explain
 from calico_openstack.calicoctl.kernels import HostView, look
+from calico_openstack.calicoctl.naming import directory_of, readable
 from calico_openstack.calicoctl.picture import picture
 
 _MARKS: Final = {True: "allowed", False: "REFUSED", None: "goes on"}
@@ -27,6 +28,7 @@ _MARKS: Final = {True: "allowed", False: "REFUSED", None: "goes on"}
 @click.option("-o", "--output", "form", default="ps", type=click.Choice(["ps", "json", "yaml"]))
 @click.option("--fail-if-refused", is_flag=True, help="Exit with 2 if the packet is refused.")
 @click.option("--model-only", is_flag=True, help="Do not ask what the hosts' kernels have.")
+@AS
 @CONFIG
 def command(
     *,
@@ -49,7 +51,13 @@ def command(
     ends = part.source, part.destination
     found = explain(part.resources, part.cluster, packet_of(protocol, *ends), *ends)
     if not model_only:
-        hosts = look(client, part.cluster.endpoints, *ends)
+        names = directory_of(part.cluster.endpoints.values())
+        hosts = tuple(
+            msgspec.structs.replace(
+                host, faults=tuple(readable(fault, names) for fault in host.faults)
+            )
+            for host in look(client, part.cluster.endpoints, *ends)
+        )
         found = msgspec.structs.replace(found, hosts=hosts)
     if form == "json":
         click.echo(output.as_json(msgspec.to_builtins(found)))

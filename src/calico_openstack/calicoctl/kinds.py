@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
+from calico_openstack.calicoctl import naming
 from calico_openstack.datamodel import Resource
 from calico_openstack.datamodel.kinds import RESOURCE_TYPES
 
@@ -107,6 +108,28 @@ _NAME: Final = Column("NAME", _member("metadata", "name"))
 _POLICY: Final = (_NAME, Column("TIER", _or_else(_member("spec", "tier"), "default")))
 _POLICY_WIDE: Final = (*_POLICY, _spec("ORDER", "order"), _spec("SELECTOR", "selector"))
 _NETS_WIDE: Final = (_NAME, Column("NETS", _shortened(_member("spec", "nets"))))
+
+
+def _of_neutron(title: Callable[[naming.Metadata, Row], str]) -> Callable[[Row], str]:
+    """Return a cell that says what a thing of Neutron is called."""
+
+    def cell(row: Row) -> str:
+        metadata = row["metadata"]
+        named = naming.Metadata(metadata.get("labels") or {}, metadata.get("annotations") or {})
+        return title(named, row.get("spec", {}))
+
+    return cell
+
+
+_NEUTRON: Final = (
+    Column(
+        "PORT",
+        _of_neutron(lambda m, spec: naming.port_title(m.annotations, spec.get("endpoint", ""))),
+    ),
+    Column("GROUPS", _of_neutron(lambda m, _: ",".join(naming.group_titles(m.labels)))),
+    Column("NETWORK", _of_neutron(lambda m, _: naming.network_title(m))),
+    Column("PROJECT", _of_neutron(lambda m, _: naming.project_title(m.labels))),
+)
 _WORKLOAD: Final = (
     Column("WORKLOAD", _workload),
     _spec("NODE", "node"),
@@ -194,7 +217,8 @@ _PRESENTATIONS: Final[dict[str, Presentation]] = {
     "WorkloadEndpoint": Presentation(
         ("wep",),
         _WORKLOAD,
-        (_NAME, *_WORKLOAD, _spec("PROFILES", "profiles"), Column("NATS", _nats)),
+        # Upstream's columns come first, so that scripts find them where they were.
+        (_NAME, *_WORKLOAD, _spec("PROFILES", "profiles"), Column("NATS", _nats), *_NEUTRON),
     ),
 }
 

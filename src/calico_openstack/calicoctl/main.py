@@ -9,7 +9,7 @@ from typing import Final
 import click
 
 import calico_openstack
-from calico_openstack.calicoctl.command_line import CONFIG, Commands, fail, open_store
+from calico_openstack.calicoctl.command_line import CONFIG, Commands, as_option, fail, open_store
 from calico_openstack.calicoctl.store import StoreError
 from calico_openstack.datamodel import ClusterInformation, ResourceKey
 from calico_openstack.etcd import EtcdError
@@ -66,6 +66,7 @@ def _run() -> None:
 
 
 @click.group(cls=Commands, lazy=_COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
+@as_option(envvar="CALICOCTL_AS")
 def cli() -> None:
     """Read and write Calico's resources in etcd."""
 

@@ -9,6 +9,7 @@ import click
 
 from calico_openstack.calicoctl import output, watching
 from calico_openstack.calicoctl.command_line import (
+    AS,
     CONFIG,
     NAMESPACE,
     RECURSIVE,
@@ -26,8 +27,8 @@ from calico_openstack.calicoctl.kinds import (
     presentation_of,
 )
 from calico_openstack.calicoctl.sorting import in_order
-from calico_openstack.calicoctl.store import Store, StoreError, key_for
-from calico_openstack.datamodel import Resource, ResourceKey, prefix_of
+from calico_openstack.calicoctl.store import MissingError, Store, StoreError, key_for
+from calico_openstack.datamodel import Resource, ResourceKey, WorkloadEndpoint, prefix_of
 from calico_openstack.datamodel.selector import SelectorError, parse
 
 
@@ -49,6 +50,7 @@ from calico_openstack.datamodel.selector import SelectorError, parse
 @click.option("--export", is_flag=True, help="Without what belongs to this datastore.")
 @RECURSIVE
 @NAMESPACE
+@AS
 @CONFIG
 def get(
     *,
@@ -93,7 +95,8 @@ def get(
     missing: list[str] = []
     found: Iterable[Resource] = store.listed(cls, scope)
     if names:
-        found = _each(store, (key_for(cls, name, scope) for name in names), missing)
+        wanted = (key_for(cls, name, scope) for name in names)
+        found = _each(store, wanted, missing, _namesakes(config, namespace))
     rows = _Wish(form, chosen, sort_by, export and bool(names)).rows(found, cls)
     _show(cls, rows, form, columns, single=len(names) == 1)
     _tell_missing(missing)
@@ -184,12 +187,41 @@ def _chooser(selector: str) -> Callable[[Resource], bool]:
     return lambda resource: parsed.matches(resource.metadata.labels)
 
 
-def _each(store: Store, keys: Iterable[ResourceKey], missing: list[str]) -> Iterable[Resource]:
+def _each(
+    store: Store,
+    keys: Iterable[ResourceKey],
+    missing: list[str],
+    namesake: Callable[[ResourceKey], ResourceKey | None] = lambda key: None,
+) -> Iterable[Resource]:
+    """Yield what is stored under *keys* or, if nothing is, under those of its *namesake*."""
     for key in keys:
         try:
             yield store.read(key)
+        except MissingError as error:
+            try:
+                other = namesake(key)
+                if other is not None:
+                    yield store.read(other)
+            except (StoreError, ValueError) as worse:
+                missing.append(str(worse))
+            else:
+                if other is None:
+                    missing.append(str(error))
         except StoreError as error:
             missing.append(str(error))
+
+
+def _namesakes(config: str, namespace: str) -> Callable[[ResourceKey], ResourceKey | None]:
+    """Return what finds the endpoint of the port or instance that is called like a key."""
+
+    def namesake(key: ResourceKey) -> ResourceKey | None:
+        from calico_openstack.calicoctl.lookup import endpoint_called  # noqa: PLC0415 - rare
+
+        if key.kind != WorkloadEndpoint.KIND:
+            return None
+        return endpoint_called(open_client(config), key.name, namespace)
+
+    return namesake
 
 
 def _show(

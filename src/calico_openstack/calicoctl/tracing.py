@@ -13,7 +13,7 @@ import click
 from calico_openstack.agent.introspection.protocol import Answer, Question
 from calico_openstack.calicoctl import journey, output
 from calico_openstack.calicoctl.asking import ask_hosts
-from calico_openstack.calicoctl.command_line import CONFIG, fail, open_client
+from calico_openstack.calicoctl.command_line import AS, CONFIG, fail, open_client
 from calico_openstack.calicoctl.ends import End, EndError, packet_of, packet_words
 from calico_openstack.calicoctl.excerpt import Excerpt, excerpt
 from calico_openstack.calicoctl.journey import BACK, THERE, Outcome, Route
@@ -50,6 +50,7 @@ _TCP, _UDP = 6, 17
 )
 @click.option("--fail-if-lost", is_flag=True, help="Exit with 2 unless the packet arrived.")
 @click.option("-o", "--output", "form", default="ps", type=click.Choice(["ps", "json"]))
+@AS
 @CONFIG
 def command(
     *,

@@ -9,6 +9,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from calico_openstack.calicoctl.naming import called
 from calico_openstack.datamodel import EntityRule, Rule
 from calico_openstack.datamodel.openstack import GROUP_LABEL, GROUP_POLICY
 from calico_openstack.datamodel.protocols import PROTOCOL_NAMES
@@ -29,7 +30,7 @@ class SecurityGroup(Struct, frozen=True):
     @property
     def title(self) -> str:
         """The group as people call it."""
-        return f"security group {self.name or self.id}"
+        return f"security group {called(self.name, self.id)}"
 
 
 def groups_of(labels: Mapping[str, str]) -> dict[str, SecurityGroup]:
@@ -77,7 +78,7 @@ def _entity_words(entity: EntityRule, names: Mapping[str, str]) -> str:
 def _selector_words(selector: str, names: Mapping[str, str]) -> str:
     """Return a selector, or the security group whose members it selects."""
     found = _MEMBERS.fullmatch(selector)
-    return f"security group {names.get(found[1]) or found[1]}" if found else selector
+    return f"security group {called(names.get(found[1], ''), found[1])}" if found else selector
 
 
 def remedy(

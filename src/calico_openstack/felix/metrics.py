@@ -188,6 +188,7 @@ class FelixMetrics:
             "seconds of programming": applied,
             "failed applies": self.apply_failures.total,
             "flows ended": self.flows_ended.total,
+            "kernel writes": self.kernel_writes.value,
         }
 
     def note_changes(self, calculated: HostDelta, programmed: DataplaneDelta) -> None:

@@ -92,6 +92,7 @@ def _port_statement() -> Any:
             sa.func.coalesce(own_policy.policy_id, network_policy.policy_id),
             dns.dns_name,
             dns.current_dns_domain,
+            _Port.name,
         )
         .join(network, network.id == _Port.network_id)
         .outerjoin(security, security.port_id == _Port.id)
@@ -142,6 +143,8 @@ def _ports(session: Any, ids: Ids) -> dict[str, PortFacts]:
             dhcp_options=tuple(options[row[0]]),
             logs=tuple(log for log in logs if has_label(log, row[0], row[1])),
             fqdn=_fqdn(row[11] or "", row[12] or "", fixed_ips[row[0]]),
+            dns_name=row[11] or "",
+            name=row[13] or "",
         )
         for row in found
     }

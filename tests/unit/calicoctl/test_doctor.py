@@ -234,7 +234,11 @@ def test_a_healthy_host_is_without_faults() -> None:
         ({"foreign": ({**FORWARD, "policy": "accept"},)}, WARNING, "has rules for forwarding"),
         ({"missing": ({"chain": "in-class-1"},)}, CRITICAL, "in-class-1"),
         ({"routes": (ROUTE,)}, CRITICAL, "10.0.0.1/32 (leads to nowhere)"),
-        ({"routes": (ROUTE,), "down": (DOWN,)}, WARNING, "the port of tap1 (10.0.0.1) is down"),
+        (
+            {"routes": (ROUTE,), "down": (DOWN,)},
+            WARNING,
+            "the port of tap1, with 10.0.0.1, is down",
+        ),
         (
             {"problems": ({"kind": "refused by the kernel", "what": "", "why": "EBUSY"},)},
             CRITICAL,

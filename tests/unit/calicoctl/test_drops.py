@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from calico_openstack.agent.introspection.protocol import Answer, Row
 from calico_openstack.calicoctl.dropping import fresh, line
+from calico_openstack.calicoctl.naming import Directory, Naming, naming_as
 
 ROW: Row = {
     "number": "1",
@@ -15,9 +16,10 @@ ROW: Row = {
     "interface": "tap2",
     "port": "port2",
     "rule": "end of tier default",
-    "policies": "ossg.default.1,ossg.default.2",
+    "policies": "ossg.default.75fccd0a-ef3d-44cd-91ec-ef22941f50f5,others",
 }
-TITLES = {"ossg.default.1": "security group web"}
+WEB = "75fccd0a-ef3d-44cd-91ec-ef22941f50f5"
+NAMES = Directory(groups={WEB: "web"}, ports={"port2": "db1"})
 
 
 def test_a_drop_is_new_until_it_was_seen_and_when_it_happens_again() -> None:
@@ -35,10 +37,17 @@ def test_drops_of_other_ports_are_left_out() -> None:
 
 
 def test_a_line_tells_who_refused_what_and_why() -> None:
-    assert line("h", ROW, TITLES) == (
-        "00:00:00 h: default deny: TCP 10.0.0.1 -> 10.0.0.2 port 5432, ingress of port port2: "
-        "no rule of security group web, ossg.default.2 allows it (end of tier default)"
+    assert line("h", ROW, NAMES) == (
+        "00:00:00 h: default deny: TCP 10.0.0.1 -> 10.0.0.2 port 5432, ingress of port db1: "
+        "no rule of security group web, others allows it (end of tier default)"
     )
-    denied = {**ROW, "reason": "explicit deny", "rule": "np/openstack/ossg.default.1 ingress[0]"}
-    assert "security group web ingress[0]" in line("h", {**denied, "count": "3"}, TITLES)
-    assert "(3 times)" in line("h", {**denied, "count": "3"}, TITLES)
+    denied = {
+        **ROW,
+        "reason": "explicit deny",
+        "rule": f"np/openstack/ossg.default.{WEB} ingress[0]",
+    }
+    assert "security group web ingress[0]" in line("h", {**denied, "count": "3"}, NAMES)
+    with naming_as(Naming.IDS):
+        assert f"of security group {WEB}, others allows" in line("h", ROW, NAMES)
+        assert "of port port2" in line("h", ROW, NAMES)
+    assert "(3 times)" in line("h", {**denied, "count": "3"}, NAMES)

@@ -132,8 +132,13 @@ def test_a_host_endpoint_may_refuse_what_it_forwards() -> None:
     ("source", "destination", "what", "reason"),
     [
         ("192.0.2.1", "192.0.2.2", "icmp", "neither"),
-        ("nobody", "port1", "icmp", "'nobody' is neither an address nor a port"),
-        ("port", "port1", "icmp", "name one of the ports port1, port2, port3"),
+        ("nobody", "port1", "icmp", "'nobody' is neither an address nor the name or id of a port"),
+        (
+            "port",
+            "port1",
+            "icmp",
+            "stands for 3 endpoints: name one by the id of its port\n  port1  10.0.0.1",
+        ),
         ("10.0.0.1", "fd00::2", "icmp", "same family"),
         ("port1", "port2", "tcp", "name a port"),
         ("port1", "port2", "tcp/70000", "not a number"),

@@ -71,7 +71,7 @@ def test_the_terminal_shows_all_of_it() -> None:
         "[ compute-1  192.0.2.1 ]",
         "  |-- sessions with other hosts: 1 of 1 established",
         "  |-- BGP --- ( 192.0.2.254 AS 64512 ) Established",
-        "  `-- network 0a1b2c3d 10.0.0.0/24: 2 port(s)",
+        "  `-- network 0a1b2c3d-0000 10.0.0.0/24: 2 port(s)",
         "        web-1  10.0.0.1",
         "        and 1 more (--limit)",
         "",
@@ -82,7 +82,7 @@ def test_the_terminal_shows_all_of_it() -> None:
         "",
         "[ gone  no sign of life of Felix ]",
         "  |-- its BGP sessions are not known: was not asked",
-        "  `-- network 0a1b2c3d 10.0.0.0/24: 1 port(s)",
+        "  `-- network 0a1b2c3d-0000 10.0.0.0/24: 1 port(s)",
         "        web-3  10.0.0.3",
     ]
 

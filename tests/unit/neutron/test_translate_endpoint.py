@@ -48,6 +48,8 @@ WEB_SERVER = PortFacts(
     address_pairs=(AddressPair("10.28.0.200", "fa:16:3e:28:a9:a4"),),
     groups=(GroupName(GROUP, "web servers (prod)"),),
     fqdn="vm17.example.org.",
+    name='front "end" \u00e9',
+    dns_name="vm17",
 )
 
 
@@ -76,6 +78,8 @@ def test_every_member_is_where_upstream_has_it() -> None:
             "annotations": {
                 "openstack.projectcalico.org/network-id": NETWORK,
                 "openstack.projectcalico.org/fqdn": "vm17.example.org.",
+                "openstack.projectcalico.org/port-name": 'front "end" \u00e9',
+                "openstack.projectcalico.org/dns-name": "vm17",
             },
         },
         "spec": {

@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from calico_openstack.calicoctl import output
-from calico_openstack.calicoctl.command_line import CONFIG, open_client
+from calico_openstack.calicoctl.command_line import AS, CONFIG, open_client
 from calico_openstack.calicoctl.doctor.examination import examine
 from calico_openstack.calicoctl.doctor.findings import Finding, Severity, critical, lines, worst
 from calico_openstack.etcd import EtcdError
@@ -17,6 +17,7 @@ from calico_openstack.etcd import EtcdError
 @click.command("doctor")
 @click.option("--node", "nodes", multiple=True, help="Ask this host only (may be repeated).")
 @click.option("-o", "--output", "form", default="ps", type=click.Choice(["ps", "json", "yaml"]))
+@AS
 @CONFIG
 def command(*, nodes: tuple[str, ...], form: str, config: str) -> None:
     """Look for faults in etcd, in what is stored there, and on all hosts; name the remedies.

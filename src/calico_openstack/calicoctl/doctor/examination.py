@@ -13,10 +13,12 @@ from calico_openstack.calicoctl.asking import ask_hosts
 from calico_openstack.calicoctl.doctor import datastore, hosts, objects
 from calico_openstack.calicoctl.doctor.findings import Finding, warning
 from calico_openstack.calicoctl.excerpt import decoded
+from calico_openstack.calicoctl.naming import directory_of, readable
 from calico_openstack.datamodel import (
     AgentStatus,
     FelixStatusKey,
     LastReportedStatusKey,
+    WorkloadEndpoint,
     decode,
     parse_key,
 )
@@ -39,6 +41,20 @@ def examine(client: EtcdClient, only: Collection[str] = ()) -> Iterator[Finding]
     if all(member.status is None for member in members):
         return
     stored = read(client)
+    endpoints = (each for each in stored.resources.values() if isinstance(each, WorkloadEndpoint))
+    names = directory_of(endpoints)
+    for finding in _examine_stored(client, stored, only):
+        yield msgspec.structs.replace(
+            finding,
+            subject=readable(finding.subject, names),
+            text=readable(finding.text, names),
+        )
+
+
+def _examine_stored(
+    client: EtcdClient, stored: objects.Stored, only: Collection[str]
+) -> Iterator[Finding]:
+    """Yield what is wrong with what is stored and with hosts."""
     yield from objects.judge(stored)
     names = sorted(stored.alive if not only else stored.alive & set(only))
     for unknown in sorted(set(only) - stored.known):

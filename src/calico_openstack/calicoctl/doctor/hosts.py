@@ -153,7 +153,7 @@ def _endpoints(found: HostAnswers) -> Iterator[Finding]:
         instance = row["endpoint"].rpartition("/")[2]
         yield warning(
             found.host,
-            f"the port of {row['interface']} ({row['addresses']}) is down: {row['why']}",
+            f"the port of {row['interface']}, with {row['addresses']}, is down: {row['why']}",
             "openstack server list --long --all-projects: does the instance run on "
             f"{found.host}? If not, its port's binding is stale (endpoint {instance})",
         )

@@ -8,14 +8,15 @@ from typing import Final
 from msgspec import Struct
 
 from calico_openstack.agent.introspection.protocol import Answer
+from calico_openstack.calicoctl.naming import port_title
 from calico_openstack.datamodel import DhcpSubnet, Node, WorkloadEndpoint
-from calico_openstack.datamodel.openstack import FQDN_ANNOTATION, NETWORK_ANNOTATION
+from calico_openstack.datamodel.openstack import NETWORK_ANNOTATION, NETWORK_NAME_LABEL
 
 ESTABLISHED: Final = "Established"
 
 
 class Guest(Struct, frozen=True):
-    """A port of an instance: its name (or that of the port), addresses and network's id."""
+    """A port of an instance: what it is called, its id, addresses and network's id."""
 
     name: str
     port: str
@@ -49,10 +50,14 @@ class Place(Struct, frozen=True):
 
 
 class Chart(Struct, frozen=True):
-    """The hosts in the order of their names, and the subnets of each network by its id."""
+    """The hosts in the order of their names, and the subnets of each network by its id.
+
+    *names* are those of networks, by their ids.
+    """
 
     places: tuple[Place, ...]
     networks: Mapping[str, tuple[str, ...]]
+    names: Mapping[str, str] = {}
 
     @property
     def outside(self) -> tuple[tuple[str, str], ...]:
@@ -77,7 +82,10 @@ def chart_of(
     addresses = {node.metadata.name: _addresses(node) for node in nodes}
     hosts = {each: name for name, all_of in addresses.items() for each in all_of}
     guests: dict[str, list[Guest]] = {}
+    names: dict[str, str] = {}
     for endpoint in endpoints:
+        if name := endpoint.metadata.labels.get(NETWORK_NAME_LABEL):
+            names[endpoint.metadata.annotations.get(NETWORK_ANNOTATION, "")] = name
         guests.setdefault(endpoint.spec.node, []).append(_guest(endpoint))
     networks: dict[str, list[str]] = {}
     for subnet in subnets:
@@ -99,7 +107,8 @@ def chart_of(
                 answer.error,
             )
         )
-    return Chart(tuple(places), {key: tuple(sorted(networks[key])) for key in sorted(networks)})
+    subnets_of = {key: tuple(sorted(networks[key])) for key in sorted(networks)}
+    return Chart(tuple(places), subnets_of, names)
 
 
 def _addresses(node: Node) -> tuple[str, ...]:
@@ -110,10 +119,11 @@ def _addresses(node: Node) -> tuple[str, ...]:
 
 def _guest(endpoint: WorkloadEndpoint) -> Guest:
     annotations = endpoint.metadata.annotations
-    name = annotations.get(FQDN_ANNOTATION, "").partition(".")[0]
     addresses = tuple(text.partition("/")[0] for text in endpoint.spec.ip_networks)
     port = endpoint.spec.endpoint
-    return Guest(name or port, port, addresses, annotations.get(NETWORK_ANNOTATION, ""))
+    return Guest(
+        port_title(annotations, port), port, addresses, annotations.get(NETWORK_ANNOTATION, "")
+    )
 
 
 def _link(row: Mapping[str, str], hosts: Mapping[str, str]) -> Link:

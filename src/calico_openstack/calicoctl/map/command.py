@@ -8,7 +8,7 @@ import click
 
 from calico_openstack.agent.introspection.protocol import Question
 from calico_openstack.calicoctl.asking import ask_hosts, living_hosts
-from calico_openstack.calicoctl.command_line import CONFIG, open_client, open_store
+from calico_openstack.calicoctl.command_line import AS, CONFIG, open_client, open_store
 from calico_openstack.calicoctl.map import svg, terminal
 from calico_openstack.calicoctl.map.chart import Chart, chart_of
 from calico_openstack.calicoctl.subnets import stored_subnets
@@ -22,6 +22,7 @@ _PEERS = Question("calico-bgp-agent", "peers")
     "-o", "--output", "form", default="ps", type=click.Choice(["ps", "svg", "html"]), help="Form."
 )
 @click.option("--limit", default=12, show_default=True, help="At most so many ports of each host.")
+@AS
 @CONFIG
 def command(form: str, limit: int, config: str) -> None:
     """Draw hosts, BGP peers, networks and workloads, in the terminal or as a file.

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from calico_openstack.calicoctl.map.chart import Chart, Guest, Place
+from calico_openstack.calicoctl.naming import called
 
 
 def lines(chart: Chart, most: int) -> Iterator[str]:
@@ -34,9 +35,10 @@ def title(place: Place) -> str:
 
 
 def network_title(network: str, chart: Chart) -> str:
-    """Return a network's id and subnets."""
+    """Return what a network is called, and its subnets."""
     subnets = " ".join(chart.networks.get(network, ()))
-    return f"network {network[:8] or 'unknown'}" + (f" {subnets}" if subnets else "")
+    title = called(chart.names.get(network, ""), network) or "unknown"
+    return f"network {title}" + (f" {subnets}" if subnets else "")
 
 
 def _place(place: Place, chart: Chart, most: int) -> Iterator[str]:

@@ -10,12 +10,14 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
+from calico_openstack.calicoctl.naming import called, port_name, port_title
 from calico_openstack.calicoctl.wording import groups_of
 from calico_openstack.datamodel import ResourceKey, WorkloadEndpoint
 from calico_openstack.policy.addresses import Prefix, ip_version, pack_address, unpack_address
 
 # Where to look for an address that no rule's network has (RFC 5737, RFC 3849).
 _ELSEWHERE = {4: ("192.0.2.77", "198.51.100.77", "203.0.113.77"), 6: ("2001:db8:77::77",)}
+_SHOWN = 3
 
 
 class Ends(Struct, frozen=True):
@@ -92,10 +94,18 @@ def _addresses(endpoint: WorkloadEndpoint) -> dict[int, bytes]:
 
 def _title(alike: Sequence[WorkloadEndpoint]) -> str:
     groups = groups_of(alike[0].metadata.labels).values()
-    of = ", ".join(group.name or group.id for group in groups)
+    of = ", ".join(called(group.name, group.id) for group in groups)
     where = f"of security group {of}" if of else "without a security group"
     if len(alike) > 1:
-        return f"{len(alike)} ports {where}"
+        shown = [
+            port_title(each.metadata.annotations, each.spec.endpoint)
+            for each in alike
+            if port_name(each.metadata.annotations)
+        ]
+        rest = ", ..." if len(alike) > _SHOWN else ""
+        examples = f" ({', '.join(shown[:_SHOWN])}{rest})" if shown else ""
+        return f"{len(alike)} ports {where}{examples}"
     addresses = _addresses(alike[0])
     address = unpack_address(next(iter(addresses.values()))) if addresses else "no address"
-    return f"port {alike[0].spec.endpoint} ({address}) {where}"
+    title = port_title(alike[0].metadata.annotations, alike[0].spec.endpoint)
+    return f"port {title} ({address}) {where}"

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from calico_openstack.calicoctl.command_line import CONFIG, open_client
+from calico_openstack.calicoctl.command_line import AS, CONFIG, open_client
 from calico_openstack.calicoctl.documents import read_resources
 from calico_openstack.calicoctl.excerpt import decoded
 from calico_openstack.calicoctl.plan.comparison import differences, lines
@@ -24,6 +24,7 @@ from calico_openstack.datamodel.keys import RESOURCE_PREFIX
 @click.option("-f", "--filename", default="", help="Resources that would be applied.")
 @click.option("--delete", is_flag=True, help="The resources of -f would be deleted.")
 @click.option("--fail-if-lost", is_flag=True, help="Exit with 2 if anybody loses anything.")
+@AS
 @CONFIG
 def command(
     *, words: tuple[str, ...], filename: str, delete: bool, fail_if_lost: bool, config: str

@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from calico_openstack.calicoctl.naming import project_title
 from calico_openstack.calicoctl.wording import groups_of
 from calico_openstack.datamodel import (
     EntityRule,
@@ -131,16 +132,21 @@ def group_id(resources: Resources, name: str) -> str:
     if name in ids:
         return name
     found = {
-        group.id
+        group.id: value.metadata.labels
         for value in resources.values()
         if isinstance(value, WorkloadEndpoint)
         for group in groups_of(value.metadata.labels).values()
         if group.name == name
     }
     if len(found) == 1:
-        return found.pop()
-    many = f"is the name of {len(found)} groups" if found else "is no group that a port is in"
-    raise ProposalError(f"security group '{name}' {many}: say its id")
+        return next(iter(found))
+    if not found:
+        raise ProposalError(f"security group '{name}' is no group that a port is in: say its id")
+    listed = "".join(
+        f"\n  {each}  with ports of project {project_title(labels)}"
+        for each, labels in sorted(found.items())
+    )
+    raise ProposalError(f"security group '{name}' is the name of {len(found)}: say an id{listed}")
 
 
 def _policy(resources: Resources, name: str) -> tuple[ResourceKey, NetworkPolicy]:

@@ -12,7 +12,7 @@ import msgspec
 from calico_openstack.agent.introspection.protocol import Answer, Question
 from calico_openstack.calicoctl import dropping, output
 from calico_openstack.calicoctl.asking import ask_hosts, living_hosts
-from calico_openstack.calicoctl.command_line import CONFIG, open_client
+from calico_openstack.calicoctl.command_line import AS, CONFIG, open_client
 from calico_openstack.calicoctl.ends import EndError
 from calico_openstack.calicoctl.top import screen
 from calico_openstack.calicoctl.top.samples import (
@@ -44,6 +44,7 @@ _CLEAR = "\x1b[H\x1b[2J"
 )
 @click.option("--drops/--no-drops", default=True, help="With dropped packets (see drops).")
 @click.option("-o", "--output", "form", default="ps", type=click.Choice(["ps", "json"]))
+@AS
 @CONFIG
 def command(
     *,
@@ -90,7 +91,7 @@ class _Watch:
         self._hosts = hosts
         self._with_drops = drops
         self._last: dict[str, Sample] = {}
-        self._names: dict[str, str] = {}
+        self._names = dropping.KnownNames(client)
         self._seen: dict[tuple[str, str], int] = {}
         self.drops: list[str] = []
 
@@ -111,14 +112,12 @@ class _Watch:
             if old is not None and not (old.error or new.error):
                 ports += port_rates(old, new)
             self._last[host] = new
-        fresh = dropping.fresh(dropped, self._seen, set())
-        self.drops = [dropping.line(host, row, {}) for host, row in fresh]
+        fresh = list(dropping.fresh(dropped, self._seen, set()))
+        self._names.learn(row for _, row in fresh)
+        self.drops = [dropping.line(host, row, self._names.directory) for host, row in fresh]
         return rates, ports
 
     def names(self, ports: Sequence[PortRates]) -> dict[str, str]:
-        """Return the names of the ports' instances, by port; each is looked up once."""
-        unknown = {each.port for each in ports} - self._names.keys()
-        if unknown:
-            self._names.update(dict.fromkeys(unknown, ""))
-            self._names.update(dropping.instance_names(self._client, unknown))
-        return self._names
+        """Return what ports are called, by their ids; each is looked up once."""
+        self._names.learn({"port": each.port} for each in ports)
+        return {each.port: self._names.directory.port(each.port) for each in ports}

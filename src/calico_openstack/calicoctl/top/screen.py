@@ -51,11 +51,10 @@ def host_lines(hosts: Sequence[HostRates]) -> Iterator[str]:
 
 
 def port_lines(ports: Sequence[PortRates], names: Mapping[str, str]) -> Iterator[str]:
-    """Yield the table of ports, in the order given; *names* are those of instances by port."""
+    """Yield the table of ports, in the order given; *names* are what they are called."""
     rows = [
         {
-            "port": each.port[:11],
-            "name": names.get(each.port, ""),
+            "port": names.get(each.port, each.port),
             "host": each.host,
             "interface": each.interface,
             "sent bit/s": amount(each.sent),

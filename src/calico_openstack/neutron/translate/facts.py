@@ -109,7 +109,8 @@ class PortFacts:
     ``binding`` is the active one; ``inactive_bindings`` are those that Nova has made on hosts that
     the port may move to, or has left behind where it was. ``logs`` are those that are about this
     port or all ports of its project. ``fqdn`` is the first name in Neutron's
-    DNS assignment, None without the DNS extension. The project's name and the id of its parent are
+    DNS assignment, None without the DNS extension; ``dns_name`` is the port's own, empty for
+    none. The project's name and the id of its parent are
     None where Keystone does not tell.
     """
 
@@ -121,6 +122,7 @@ class PortFacts:
     project_id: str | None = None
     project_name: str | None = None
     project_parent_id: str | None = None
+    name: str = ""
     admin_state_up: bool = True
     network_name: str | None = None
     network_admin_state_up: bool = True
@@ -135,6 +137,7 @@ class PortFacts:
     dhcp_options: tuple[DhcpOption, ...] = ()
     logs: tuple[LogFacts, ...] = ()
     fqdn: str | None = None
+    dns_name: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,12 @@ from calico_openstack.datamodel.openstack import (
     FQDN_ANNOTATION,
     GROUP_LABEL,
     GROUP_NAME_LABEL,
+    GUEST_NAME_ANNOTATION,
     NETWORK_ANNOTATION,
+    NETWORK_NAME_LABEL,
+    PORT_NAME_ANNOTATION,
+    PROJECT_ID_LABEL,
+    PROJECT_NAME_LABEL,
 )
 from calico_openstack.neutron.translate.facts import PortFacts
 
@@ -58,21 +63,25 @@ def endpoint_labels(port: PortFacts, namespace: str) -> dict[str, str]:
     result["projectcalico.org/namespace"] = namespace
     result["projectcalico.org/orchestrator"] = ORCHESTRATOR
     if port.project_id is not None:
-        result["projectcalico.org/openstack-project-id"] = sanitise(port.project_id)
+        result[PROJECT_ID_LABEL] = sanitise(port.project_id)
     if port.project_name:
-        result["projectcalico.org/openstack-project-name"] = sanitise(port.project_name)
+        result[PROJECT_NAME_LABEL] = sanitise(port.project_name)
     if port.project_parent_id:
         result["projectcalico.org/openstack-project-parent-id"] = sanitise(port.project_parent_id)
     if port.network_name is not None:
-        result["projectcalico.org/openstack-network-name"] = sanitise(port.network_name)
+        result[NETWORK_NAME_LABEL] = sanitise(port.network_name)
     return result
 
 
 def endpoint_annotations(port: PortFacts) -> dict[str, str]:
-    """Return a port's annotations: what the DHCP agent must know beside the addresses."""
+    """Return a port's annotations: what the DHCP agent must know, and names for people."""
     result = {NETWORK_ANNOTATION: port.network_id}
     if port.fqdn:
         result[FQDN_ANNOTATION] = port.fqdn
+    if port.name:
+        result[PORT_NAME_ANNOTATION] = port.name
+    if port.dns_name:
+        result[GUEST_NAME_ANNOTATION] = port.dns_name
     if port.dhcp_options:
         options = sorted(port.dhcp_options, key=lambda o: (o.version, o.name, o.value))
         result[DHCP_OPTIONS_ANNOTATION] = json.dumps(

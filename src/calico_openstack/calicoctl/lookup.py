@@ -1,0 +1,36 @@
+"""Endpoints by whatever people call them, found among all that are stored."""
+
+from __future__ import annotations
+
+from calico_openstack.calicoctl.ends import ambiguous, names_of
+from calico_openstack.calicoctl.excerpt import holding
+from calico_openstack.datamodel import ResourceKey, WorkloadEndpoint, prefix_of
+from calico_openstack.etcd import EtcdClient
+
+
+class AmbiguousNameError(ValueError):
+    """A name that several endpoints have; the text lists them with their ids."""
+
+
+def endpoints_with(
+    client: EtcdClient, text: str, namespace: str = ""
+) -> dict[ResourceKey, WorkloadEndpoint]:
+    """Return the endpoints that have *text* somewhere; raises `EtcdError`."""
+    found: dict[ResourceKey, WorkloadEndpoint] = {}
+    for page in client.iterate_prefix(prefix_of(WorkloadEndpoint.KIND, namespace)):
+        for key, value in holding(page.kvs, {text}).items():
+            if isinstance(value, WorkloadEndpoint):
+                found[key] = value
+    return found
+
+
+def endpoint_called(client: EtcdClient, name: str, namespace: str = "") -> ResourceKey | None:
+    """Return the endpoint with a name or id, in all namespaces if none is given.
+
+    Raises `AmbiguousNameError`, `EtcdError`.
+    """
+    stored = endpoints_with(client, name, namespace)
+    found = {key: value for key, value in stored.items() if name in names_of(key, value)}
+    if len(found) > 1:
+        raise AmbiguousNameError(ambiguous(name, list(found.values())))
+    return next(iter(found), None)
