@@ -106,6 +106,10 @@ def test_interface_settings(host: Host) -> None:
     host.dataplane.audit(host.clock.now)
     host.apply()
     assert read("net/ipv4/conf/tap1/proxy_arp") == "1"
+    assert (host.dataplane.audits.repaired, host.dataplane.audits.at) == (1, host.clock.now)
+    host.dataplane.audit(host.clock.now)
+    host.apply()
+    assert (host.dataplane.audits.repaired, host.dataplane.audits.repaired_in_all) == (0, 1)
 
 
 @pytest.mark.parametrize(("default", "spoofing", "expected"), [("1", False, "1"), ("1", True, "0")])

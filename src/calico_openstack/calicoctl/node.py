@@ -13,6 +13,7 @@ import click
 
 import calico_openstack
 from calico_openstack.agent.introspection.protocol import Answer, Question
+from calico_openstack.agent.system import System
 from calico_openstack.calicoctl import node_status, output, system_check
 from calico_openstack.calicoctl.asking import ask_here
 from calico_openstack.calicoctl.store import StoreError
@@ -69,7 +70,7 @@ def status(form: str, fail_if_down: bool, status_file: Path) -> None:
 )
 def checksystem(kernel_config: Path | None) -> None:
     """Check that this host has what the agents need."""
-    found = list(system_check.findings(system_check.System(configuration=kernel_config)))
+    found = list(system_check.findings(System(configuration=kernel_config)))
     width = max(len(finding.subject) for finding in found) + 3
     for finding in found:
         line = f"{finding.subject.ljust(width)}{finding.result:<7}{finding.remedy}"

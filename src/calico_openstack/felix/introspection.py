@@ -21,6 +21,7 @@ from calico_openstack.datamodel import ResourceKey
 from calico_openstack.felix.calc import HostState
 from calico_openstack.felix.calc.ipsets import key_address
 from calico_openstack.felix.config import PARAMETERS, FelixSettings
+from calico_openstack.felix.feature_tables import features
 from calico_openstack.felix.kernel.dataplane import Dataplane
 from calico_openstack.felix.kernel.foreign_chains import foreign_chains
 from calico_openstack.felix.kernel_tables import condition, programming, routes, way
@@ -99,6 +100,10 @@ def tables_of(inside: Insides) -> Tables:
             searches=True,
         ),
         "host": Table("this host and this process", _always(inside, _host)),
+        "audits": Table("what was not as wanted, and repaired", _always(inside, _audits)),
+        "features": Table(
+            "what the kernel can do, and whether it is used here", features(inside.desired)
+        ),
         "foreign": Table("base chains of others, which may drop what is allowed", _foreign),
         "problems": Table("what cannot be used or programmed", _always(inside, _problems)),
         "drops": Table(
@@ -269,6 +274,15 @@ def _translations(inside: Insides) -> Iterator[Row]:
 def _shaping(inside: Insides) -> Iterator[Row]:
     for interface, shaping in inside.desired.shaping.items():
         yield {"interface": interface, "limits": str(shaping)}
+
+
+def _audits(inside: Insides) -> Iterator[Row]:
+    audits = inside.dataplane.audits
+    ago = "" if audits.at is None else f"{time.monotonic() - audits.at:.0f}"
+    yield {"what": "seconds since the last audit", "value": ago}
+    yield {"what": "repaired by the last audit", "value": str(audits.repaired)}
+    yield {"what": "repaired by all audits", "value": str(audits.repaired_in_all)}
+    yield {"what": "owed to the kernel", "value": "yes" if inside.dataplane.needs_apply else "no"}
 
 
 def _problems(inside: Insides) -> Iterator[Row]:

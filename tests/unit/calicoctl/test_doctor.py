@@ -191,6 +191,13 @@ HEALTHY: dict[str, tuple[Row, ...]] = {
         {"what": "net/netfilter/nf_conntrack_count", "value": "10"},
         {"what": "net/netfilter/nf_conntrack_max", "value": "1000"},
     ),
+    "features": (
+        {"feature": "rules", "kernel": "ok", "used": "yes", "for": "all", "modules": "nf_tables"},
+    ),
+    "audits": (
+        {"what": "seconds since the last audit", "value": ""},
+        {"what": "repaired by the last audit", "value": "0"},
+    ),
     "queues": ({"queue": "batches", "waiting": "0"},),
     "peers": (
         {"peer": "192.0.2.1", "state": "Established", "because of": "mesh", "last error": ""},
@@ -212,6 +219,7 @@ def fact(name: str, value: str) -> tuple[Row, ...]:
     return (*rest, {"what": name, "value": value})
 
 
+FEATURE = {"feature": "queueing", "used": "no", "for": "limits of bandwidth", "modules": "ifb,a"}
 FORWARD = {"table": "ip filter", "chain": "FORWARD", "hook": "forward", "rules": "3"}
 ROUTE = {"destination": "10.0.0.1/32", "interface": "tap1", "kernel": "nowhere"}
 DOWN = {"interface": "tap1", "status": "down", "addresses": "10.0.0.1", "why": "w", "endpoint": "e"}
@@ -232,6 +240,22 @@ def test_a_healthy_host_is_without_faults() -> None:
         ({"queues": ({"queue": "batches", "waiting": "5000"},)}, WARNING, "5000 batches wait"),
         ({"foreign": ({**FORWARD, "policy": "drop"},)}, CRITICAL, "FORWARD of table ip filter"),
         ({"foreign": ({**FORWARD, "policy": "accept"},)}, WARNING, "has rules for forwarding"),
+        (
+            {"features": ({**FEATURE, "kernel": "no module ifb"},)},
+            WARNING,
+            "lacks queueing (no module ifb), needed for limits of bandwidth; not used there now",
+        ),
+        ({"features": ({**FEATURE, "kernel": "gone", "used": "yes"},)}, CRITICAL, "(gone)"),
+        (
+            {
+                "audits": (
+                    {"what": "seconds since the last audit", "value": "7"},
+                    {"what": "repaired by the last audit", "value": "3"},
+                )
+            },
+            WARNING,
+            "the last audit, 7 s ago, repaired 3 thing(s)",
+        ),
         ({"missing": ({"chain": "in-class-1"},)}, CRITICAL, "in-class-1"),
         ({"routes": (ROUTE,)}, CRITICAL, "10.0.0.1/32 (leads to nowhere)"),
         (

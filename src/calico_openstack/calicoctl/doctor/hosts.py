@@ -30,6 +30,8 @@ class Asked(NamedTuple):
 QUESTIONS: Final = (
     Asked("host", Question(_FELIX, "host")),
     Asked("foreign", Question(_FELIX, "foreign")),
+    Asked("features", Question(_FELIX, "features")),
+    Asked("audits", Question(_FELIX, "audits")),
     Asked("problems", Question(_FELIX, "problems")),
     Asked("down", Question(_FELIX, "endpoints", "down", _MOST)),
     Asked("missing", Question(_FELIX, "chains", "missing", _MOST)),
@@ -68,8 +70,10 @@ def judge(found: HostAnswers) -> Iterator[Finding]:
         )
         return
     yield from _system(found)
+    yield from _features(found)
     yield from _foreign(found)
     yield from _kernel(found)
+    yield from _drift(found)
     yield from _endpoints(found)
     yield from _bgp(found)
     yield from _dhcp(found)
@@ -101,6 +105,37 @@ def _system(found: HostAnswers) -> Iterator[Finding]:
         if _number(row["waiting"], 0) > _LONG_QUEUE:
             remedy = f"on {host}: see the load, and journalctl -u calico-felix"
             yield warning(host, f"{row['waiting']} {row['queue']} wait", remedy)
+
+
+def _features(found: HostAnswers) -> Iterator[Finding]:
+    """Yield what the kernel cannot do; what nobody here uses will be missed some day."""
+    host = found.host
+    for row in found.rows("features"):
+        if row["kernel"] == "ok":
+            continue
+        used = row["used"] == "yes"
+        modules = row["modules"].replace(",", " ")
+        yield (critical if used else warning)(
+            host,
+            f"its kernel lacks {row['feature']} ({row['kernel']}), needed for {row['for']}"
+            + ("" if used else "; not used there now"),
+            f"on {host}: modprobe -a {modules}; calicoctl node checksystem. Modules of a minimal "
+            "kernel may be in a package of their own (linux-modules-extra)",
+        )
+
+
+def _drift(found: HostAnswers) -> Iterator[Finding]:
+    """Yield what audits of the kernel have found: somebody else changes what is Felix's."""
+    host = found.host
+    facts = {row["what"]: row["value"] for row in found.rows("audits")}
+    repaired = _number(facts.get("repaired by the last audit", ""), 0)
+    if repaired:
+        ago = facts.get("seconds since the last audit", "")
+        yield warning(
+            host,
+            f"its kernel had drifted: the last audit, {ago} s ago, repaired {repaired:g} thing(s)",
+            f"see who changes them, on {host}: nft monitor; ip monitor; journalctl -u calico-felix",
+        )
 
 
 def _foreign(found: HostAnswers) -> Iterator[Finding]:

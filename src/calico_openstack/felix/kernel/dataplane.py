@@ -60,6 +60,19 @@ class InterfaceStatus(Struct, frozen=True):
         return self.enabled and not self.problems
 
 
+class Audits(Struct):
+    """What audits have found: when the last one was (monotonic), what it and all have repaired."""
+
+    at: float | None = None
+    repaired: int = 0
+    repaired_in_all: int = 0
+
+    def note(self, repaired: int, now: float) -> None:
+        """Take up an audit that has just ended."""
+        self.at, self.repaired = now, repaired
+        self.repaired_in_all += repaired
+
+
 class Dataplane:
     """Makes the kernel of the namespace in which it is created what a `DesiredDataplane` says.
 
@@ -80,6 +93,8 @@ class Dataplane:
         self._qdiscs = QdiscDriver(self._writer, self._monitor, ownership.is_workload)
         self.conntrack = ConntrackTable()
         self._first = True
+        self._audited_from: int | None = None
+        self.audits = Audits()
         self.readdressed = 0
         self.observe_conntrack_wait: Callable[[float], object] = lambda _seconds: None
         self._departures = Departures(self.conntrack)
@@ -220,6 +235,7 @@ class Dataplane:
         notification told.
         """
         changes = self._monitor.resync(now)
+        self._audited_from = self.writes
         self._interfaces_changed(changes.names, changes.interrupted)
         self._nft.audit()
         self.flowtables.changed()
@@ -272,6 +288,10 @@ class Dataplane:
             # Without its rules a new endpoint gets no traffic.
             self._attempt("neighbours", self._neighbours.add)
             self._attempt("routes", self._routes.add)
+        if self._audited_from is not None:
+            # What was wanted anew just now is no repair.
+            self.audits.note(0 if changed else self.writes - self._audited_from, now)
+            self._audited_from = None
         return self._update_statuses(desired)
 
     def _take_wishes(self, desired: DesiredDataplane, changed: DataplaneDelta) -> None:
