@@ -39,7 +39,7 @@ _MENTION: Final = re.compile(
     rf"|(?<![\w/-])(?:np/[\w.-]+/)?{re.escape(GROUP_POLICY)}(?P<policy>{_ID})"
     r"|\btap(?P<tap>[0-9a-f]{8}-[0-9a-f]{2})\b"
     rf"|(?P<endpoint>[\w.-]+/[\w.-]+-openstack-[\w.-]+)"
-    rf"|(?<![\w-])(?P<id>{_ID})(?![\w-])"
+    rf"|(?<![\w.-])(?P<id>{_ID})(?![\w-])"
 )
 
 
