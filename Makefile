@@ -91,6 +91,10 @@ bench-packets: packages venv-dev ## measure what packets cost, by instructions a
 	@$(BIN)/python -m benchmarks.packet_instructions
 	@$(BIN)/python -m benchmarks.packet_connections
 
+.PHONY: bench-calicoctl
+bench-calicoctl: packages venv-dev ## measure what calicoctl takes with 100,000 endpoints in etcd (minutes)
+	@$(BIN)/python -m benchmarks.calicoctl
+
 .PHONY: bench-lab
 bench-lab: packages venv ## measure the latencies of a lab of its own
 	@$(BIN)/python -m benchmarks.lab_latency

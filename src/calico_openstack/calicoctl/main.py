@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from typing import Final
@@ -14,6 +15,7 @@ from calico_openstack.calicoctl.store import StoreError
 from calico_openstack.datamodel import ClusterInformation, ResourceKey
 from calico_openstack.etcd import EtcdError
 
+_GARBAGE: Final = 100_000
 _COMMANDS: Final = {
     "get": ("reading", "get"),
     "create": ("writing", "create"),
@@ -41,6 +43,8 @@ _COMMANDS: Final = {
 def main() -> None:
     """Run the command; every foreseeable failure is one message and exit status 1."""
     status = 0
+    # Little becomes garbage in cycles while a command runs, and looking for it takes time.
+    gc.set_threshold(_GARBAGE, 50, 50)
     try:
         _run()
     except SystemExit as end:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any, Final
 
+import click
 import msgspec
 
 from calico_openstack.calicoctl.kinds import Column, Row
@@ -53,6 +55,16 @@ def table(rows: Iterable[Row], columns: Sequence[Column]) -> Iterator[str]:
         for row in lines:
             yield "".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
     yield ""
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Print lines as they come, many of them at a time.
+
+    So many that the first are those by which a table's widths are fixed.
+    """
+    iterator = iter(lines)
+    while some := list(islice(iterator, _ROWS_FOR_WIDTHS)):
+        click.echo("\n".join(some))
 
 
 def as_list(kind: str, rows: Iterable[Row], resource_version: str = "") -> dict[str, Any]:

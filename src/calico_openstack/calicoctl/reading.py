@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, NamedTuple
 
 import click
 
-from calico_openstack.calicoctl import output, watching
+from calico_openstack.calicoctl import output, quick_rows, watching
 from calico_openstack.calicoctl.command_line import (
     AS,
     CONFIG,
@@ -30,6 +30,9 @@ from calico_openstack.calicoctl.sorting import in_order
 from calico_openstack.calicoctl.store import MissingError, Store, StoreError, key_for
 from calico_openstack.datamodel import Resource, ResourceKey, WorkloadEndpoint, prefix_of
 from calico_openstack.datamodel.selector import SelectorError, parse
+
+# What is shown line by line, by the members that a table has.
+_TABLES: Final = frozenset({"ps", "name"})
 
 
 @click.command()
@@ -93,11 +96,15 @@ def get(
         watching.follow(open_client(config), watched, keys, chosen, watching.Printer(form, columns))
         return
     missing: list[str] = []
-    found: Iterable[Resource] = store.listed(cls, scope)
+    wish = _Wish(form, chosen, sort_by, export and bool(names))
     if names:
         wanted = (key_for(cls, name, scope) for name in names)
         found = _each(store, wanted, missing, _namesakes(config, namespace))
-    rows = _Wish(form, chosen, sort_by, export and bool(names)).rows(found, cls)
+        rows = wish.rows(found, cls)
+    elif form in _TABLES and not sort_by:
+        rows = filter(wish.shows, quick_rows.rows(store, cls, scope))
+    else:
+        rows = wish.rows(store.listed(cls, scope), cls)
     _show(cls, rows, form, columns, single=len(names) == 1)
     _tell_missing(missing)
 
@@ -106,12 +113,16 @@ class _Wish(NamedTuple):
     """Which of the resources found are shown, in which order and form."""
 
     form: str
-    chosen: Callable[[Resource], bool]
+    chosen: Callable[[Mapping[str, str]], bool]
     sort_by: str
     export: bool
 
+    def shows(self, row: Row) -> bool:
+        return self.chosen(row["metadata"].get("labels", {}))
+
     def rows(self, found: Iterable[Resource], cls: type[Resource]) -> Iterable[Row]:
-        rows: Iterable[Row] = (output.as_row(each) for each in found if self.chosen(each))
+        chosen = self.chosen
+        rows: Iterable[Row] = (output.as_row(e) for e in found if chosen(e.metadata.labels))
         if self.export:
             rows = map(output.exported, rows)
         return in_order(rows, cls, self.sort_by) if self.sort_by else rows
@@ -177,14 +188,15 @@ def _presentation(
     return "ps" if form in ("table", "wide") else form, columns
 
 
-def _chooser(selector: str) -> Callable[[Resource], bool]:
+def _chooser(selector: str) -> Callable[[Mapping[str, str]], bool]:
+    """Return what tells by their labels which resources are shown."""
     if not selector:
-        return lambda resource: True
+        return lambda labels: True
     try:
         parsed = parse(selector)
     except SelectorError as error:
         raise StoreError(f"selector '{selector}': {error}") from None
-    return lambda resource: parsed.matches(resource.metadata.labels)
+    return parsed.matches
 
 
 def _each(
@@ -233,12 +245,10 @@ def _show(
     single: bool,
 ) -> None:
     if form == "ps":
-        for line in output.table(rows, columns):
-            click.echo(line)
+        output.print_lines(output.table(rows, columns))
         return
     if form == "name":
-        for row in rows:
-            click.echo(f"{cls.PLURAL}/{row['metadata']['name']}")
+        output.print_lines(f"{cls.PLURAL}/{row['metadata']['name']}" for row in rows)
         return
     value: Any = list(rows)
     if single and not value:

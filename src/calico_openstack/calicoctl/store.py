@@ -79,11 +79,16 @@ class Store:
 
     def listed(self, cls: type[Resource], namespace: str = "") -> Iterator[Resource]:
         """Yield all resources of a kind, page by page; invalid ones are reported instead."""
-        for page in self._client.iterate_prefix(prefix_of(cls.KIND, namespace)):
-            for kv in page.kvs:
-                resource = self._decoded(kv)
+        for page in self.pages(cls, namespace):
+            for kv in page:
+                resource = self.decoded(kv)
                 if resource is not None:
                     yield resource
+
+    def pages(self, cls: type[Resource], namespace: str = "") -> Iterator[list[KeyValue]]:
+        """Yield all resources of a kind as they are stored."""
+        for page in self._client.iterate_prefix(prefix_of(cls.KIND, namespace)):
+            yield page.kvs
 
     def keys(self, cls: type[Resource]) -> Iterator[ResourceKey]:
         """Yield the keys of all resources of a kind, without reading them."""
@@ -183,7 +188,8 @@ class Store:
             stored = msgspec.structs.replace(resource, metadata=metadata)
             self._client.put_if_unchanged(_key_of(resource).path, encode(stored), 0)
 
-    def _decoded(self, kv: KeyValue) -> Resource | None:
+    def decoded(self, kv: KeyValue) -> Resource | None:
+        """Return a stored resource with its version; an invalid one is reported, and None."""
         value = decode(kv.key, kv.value)
         if isinstance(value, Invalid):
             self._report(f"invalid: {value}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import queue
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final
 
 import click
@@ -56,12 +56,13 @@ def follow(
     client: EtcdClient,
     prefix: str,
     only: Collection[ResourceKey],
-    chosen: Callable[[Resource], bool],
+    chosen: Callable[[Mapping[str, str]], bool],
     printer: Printer,
 ) -> None:
     """Print what is below *prefix* and then every change, until interrupted.
 
-    *only*, unless it is empty, are the keys asked for; *chosen* tells which resources are.
+    *only*, unless it is empty, are the keys asked for; *chosen* tells by the labels which resources
+    are.
     """
     batches: queue.Queue[Batch] = queue.Queue()
     watch = SnapshotWatch(client, [prefix], batches.put)
@@ -83,7 +84,9 @@ def follow(
 class Events:
     """Turns batches of a watch into events: remembers what was shown, for that is deleted."""
 
-    def __init__(self, only: Collection[ResourceKey], chosen: Callable[[Resource], bool]) -> None:
+    def __init__(
+        self, only: Collection[ResourceKey], chosen: Callable[[Mapping[str, str]], bool]
+    ) -> None:
         self._only = only
         self._chosen = chosen
         self._shown: dict[str, Row] = {}
@@ -96,7 +99,7 @@ class Events:
             value = None if update.value is None else decode(update.key, update.value)
             if isinstance(value, Invalid):
                 click.echo(f"invalid: {value}", err=True)
-            if isinstance(value, Resource) and self._chosen(value):
+            if isinstance(value, Resource) and self._chosen(value.metadata.labels):
                 version = str(update.mod_revision)
                 metadata = msgspec.structs.replace(value.metadata, resource_version=version)
                 row = output.as_row(msgspec.structs.replace(value, metadata=metadata))

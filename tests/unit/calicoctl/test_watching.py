@@ -18,7 +18,7 @@ def _update(name: str, labels: dict[str, str] | None, revision: int = 7) -> Upda
 
 
 def test_what_leaves_the_selection_counts_as_deleted() -> None:
-    events = Events((), lambda resource: "a" in resource.metadata.labels)
+    events = Events((), lambda labels: "a" in labels)
     batch = Batch([
         _update("one", {"a": "1"}), _update("two", {}), _update("one", {"a": "2"}),
         _update("one", {}), _update("two", None), _update("one", None),
@@ -27,14 +27,14 @@ def test_what_leaves_the_selection_counts_as_deleted() -> None:
 
 
 def test_only_the_keys_asked_for_are_shown() -> None:
-    events = Events({ResourceKey("Tier", "one")}, lambda resource: True)
+    events = Events({ResourceKey("Tier", "one")}, lambda labels: True)
     batch = Batch([_update("one", {}), _update("two", {})])
     assert [row["metadata"]["resourceVersion"] for _, row in events.of(batch)] == ["7"]
 
 
 def test_a_table_has_one_header(capsys: pytest.CaptureFixture[str]) -> None:
     printer = Printer("ps", columns_named(Tier, ["NAME"]))
-    events = Events((), lambda resource: True)
+    events = Events((), lambda labels: True)
     for event, row in events.of(Batch([_update("one", {}), _update("one", None)])):
         printer.print(event, row)
     assert capsys.readouterr().out.split() == ["EVENT", "NAME", "ADDED", "one", "DELETED", "one"]
