@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -29,6 +30,12 @@ from tests.support.processes import eventually
 _LEAD: Final = 0.5
 _TAKEN_UP: Final = 6.0
 _BGP_PORT: Final = "179"
+_WITH_BFD: Final = (
+    "host lost",
+    "reflector lost",
+    "router's BIRD killed",
+    "BIRD killed (SIGKILL)",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +49,14 @@ class Traffic:
 
 class Faults:
     """Makes faults in a cloud; each method is one repetition of one kind and returns the seconds
-    until all is well again, by family."""
+    until all is well again, by family.
 
-    def __init__(self, cloud: Cloud, observer: Observer, directory: Path) -> None:
+    Those are made whose name with its note matches the regular expression *only*.
+    """
+
+    def __init__(self, cloud: Cloud, observer: Observer, directory: Path, only: str = "") -> None:
         self.cloud = cloud
+        self._only = re.compile(only)
         self._observer = observer
         one, other, third, lonely = cloud.computes
         self._hit, self._lost_host = one, lonely
@@ -61,7 +72,7 @@ class Faults:
 
     def run(self, repetitions: int) -> Iterator[Measured]:
         """Yield every kind of fault."""
-        yield self._repeated("nothing", self.nothing, repetitions, note="3 s of it")
+        yield from self._repeated("nothing", self.nothing, repetitions, note="3 s of it")
         for name, fault in (
             ("session's connection broken", self.flap),
             ("session reset by an operator", self.reset),
@@ -70,30 +81,35 @@ class Faults:
             ("agent killed, workload created", self.agent_killed),
             ("etcd away, BIRD killed", self.etcd_away),
         ):
-            yield self._repeated(name, fault, repetitions)
+            yield from self._repeated(name, fault, repetitions)
         beside = "packets between two other hosts; time from the mending"
-        yield self._repeated("wrong password", self.wrong_password, repetitions, note=beside)
+        yield from self._repeated("wrong password", self.wrong_password, repetitions, note=beside)
         alarm = "time to the report of it"
-        yield self._repeated("bad filter", self.bad_filter, repetitions, note=alarm)
-        yield self._repeated("colliding addresses", self.collision, 1, note=alarm)
+        yield from self._repeated("bad filter", self.bad_filter, repetitions, note=alarm)
+        yield from self._repeated("colliding addresses", self.collision, 1, note=alarm)
         yield from self._losses(repetitions, f"hold time {HOLD_TIME}")
         for marks in ("300ms/300ms/3", "300ms/300ms/3/graceful"):
+            if not any(self._wanted(name, f"BFD {marks}") for name in _WITH_BFD):
+                continue
             self._follow_bfd(marks)
             yield from self._losses(repetitions, f"BFD {marks}")
-            yield self._repeated(
-                "BIRD killed (SIGKILL)", self.bird_killed, repetitions, note=f"BFD {marks}"
-            )
+            killed = "BIRD killed (SIGKILL)"
+            yield from self._repeated(killed, self.bird_killed, repetitions, note=f"BFD {marks}")
 
     def _losses(self, repetitions: int, note: str) -> Iterator[Measured]:
-        yield self._repeated("host lost", self.host_loss, repetitions, note)
+        yield from self._repeated("host lost", self.host_loss, repetitions, note)
         if self.cloud.layout is Layout.REFLECTORS:
-            yield self._repeated("reflector lost", self.reflector_loss, repetitions, note)
+            yield from self._repeated("reflector lost", self.reflector_loss, repetitions, note)
         if self.cloud.layout is Layout.TOR:
-            yield self._repeated("router's BIRD killed", self.router_restart, repetitions, note)
+            yield from self._repeated(
+                "router's BIRD killed", self.router_restart, repetitions, note
+            )
 
     def _repeated(
         self, name: str, fault: Callable[[], dict[int, float]], repetitions: int, note: str = ""
-    ) -> Measured:
+    ) -> Iterator[Measured]:
+        if not self._wanted(name, note):
+            return
         measured = Measured(name, note=note)
         traffic = self._beside if name == "wrong password" else self._traffic
         for _ in range(repetitions):
@@ -121,7 +137,10 @@ class Faults:
             self._wait_for_the_lonely()
             for address in traffic.asked.addresses:
                 answers(traffic.asking, address)
-        return measured
+        yield measured
+
+    def _wanted(self, name: str, note: str) -> bool:
+        return bool(self._only.search(f"{name}, {note}"))
 
     def nothing(self) -> dict[int, float]:
         """Let packets flow; what is lost now is lost by the machine."""

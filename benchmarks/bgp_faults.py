@@ -1,7 +1,7 @@
 """How soon BGP follows what happens to workloads, hosts, sessions and daemons, and what is lost.
 
 python -m benchmarks.bgp_faults [--layouts mesh,reflectors,tor] [--lives 20] [--migrations 10]
-                                [--guests 6] [--faults 3]
+                                [--guests 6] [--faults 3] [--only REGEX]
 
 Every host is a network namespace with the real Felix, BGP agent and BIRD; the datastore is a real
 etcd, written to as Neutron's driver does. Faults happen under a stream of packets between two
@@ -51,6 +51,7 @@ def main() -> None:
     parser.add_argument("--migrations", type=int, default=10)
     parser.add_argument("--guests", type=int, default=6, help="migrations of a virtual machine")
     parser.add_argument("--faults", type=int, default=3, help="repetitions of each kind")
+    parser.add_argument("--only", default="", help="expression for names and notes of faults")
     options = parser.parse_args()
     if os.geteuid() != 0:
         raise SystemExit("needs root: makes network namespaces")
@@ -84,7 +85,8 @@ def _measured(layout: Layout, options: argparse.Namespace) -> Iterator[Measured]
             if options.guests:
                 yield from guest_migrations(made, Path(folder), options.guests)
             if options.faults:
-                yield from Faults(made, observer, Path(folder)).run(options.faults)
+                faults = Faults(made, observer, Path(folder), options.only)
+                yield from faults.run(options.faults)
         finally:
             observer.close()
 

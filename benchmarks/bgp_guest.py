@@ -1,6 +1,9 @@
 """Live migration of a virtual machine between two hosts, by QEMU alone, under a stream of pings.
 
-QEMU is emulated where KVM does not work; its guest's pause is what QEMU says of it (``downtime``).
+QEMU is emulated where KVM does not work. The guest's pause is from the event that it was stopped at
+one end to the one that it goes on at the other. What the outage is beyond it is told apart by the
+first request that reaches the interface of the guest: up to there it is for routes, from there on
+for the guest.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from benchmarks.bgp_events import Measured, answers
 from benchmarks.bgp_lab import CONVERGENCE_TIME, Cloud, End
@@ -31,7 +34,20 @@ _NUMBER: Final = 60
 _PORT: Final = 4444
 _INTERVAL: Final = 0.005
 _REPLY: Final = re.compile(r"^\[(\d+\.\d+)\] .*icmp_seq=(\d+) .*time=([\d.]+)", re.MULTILINE)
+_REQUEST: Final = re.compile(r"^(\d+\.\d+) IP(6?) ", re.MULTILINE)
 _MEMORY_MIB: Final = 128
+
+
+class _Pause(NamedTuple):
+    """When a guest was stopped at one end and went on at the other, in seconds since 1970."""
+
+    stopped: float
+    resumed: float
+
+    @property
+    def seconds(self) -> float:
+        """How long it was."""
+        return self.resumed - self.stopped
 
 
 class Machine:
@@ -64,33 +80,48 @@ class Machine:
         log = directory / f"qemu-{number}.log"
         self._process = Process(command, log=log, prefix=host.namespace.command([]))
         self._process.wait_until(self._control.exists, "control socket")
+        self._connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._connection.settimeout(20)
+        self._connection.connect(str(self._control))
+        self._stream = self._connection.makefile("rw")
+        self._events: dict[str, float] = {}
+        self._next()
+        self.ask("qmp_capabilities")
 
     def ask(self, command: str, **arguments: Any) -> Mapping[str, Any]:
         """Send one command of QEMU's machine protocol; return what it answers."""
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(20)
-            connection.connect(str(self._control))
-            stream = connection.makefile("rw")
-            stream.readline()
-            for name, more in (("qmp_capabilities", {}), (command, arguments)):
-                stream.write(json.dumps({"execute": name, "arguments": more}) + "\n")
-                stream.flush()
-                answer = json.loads(stream.readline())
-                while "event" in answer:
-                    answer = json.loads(stream.readline())
+        self._stream.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
+        self._stream.flush()
+        while True:
+            answer = self._next()
             if "error" in answer:
                 raise SystemExit(f"QEMU: {answer['error']}")
-            returned: Mapping[str, Any] = answer["return"]
-            return returned
+            if "return" in answer:
+                returned: Mapping[str, Any] = answer["return"]
+                return returned
 
-    def migrate_to(self, other: Machine) -> float:
-        """Migrate the guest; return the seconds of its pause when it runs at the other end."""
+    def moment_of(self, event: str) -> float:
+        """Return when QEMU told of an event, in seconds since 1970; wait until it has."""
+        while event not in self._events:
+            self._next()
+        return self._events[event]
+
+    def _next(self) -> Mapping[str, Any]:
+        line: Mapping[str, Any] = json.loads(self._stream.readline())
+        if "event" in line:
+            stamp = line["timestamp"]
+            self._events[line["event"]] = stamp["seconds"] + stamp["microseconds"] / 1e6
+        return line
+
+    def migrate_to(self, other: Machine) -> _Pause:
+        """Migrate the guest; return when it ran nowhere, once it runs at the other end."""
         self.ask("migrate", uri=f"tcp:{other.host.ipv4}:{_PORT}")
         eventually(lambda: self.ask("query-migrate").get("status") == "completed", 60)
-        return float(self.ask("query-migrate")["downtime"]) / 1000
+        return _Pause(self.moment_of("STOP"), other.moment_of("RESUME"))
 
     def stop(self) -> None:
         """End the process."""
+        self._connection.close()
         self._process.kill()
 
 
@@ -105,6 +136,28 @@ def _own_archive() -> bytes:
     text = "".join(f"{name}={shlex.quote(value)}\n" for name, value in settings.items())
     files = initramfs.with_folders([initramfs.File("etc/guest.conf", text.encode())])
     return initramfs.archive(files)
+
+
+class _Arrivals:
+    """Sees when requests reach the interface of a guest."""
+
+    def __init__(self, end: End, directory: Path) -> None:
+        requests = "icmp[icmptype] == icmp-echo or (icmp6 and ip6[40] == 128)"
+        self._process = Process(
+            ["tcpdump", "-i", f"tap{_NUMBER}", "-n", "-tt", requests],
+            log=directory / f"guest-arrivals-{time.monotonic_ns()}.log",
+            prefix=end.host.namespace.command([]),
+        )
+
+    def finish(self, since: float) -> dict[int, float]:
+        """Return when the first of each family came, in seconds since 1970, of those *since*."""
+        self._process.signal(signal.SIGINT)
+        self._process.wait()
+        first: dict[int, float] = {}
+        for at, version in _REQUEST.findall(self._process.output()):
+            if float(at) >= since:
+                first.setdefault(6 if version else 4, float(at))
+        return first
 
 
 class _Pings:
@@ -142,7 +195,11 @@ def guest_migrations(cloud: Cloud, directory: Path, repetitions: int) -> Iterato
         cloud.bind(end)
     running = Machine(ends[0].host, directory, 0, incoming=False)
     machines = [running]
-    measured = Measured("live migration of a virtual machine")
+    outage, delivered, answered = (
+        Measured("live migration of a virtual machine"),
+        Measured("of it until the first packet is at the guest"),
+        Measured("of it until the guest has answered it"),
+    )
     pauses: list[float] = []
     try:
         for address in ends[0].addresses:
@@ -154,17 +211,20 @@ def guest_migrations(cloud: Cloud, directory: Path, repetitions: int) -> Iterato
             machines.append(waiting)
             cloud.bind(target)
             eventually(partial(_listened_to, target), 30)
+            arrivals = _Arrivals(target, directory)
             pings = [_Pings(asking, address, directory) for address in ends[0].addresses]
             time.sleep(1)
             pause = running.migrate_to(waiting)
             time.sleep(1)
+            first = arrivals.finish(pause.resumed)
             for family, stream in zip(FAMILIES, pings, strict=True):
                 times, lost = stream.finish()
-                gap = max((after - before for before, after in pairwise(times)), default=0.0)
-                measured.outages[family].append(max(0.0, gap - pause))
-                measured.lost[family] += lost
-            pauses.append(pause)
-            measured.sent += 1
+                gap, back = max((after - before, after) for before, after in pairwise(times))
+                outage.outages[family].append(max(0.0, gap - pause.seconds))
+                outage.lost[family] += lost
+                delivered.times[family].append(first[family] - pause.resumed)
+                answered.times[family].append(back - first[family])
+            pauses.append(pause.seconds)
             running.stop()
             cloud.unbind(source)
             cloud.etcd.delete(migration)
@@ -173,10 +233,12 @@ def guest_migrations(cloud: Cloud, directory: Path, repetitions: int) -> Iterato
     finally:
         for machine in machines:
             machine.stop()
-    measured.repetitions = repetitions
     milliseconds = [round(pause * 1000) for pause in sorted(pauses)]
-    measured.note = (
+    outage.sent = repetitions
+    outage.note = (
         f"QEMU, guest's pause {milliseconds[0]} to {milliseconds[-1]} ms; times are beyond it, "
         "lost counts the pause"
     )
-    yield measured
+    for measured in (outage, delivered, answered):
+        measured.repetitions = repetitions
+        yield measured

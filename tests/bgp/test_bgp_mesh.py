@@ -6,6 +6,7 @@ import os
 import re
 import signal
 from pathlib import Path
+from typing import Any
 
 from tests.bgp.fabric import PREFIX, Fabric, Host, Workload, loses_routes_in_restarts
 from tests.support.netns import needs_root
@@ -149,8 +150,12 @@ def test_invalid_objects_cost_only_themselves(fabric: Fabric) -> None:
         lambda: {"BGPPeer bad", "Node bad"} <= {p["resource"] for p in one.status()["problems"]}, 20
     )
     eventually(lambda: "Global_10_77_0_77" in one.birdc("show", "protocols"), 20)
-    closed = [s for s in one.status()["sessions"] if s["name"] == "Global_10_77_0_77"]
-    assert closed
+
+    def found() -> list[dict[str, Any]]:
+        return [s for s in one.status()["sessions"] if s["name"] == "Global_10_77_0_77"]
+
+    eventually(lambda: found() != [], 20)
+    closed = found()
     assert "does not exist" in closed[0]["disabled"]
     assert re.search(r"Global_10_77_0_77\s+BGP\s+\S+\s+down", one.birdc("show", "protocols"))
     assert one.established() == since

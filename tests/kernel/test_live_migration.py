@@ -190,6 +190,39 @@ def test_the_target_of_a_migration(host: FelixHost, etcd: EtcdClient, by: Announ
     wait_routed(host, NORMAL)
 
 
+def test_packets_to_a_workload_that_arrived_wait_for_no_answer_of_it(
+    host: FelixHost, etcd: EtcdClient
+) -> None:
+    """A guest that has only begun to run is slow to say which MAC its IPv6 address has."""
+    host.start()
+    put_migration(etcd, "elsewhere", HOST)
+    put_endpoint(etcd, 1, "web")
+    workload = host.plug(1)
+    # It answers no question.
+    workload.ip("link", "set", "eth0", "arp", "off")
+    eventually(lambda: listens(host))
+    send(workload, "eth0", rarp(MAC))
+    wait_routed(host, ELEVATED)
+    shown = host.namespace.ip("-6", "neighbour", "show", "fd00::1", "dev", "tap1")
+    assert f"lladdr {mac(1)}" in shown
+    assert "PERMANENT" not in shown
+
+
+def test_a_workload_with_another_mac_than_its_endpoint_is_asked(
+    host: FelixHost, etcd: EtcdClient
+) -> None:
+    host.start()
+    put_migration(etcd, "elsewhere", HOST)
+    put_endpoint(etcd, 1, "web")
+    workload = host.plug(1)
+    eventually(lambda: listens(host))
+    send(workload, "eth0", rarp(MAC))
+    workload.ip("link", "set", "eth0", "address", mac(2))
+    wait_routed(host, ELEVATED)
+    ask = ("ping", "-c1", "-W1", "fd00::1")
+    eventually(lambda: host.namespace.run(*ask, check=False).returncode == 0, 30)
+
+
 def test_a_target_is_ready_before_its_virtual_machine_is_there(
     host: FelixHost, etcd: EtcdClient
 ) -> None:

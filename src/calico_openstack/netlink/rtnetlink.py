@@ -73,6 +73,7 @@ _RT_TABLE_MAIN = 254
 _RTN_UNICAST = 1
 _RT_SCOPE_UNIVERSE, _RT_SCOPE_LINK, _RT_SCOPE_NOWHERE = 0, 253, 255
 _RTM_F_CLONED = 0x200
+_NUD_PROBE = 0x10
 _NUD_PERMANENT = 0x80
 _NTF_PROXY = 0x08
 
@@ -253,6 +254,16 @@ def encode_neighbour(entry: NeighbourEntry, mac: bytes, sequence: int) -> bytes:
     header = _NEIGHBOUR_HEADER.pack(_family(entry.address), entry.interface, _NUD_PERMANENT, 0, 0)
     body = header + attribute(_NDA_DST, entry.address.packed) + attribute(_NDA_LLADDR, mac)
     return message(RtMessage.NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, sequence, body)
+
+
+def encode_neighbour_hint(entry: NeighbourEntry, mac: bytes, sequence: int) -> bytes:
+    """Return the request by which the kernel takes a MAC for true until it has asked it.
+
+    An entry that is valid keeps its MAC, and a MAC that does not answer is given up as usual.
+    """
+    header = _NEIGHBOUR_HEADER.pack(_family(entry.address), entry.interface, _NUD_PROBE, 0, 0)
+    body = header + attribute(_NDA_DST, entry.address.packed) + attribute(_NDA_LLADDR, mac)
+    return message(RtMessage.NEWNEIGH, NLM_F_CREATE, sequence, body)
 
 
 def encode_neighbour_removal(entry: NeighbourEntry, sequence: int) -> bytes:

@@ -42,6 +42,7 @@ class Host:
             endpoint=f"port{number}",
             interface_name=f"tap{number}",
             ip_networks=("10.65.0.1/32", "fd00::1/128"),
+            mac=f"02:00:00:00:00:0{number}",
             ip_nats=(IpNat(internal_ip="10.65.0.1", external_ip="192.0.2.1"),),
         )
         value = WorkloadEndpoint(metadata=Metadata(name=name, namespace="openstack"), spec=spec)
@@ -56,6 +57,11 @@ class Host:
     def apply(self, **priorities: RoutePriority) -> set[object]:
         self.renderer.prioritise({getattr(self, name): p for name, p in priorities.items()})
         return set(self.renderer.apply(self.calculation.flush()).routes)
+
+    def arrivals(self) -> dict[tuple[str, str], bytes]:
+        """Return who has arrived, by interface and address."""
+        found = self.renderer.desired.arrivals
+        return {(key.interface, str(key.address)): mac for key, mac in found.items()}
 
     def routes(self) -> dict[object, tuple[str, int]]:
         """Return where routes lead while all interfaces are up and the first is the newest."""
@@ -119,3 +125,20 @@ def test_a_priority_may_be_known_before_its_endpoint_and_outlives_it(host: Host)
     host.put(1)
     host.apply()
     assert host.routes() == everywhere("tap1", 1000, 2000)
+
+
+def test_the_kernel_is_told_once_where_an_address_without_a_permanent_entry_has_arrived(
+    host: Host,
+) -> None:
+    assert host.arrivals() == {}
+    key = host.second
+    host.renderer.prioritise({key: RoutePriority.WITHHELD})
+    assert not host.renderer.apply(host.calculation.flush()).arrivals
+    host.renderer.prioritise({key: RoutePriority.ELEVATED})
+    told = host.renderer.apply(host.calculation.flush()).arrivals
+    assert host.arrivals() == {("tap2", "fd00::1"): bytes([2, 0, 0, 0, 0, 2])}
+    assert told == host.renderer.desired.arrivals.keys()
+    host.put(2)
+    assert not host.renderer.apply(host.calculation.flush()).arrivals
+    host.apply(second=RoutePriority.NORMAL)
+    assert host.arrivals() == {}

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import threading
 from enum import Enum
 from typing import Final
 
@@ -122,8 +123,12 @@ class AnnouncementListener:
         return self._socket.fileno()
 
     def close(self) -> None:
-        """Listen no longer."""
-        self._socket.close()
+        """Listen no longer.
+
+        The kernel keeps who closes such a socket waiting until every processor has let go of it,
+        some 10 ms; a thread waits in the place of packets to the workload that has been heard.
+        """
+        threading.Thread(target=self._socket.close, name="close-listener", daemon=True).start()
 
     def heard(self) -> Announcement | None:
         """Read everything that came, and return an announcement that was among it."""

@@ -307,6 +307,9 @@ class Dataplane:
         self._note_moved()
         for key in desired.neighbours if first else changed.neighbours:
             self._neighbours.set_wanted(key, desired.neighbours.get(key))
+        # Who was here before this process began has been asked long ago.
+        for key in () if first else changed.arrivals & desired.arrivals.keys():
+            self._neighbours.suggest(key, desired.arrivals[key])
         for name in desired.interfaces if first else changed.interfaces:
             self._unreported.add(name)
             self.flowtables.changed()

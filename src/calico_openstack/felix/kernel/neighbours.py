@@ -1,7 +1,8 @@
 """Keeps permanent neighbour entries: the workloads' MACs, so that no ARP or ND can forge them.
 
 Unwanted permanent entries on workload interfaces are removed; entries that the kernel learnt, and
-everything on other interfaces, are left alone.
+everything on other interfaces, are left alone. Of workloads that have just arrived the kernel is
+told what it would have to ask them first; such an entry is the kernel's from then on.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from calico_openstack.netlink.rtnetlink import (
     NeighbourEntry,
     RtMessage,
     encode_neighbour,
+    encode_neighbour_hint,
     encode_neighbour_removal,
     neighbour_dump_request,
     parse_neighbour,
@@ -48,6 +50,11 @@ class NeighbourDriver:
         self._entries: dict[NeighbourKey, NeighbourEntry] = {}
         self._by_interface: dict[str, set[NeighbourKey]] = {}
         self._stale = True
+        self._hints: dict[NeighbourKey, bytes] = {}
+
+    def suggest(self, key: NeighbourKey, mac: bytes) -> None:
+        """Tell the kernel with the next `add` who has an address, if it does not know better."""
+        self._hints[key] = mac
 
     def set_wanted(self, key: NeighbourKey, mac: bytes | None) -> None:
         """Want the entry *key* to have *mac* (six bytes), None for no entry."""
@@ -144,6 +151,7 @@ class NeighbourDriver:
 
     def add(self) -> None:
         """Make missing or different entries."""
+        self._pass_on_hints()
         updates = list(self._tracker.pending_updates.items())
         if not updates:
             return
@@ -159,3 +167,16 @@ class NeighbourDriver:
             else:
                 self.failures.pop(key, None)
                 self._tracker.set_actual(entry, mac)
+
+    def _pass_on_hints(self) -> None:
+        """Tell them once; what cannot be told the kernel finds out by itself."""
+        hints, self._hints = self._hints, {}
+        requests: list[bytes] = []
+        for key, mac in hints.items():
+            interface = self._monitor.interfaces.get(key.interface)
+            if interface is not None and interface.up:
+                entry = NeighbourEntry(interface.index, key.address)
+                requests.append(encode_neighbour_hint(entry, mac, len(requests)))
+        if requests:
+            done, _ = self._writer.send(requests)
+            self.writes += done

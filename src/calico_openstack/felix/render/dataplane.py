@@ -42,7 +42,7 @@ class Route(Struct, frozen=True):
 
 
 class NeighbourKey(Struct, frozen=True):
-    """Identity of a permanent neighbour entry."""
+    """Identity of a neighbour entry."""
 
     interface: str
     address: Address
@@ -68,7 +68,8 @@ class DesiredDataplane(Struct):
     settings, ``shaping`` one to the limits of its bandwidth, ``globals`` a path below ``/proc/sys``
     to its value. ``peers`` are the interfaces of workloads that speak BGP with the host: BIRD's
     routes over them stay. ``translations`` maps an external address to the internal one that it
-    leads to: flows that lead elsewhere must end.
+    leads to: flows that lead elsewhere must end. ``arrivals`` are the MACs of workloads that come
+    by live migration, which the kernel is told once, to go on from by itself.
     """
 
     ruleset: Ruleset = field(default_factory=dict)
@@ -79,6 +80,7 @@ class DesiredDataplane(Struct):
     globals: dict[str, str] = field(default_factory=dict)
     peers: set[str] = field(default_factory=set)
     translations: dict[Address, Address] = field(default_factory=dict)
+    arrivals: dict[NeighbourKey, bytes] = field(default_factory=dict)
 
 
 class TableDelta(Struct):
@@ -119,6 +121,7 @@ class DataplaneDelta(Struct):
     globals: set[str] = field(default_factory=set)
     peers: set[str] = field(default_factory=set)
     translations: set[Address] = field(default_factory=set)
+    arrivals: set[NeighbourKey] = field(default_factory=set)
 
     def __bool__(self) -> bool:
         return bool(
@@ -130,6 +133,7 @@ class DataplaneDelta(Struct):
             or self.globals
             or self.peers
             or self.translations
+            or self.arrivals
         )
 
     def merge(self, later: DataplaneDelta) -> None:
@@ -143,3 +147,4 @@ class DataplaneDelta(Struct):
         self.globals |= later.globals
         self.peers |= later.peers
         self.translations |= later.translations
+        self.arrivals |= later.arrivals

@@ -50,6 +50,7 @@ class NetworkRenderer:
         self._state = state
         self._floating = floating
         self._known: dict[ResourceKey, LocalEndpoint] = {}
+        self._arrivals: dict[ResourceKey, dict[NeighbourKey, bytes]] = {}
         self._claims: dict[bytes, set[ResourceKey]] = {}
         self._priorities: dict[ResourceKey, RoutePriority] = {}
         self._reprioritised: set[ResourceKey] = set()
@@ -89,6 +90,7 @@ class NetworkRenderer:
         for key in self._reprioritised & self._known.keys():
             addresses.update(self._routed(self._known[key]))
             addresses |= self._floating.externals_of(key)
+        self._update_arrivals(self._reprioritised.union(keys), delta)
         self._reprioritised.clear()
         for address in addresses:
             self._update_route(address, delta)
@@ -186,12 +188,38 @@ class NetworkRenderer:
 
     def _neighbours(self, endpoint: LocalEndpoint | None) -> dict[NeighbourKey, bytes]:
         """Return the permanent neighbours: IPv4 only (specification section 3.13)."""
+        return self._at_their_mac(endpoint, 4)
+
+    def _update_arrivals(self, keys: Iterable[ResourceKey], delta: DataplaneDelta) -> None:
+        """Have the kernel know the IPv6 addresses of workloads that have just arrived.
+
+        Their entries are not permanent, and packets wait while the kernel asks for an address: for
+        a guest that has only begun to run, as long as it needs for its first answer.
+        """
+        had: dict[NeighbourKey, bytes] = {}
+        has: dict[NeighbourKey, bytes] = {}
+        for key in keys:
+            had |= self._arrivals.pop(key, {})
+            arrived = self._priority(key) is RoutePriority.ELEVATED and self._settings.ipv6
+            if arrived and (found := self._at_their_mac(self._known.get(key), 6)):
+                self._arrivals[key] = found
+                has |= found
+        for neighbour in had.keys() - has.keys():
+            del self._desired.arrivals[neighbour]
+        for neighbour, mac in has.items():
+            if had.get(neighbour) != mac:
+                self._desired.arrivals[neighbour] = mac
+                delta.arrivals.add(neighbour)
+
+    def _at_their_mac(
+        self, endpoint: LocalEndpoint | None, version: int
+    ) -> dict[NeighbourKey, bytes]:
         if endpoint is None or len(endpoint.mac) != _MAC_SIZE or not self._settings.sync_routes:
             return {}
         return {
             NeighbourKey(endpoint.interface, unpack_address(address)): endpoint.mac
             for address in endpoint.addresses
-            if ip_version(address) == 4
+            if ip_version(address) == version
         }
 
 
