@@ -15,7 +15,8 @@ BGPConfiguration ``default`` for the sessions of the mesh:
 ``aggregates``     networks to announce to neighbours in other ASs in place of the workloads in
                    them, and ``subnets`` for all of Neutron's: ``subnets, 203.0.113.0/24``
 
-Two more belong to the BGPConfiguration ``default`` alone, and each lifts a guard against mistakes:
+`kinds` has one more for BGPConfigurations, ``communities``. Two belong to the BGPConfiguration
+``default`` alone, and each lifts a guard against mistakes:
 ``mesh-limit`` is the most hosts that a mesh may have, ``allow-no-sessions`` lets hosts give up all
 their sessions at once.
 

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from enum import Enum
 from typing import Final
 
+from calico_openstack.bgp.communities import community_literal, community_value
 from calico_openstack.bgp.detection import Family
-from calico_openstack.bgp.settings import community_value
 from calico_openstack.datamodel.addresses import parse_network
 from calico_openstack.datamodel.bgp import BGPFilter, BGPFilterOperation, BGPFilterRule
 
@@ -156,12 +156,6 @@ def _operation(operation: BGPFilterOperation) -> Iterator[str]:
             yield f"bgp_path.prepend({number});"
     if operation.set_priority is not None and operation.set_priority.value is not None:
         yield f"bgp_local_pref = {PRIORITY_BASE - operation.set_priority.value};"
-
-
-def community_literal(value: tuple[int, ...]) -> tuple[str, str]:
-    """Return a community in BIRD's notation and the attribute that holds its kind."""
-    attribute = "bgp_community" if len(value) == 2 else "bgp_large_community"
-    return f"({', '.join(map(str, value))})", attribute
 
 
 def _community(text: str) -> tuple[str, str]:

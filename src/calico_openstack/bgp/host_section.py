@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+from calico_openstack.bgp.communities import community_literal
 from calico_openstack.bgp.detection import Family
-from calico_openstack.bgp.filters import PRIORITY_BASE, community_literal
+from calico_openstack.bgp.filters import PRIORITY_BASE
+from calico_openstack.bgp.kinds import marks_of
 from calico_openstack.bgp.origination import blocks_of
 from calico_openstack.bgp.session import Scope, Session
 from calico_openstack.bgp.settings import FAMILIES, Settings, hashed_router_id, speakers
@@ -34,6 +36,8 @@ def host_context(
     sessions = [session for session in sessions if not session.disabled]
     felix = settings.felix
     pools = _pools(state, lambda _pool: True)
+    workload_interface = " || ".join(f'ifname ~ "{p}*"' for p in felix.interface_prefixes)
+    service_interface = string_text(options.service_interface)
     services = by_family(settings.service_networks)
     return {
         "host": settings.name,
@@ -45,7 +49,7 @@ def host_context(
         "families": FAMILIES,
         "priorities": felix.priorities,
         "direct_exclusions": _direct_exclusions(settings),
-        "workload_interface": " || ".join(f'ifname ~ "{p}*"' for p in felix.interface_prefixes),
+        "workload_interface": workload_interface,
         "route_protocols": felix.route_protocols,
         "unexported_pools": _pools(state, lambda pool: pool.spec.disable_bgp_export),
         "unprogrammed_pools": _pools(state, lambda pool: not _bird_programs(pool, settings)),
@@ -53,8 +57,18 @@ def host_context(
             family: _wireguard_peers(state, settings, family) for family in FAMILIES
         },
         "advertisements": _advertisements(settings),
+        "marks": {
+            family: marks_of(
+                settings.kind_communities,
+                state.subnets.values(),
+                family,
+                workload_interface=workload_interface,
+                service_interface=service_interface,
+            )
+            for family in FAMILIES
+        },
         "merge_paths": options.version.merges_paths_safely,
-        "service_interface": string_text(options.service_interface),
+        "service_interface": service_interface,
         "with_bfd": any(session.extras.bfd for session in sessions),
         "with_workloads": any(session.scope is Scope.WORKLOAD for session in sessions),
         "own_addresses": {family: settings.addresses.get(family) for family in FAMILIES},

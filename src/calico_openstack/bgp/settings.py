@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from typing import Final, TypeVar
 
+from calico_openstack.bgp.communities import community_value
 from calico_openstack.bgp.detection import Family
 from calico_openstack.bgp.extras import (
     DRAIN_ANNOTATION,
@@ -21,6 +22,11 @@ from calico_openstack.bgp.extras import (
     extras_of,
 )
 from calico_openstack.bgp.felix_view import FelixView, felix_view
+from calico_openstack.bgp.kinds import (
+    COMMUNITIES_ANNOTATION,
+    KindCommunities,
+    kind_communities,
+)
 from calico_openstack.bgp.state import BgpState, Problem, RefusedError
 from calico_openstack.bgp.version import OLDEST_SUPPORTED, BirdVersion
 from calico_openstack.datamodel.addresses import Address, Network, parse_address, parse_network
@@ -98,6 +104,7 @@ class Settings:
     may_have_none: bool
     log_severity: str
     advertisements: tuple[Advertisement, ...]
+    kind_communities: KindCommunities
     ignored_interfaces: tuple[str, ...]
     felix: FelixView
     peering_addresses: tuple[Address, ...]
@@ -156,6 +163,7 @@ def settings_of(
         may_have_none=_annotation(default, NO_SESSIONS_ANNOTATION, boolean, False, problems),
         log_severity=(own.log_severity_screen or cluster.log_severity_screen or "Info").lower(),
         advertisements=_advertisements(own if own.prefix_advertisements else cluster),
+        kind_communities=_kind_communities(state, name, problems),
         ignored_interfaces=_ignored(cluster, problems),
         felix=felix,
         peering_addresses=_peering_addresses(cluster),
@@ -208,16 +216,6 @@ def hashed_router_id(name: str) -> IPv4Address:
     if octets[0] > 223:
         octets[0] -= 32
     return IPv4Address(bytes(octets))
-
-
-def community_value(text: str) -> tuple[int, ...] | None:
-    """Read ``aa:nn`` (16 bits each) or ``aa:nn:mm`` (32 bits each); None if it is neither."""
-    parts = text.split(":")
-    if len(parts) not in (2, 3) or not all(part.isascii() and part.isdigit() for part in parts):
-        return None
-    value = tuple(int(part) for part in parts)
-    limit = 0xFFFF if len(parts) == 2 else 0xFFFFFFFF
-    return value if max(value) <= limit else None
 
 
 def _speaker(name: str, node: Node, listen_port: int | None) -> Speaker | None:
@@ -302,6 +300,15 @@ def _advertisements(spec: BGPConfigurationSpec) -> tuple[Advertisement, ...]:
         if values and prefix is not None:
             result.append(Advertisement(prefix, tuple(values)))
     return tuple(sorted(result, key=lambda a: (a.prefix.version, a.prefix, a.communities)))
+
+
+def _kind_communities(state: BgpState, name: str, problems: list[Problem]) -> KindCommunities:
+    """Return those of the host's own configuration, and if it has none those of all."""
+    own, default = (state.configurations.get(each) for each in (f"node.{name}", "default"))
+    there = own is not None and COMMUNITIES_ANNOTATION in own.metadata.annotations
+    nothing: KindCommunities = {}
+    resource = own if there else default
+    return _annotation(resource, COMMUNITIES_ANNOTATION, kind_communities, nothing, problems)
 
 
 def _peering_addresses(spec: BGPConfigurationSpec) -> tuple[Address, ...]:
