@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -12,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from calico_openstack.lab import bring_up, demo, teardown
+from calico_openstack.lab.bgp_layout import BgpLayout
 from calico_openstack.lab.progress import Progress
 from calico_openstack.lab.settings import DEFAULT_CACHE, Lab
 from tests.scenario.cloud import Cloud
@@ -26,20 +28,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(needs_root)
 
 
-@pytest.fixture(scope="session")
-def lab() -> Iterator[Lab]:
-    """A lab that is up. The supervisor removes it when this process is killed."""
+@contextlib.contextmanager
+def running(name: str, layout: BgpLayout = BgpLayout.MESH) -> Iterator[Lab]:
+    """Run a lab for the ``with`` block. The supervisor removes it when this process is killed."""
     # Short, because Unix sockets have short names.
     root = Path(tempfile.mkdtemp(prefix="lab-"))
     root.chmod(0o755)
-    made = Lab(f"lt{os.getpid()}", root / "lab", DEFAULT_CACHE)
+    made = Lab(name, root / "lab", DEFAULT_CACHE)
     progress = Progress(Console(), quiet=True)
     try:
-        bring_up.up(made, HOSTS, progress, owner=os.getpid())
+        bring_up.up(made, HOSTS, progress, owner=os.getpid(), layout=layout)
         yield made
     finally:
         teardown.down(made)
         shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    """A lab that is up."""
+    with running(f"lt{os.getpid()}") as made:
+        yield made
 
 
 @pytest.fixture
