@@ -104,7 +104,17 @@ def test_aggregates_for_a_router(fabric: Fabric) -> None:
 
 
 def test_services_of_hosts(fabric: Fabric) -> None:
+    communities = {
+        "communities": [{"name": "services", "value": "64512:1:7"}],
+        "prefixAdvertisements": [
+            {"cidr": "10.66.0.0/16", "communities": ["services", "64512:6"]},
+            {"cidr": "fd66::/64", "communities": ["services"]},
+        ],
+    }
+    kinds = {DOMAIN + "communities": "floating=64512:2, service=64512:3"}
+    fabric.put("bgpconfigurations", "default", communities, annotations=kinds)
     one, other = start_mesh(fabric, 2)
+    workload = fabric.workload(one, 1)
     for host, name in ((one, "dummy1"), (one, "dummy2")):
         veth(host.namespace, name, host.namespace, f"{name}-peer")
     for name, number in (("dummy1", 1), ("dummy2", 2)):
@@ -112,8 +122,19 @@ def test_services_of_hosts(fabric: Fabric) -> None:
         one.namespace.ip("address", "add", f"fd66::{number}/128", "dev", name, "nodad")
     other.wait_for_route("10.66.0.1", one.ipv4)
     eventually(lambda: "fd66::1" in other.routes("-6"), 10)
-    assert set(other.routes()) == {"10.66.0.1"}
-    assert set(other.routes("-6")) == {"fd66::1"}
+    other.wait_for_route(workload.ipv4, one.ipv4)
+    eventually(lambda: workload.ipv6 in other.routes("-6"), 10)
+    assert set(other.routes()) == {"10.66.0.1", workload.ipv4}
+    assert set(other.routes("-6")) == {"fd66::1", workload.ipv6}
+    for address, expected in (
+        ("10.66.0.1", {"(64512,3)", "(64512,6)", "(64512,1,7)"}),
+        ("fd66::1", {"(64512,3)", "(64512,1,7)"}),
+        (workload.ipv4, {"(64512,2)"}),
+        (workload.ipv6, {"(64512,2)"}),
+    ):
+        told = other.birdc("show", "route", "for", address, "all").replace(", ", ",")
+        lines = [line for line in told.splitlines() if "community" in line]
+        assert set(re.findall(r"\([\d,]+\)", " ".join(lines))) == expected
 
 
 @pytest.mark.parametrize("by", [{"bfd": "100ms/100ms/3"}, {"hold-time": "3s"}], ids=["bfd", "hold"])

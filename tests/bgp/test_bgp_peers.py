@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from calico_openstack.bgp.tor import Neighbors, TorRouter, render_tor
-from tests.bgp.fabric import Fabric, Host
+from tests.bgp.fabric import Fabric, Host, bird_3
 from tests.support.netns import NetworkNamespace, needs_root
 from tests.support.processes import eventually
 
@@ -131,14 +131,14 @@ def test_hosts_of_a_rack_with_their_own_as(fabric: Fabric) -> None:
 
 
 def test_route_reflectors(fabric: Fabric) -> None:
-    hosts = fabric.add_hosts(4)
+    hosts = fabric.add_hosts(5)
     start(*hosts)
     hosts[0].wait_for_sessions(
-        *(f"Mesh_10_77_0_{i}" for i in (2, 3, 4)), *(f"Mesh_fd77__{i}" for i in (2, 3, 4))
+        *(f"Mesh_10_77_0_{i}" for i in (2, 3, 4, 5)), *(f"Mesh_fd77__{i}" for i in (2, 3, 4, 5))
     )
     one = fabric.workload(hosts[0], 1)
     two = fabric.workload(hosts[1], 2)
-    reflectors, clients = hosts[2:], hosts[:2]
+    reflectors, clients = hosts[2:4], [*hosts[:2], hosts[4]]
     fabric.put(
         "bgppeers",
         "clients",
@@ -157,11 +157,16 @@ def test_route_reflectors(fabric: Fabric) -> None:
     to_reflectors = [f"Node_{a}" for i in (3, 4) for a in (f"10_77_0_{i}", f"fd77__{i}")]
     for host in clients:
         host.wait_for_sessions(*to_reflectors)
-    to_clients = [f"Node_{a}" for i in (1, 2) for a in (f"10_77_0_{i}", f"fd77__{i}")]
+    to_clients = [f"Node_{a}" for i in (1, 2, 5) for a in (f"10_77_0_{i}", f"fd77__{i}")]
     reflectors[0].wait_for_sessions(*to_clients, "Node_10_77_0_4", "Node_fd77__4")
     hosts[0].wait_for_route(two.ipv4, hosts[1].ipv4)
     hosts[0].wait_for_route(two.ipv6, hosts[1].ipv6)
     eventually(lambda: one.ping(two.ipv4).returncode == 0, 15)
+    # An address that several workloads have: all paths pass the reflectors (add-path).
+    several = [fabric.workload(host, 7) for host in clients[1:]]
+    if not bird_3():
+        hosts[0].wait_for_route(several[0].ipv4, *(host.ipv4 for host in clients[1:]))
+        hosts[0].wait_for_route(several[0].ipv6, *(host.ipv6 for host in clients[1:]))
     # One reflector is enough.
     reflectors[0].stop()
     assert one.ping(two.ipv6).returncode == 0
