@@ -115,8 +115,8 @@ def test_one_connection_too_many_is_refused(
     client, server, address = (
         (other, one, "10.65.0.1") if direction == "ingress" else (one, other, "10.65.0.2")
     )
-    listen(server, PORT, tmp_path / "listener.log")
     with ExitStack() as open_ones:
+        open_ones.callback(listen(server, PORT, tmp_path / "listener.log").kill)
 
         def connect() -> socket.socket:
             with client.entered():
