@@ -1,11 +1,13 @@
-"""Commands for the lab as a whole: up, down, status, openstack, calicoctl, shell."""
+"""Commands for the lab as a whole: up, down, status, openstack, openrc, calicoctl, shell."""
 
 import os
+import shlex
 import shutil
 import sys
 from pathlib import Path
 
 import click
+from rich.text import Text
 
 from calico_openstack.lab import etcd_server, identity, neutron_server, status_view, teardown
 from calico_openstack.lab.bgp_layout import BgpLayout
@@ -13,8 +15,10 @@ from calico_openstack.lab.bring_up import up as bring_up
 from calico_openstack.lab.cloud import CloudError, describe, exclusive, topology_of
 from calico_openstack.lab.keystone_access import ADMIN
 from calico_openstack.lab.keystone_api import Keystone
+from calico_openstack.lab.names import own_command
 from calico_openstack.lab.namespaces import inside_host
 from calico_openstack.lab.nova import catalogue
+from calico_openstack.lab.nova.first_steps import first_steps
 from calico_openstack.lab.progress import Progress, output
 from calico_openstack.lab.settings import Lab
 from calico_openstack.lab.topology import Topology
@@ -48,6 +52,8 @@ def up(lab: Lab, hosts: int | None, bgp: str | None, nova: bool) -> None:
         progress.note(f"the lab {lab.name} is up after {progress.elapsed:.1f} s")
     else:
         progress.note(f"the lab {lab.name} is up already, with {hosts} compute hosts")
+    if nova:
+        _show_first_steps(lab)
 
 
 @click.command()
@@ -70,7 +76,7 @@ def down(lab: Lab, purge: bool) -> None:
 @click.command()
 @click.pass_obj
 def status(lab: Lab) -> None:
-    """Show hosts, processes, agents and workloads."""
+    """Show hosts, processes, agents, workloads and servers."""
     topology_of(lab, complete=False)
     status_view.show(output(), lab)
 
@@ -85,14 +91,21 @@ def status(lab: Lab) -> None:
 @click.pass_obj
 def openstack(lab: Lab, as_project: str | None, arguments: tuple[str, ...]) -> None:
     """Run the real `openstack` client against the lab's services, as their administrator."""
-    topology = topology_of(lab, complete=False)
-    description = describe(lab)
-    if description is not None and description.nova:
-        environment = _keystone_environment(lab, topology, as_project)
-    else:
-        url = neutron_server.settings(lab, topology).api_url
-        environment = identity.client_environment(url, as_project)
+    environment = _client_environment(lab, as_project)
     _become(lab, "controller", [_own_program("openstack"), *arguments], environment)
+
+
+@click.command("openrc")
+@click.option("--as-project", metavar="NAME", help="Act as a member of this project.")
+@click.pass_obj
+def openrc(lab: Lab, as_project: str | None) -> None:
+    """Print the credentials as shell commands, for: eval "$(calico-lab openrc)".
+
+    The lab's services are reached from its hosts only; open a shell there with: calico-lab shell
+    controller.
+    """
+    for name, value in _client_environment(lab, as_project).items():
+        click.echo(f"export {name}={shlex.quote(value)}")
 
 
 @click.command(
@@ -116,7 +129,10 @@ def shell(lab: Lab, host: str) -> None:
     """Open a shell on a host (compute-1, tor, client, controller) or in a workload."""
     hosts = [known.name for known in topology_of(lab, complete=False).hosts]
     program = os.environ.get("SHELL", "/bin/sh")
-    environment = {"PS1": f"{lab.name}:{host}# "}
+    environment = {
+        "PS1": f"{lab.name}:{host}# ",
+        "PATH": f"{Path(sys.prefix) / 'bin'}:{os.environ.get('PATH', os.defpath)}",
+    }
     if host in hosts:
         _become(lab, host, [program], environment)
     workload = WorkloadStore(lab).find(host)
@@ -137,6 +153,27 @@ def _become(lab: Lab, host: str, command: list[str], environment: dict[str, str]
     os.execvpe(argv[0], argv, {**cleaned, **environment})
 
 
+def _client_environment(lab: Lab, project: str | None) -> dict[str, str]:
+    """The environment of the real client, as administrator or as a member of a project."""
+    topology = topology_of(lab, complete=False)
+    description = describe(lab)
+    if description is not None and description.nova:
+        return _keystone_environment(lab, topology, project)
+    url = neutron_server.settings(lab, topology).api_url
+    return identity.client_environment(url, project)
+
+
+def _show_first_steps(lab: Lab) -> None:
+    console, own = output(), own_command(lab)
+    console.print("\nThe cloud is running. What to try first:\n")
+    steps = first_steps(own, topology_of(lab).compute[-1].name)
+    for number, (what, commands) in enumerate(steps, start=1):
+        console.print(Text(f" {number}. {what}"))
+        for command in commands:
+            console.print(Text(f"    {command}", style="bold"), soft_wrap=True)
+    console.print(f"\n{own} status shows everything; {own} down removes it.", soft_wrap=True)
+
+
 def _keystone_environment(lab: Lab, topology: Topology, project: str | None) -> dict[str, str]:
     if project is not None:
         Keystone(lab).ensure_member(project)
@@ -150,5 +187,5 @@ def _own_program(name: str) -> str:
 
 def register(group: click.Group) -> None:
     """Add these commands to the group."""
-    for command in (up, down, status, openstack, calicoctl, shell):
+    for command in (up, down, status, openstack, openrc, calicoctl, shell):
         group.add_command(command)

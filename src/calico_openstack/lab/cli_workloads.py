@@ -1,12 +1,11 @@
 """Commands for workloads: boot, delete, exec, ping, matrix, demo."""
 
+import contextlib
 import os
-import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_address
-from pathlib import Path
 
 import click
 from rich.text import Text
@@ -14,9 +13,10 @@ from rich.text import Text
 from calico_openstack.lab import booting, demo, machine, matrix, matrix_view
 from calico_openstack.lab.booting import Order
 from calico_openstack.lab.cloud import CloudError, topology_of
+from calico_openstack.lab.names import own_command
 from calico_openstack.lab.namespaces import inside, inside_host
 from calico_openstack.lab.progress import Progress, output
-from calico_openstack.lab.settings import DEFAULT_NAME, Lab
+from calico_openstack.lab.settings import Lab
 from calico_openstack.lab.workload import WorkloadStore
 
 PINGS = 3
@@ -78,7 +78,10 @@ def execute(lab: Lab, name: str, command: tuple[str, ...]) -> None:
 @click.argument("target")
 @click.pass_obj
 def ping(lab: Lab, source: str, target: str) -> None:
-    """Ping one workload (or host, such as the client) from another, over IPv4 and IPv6."""
+    """Ping one workload (or host, such as the client) from another, over IPv4 and IPv6.
+
+    TARGET may be an address as well, such as that of a server of Nova or a floating IP.
+    """
     addresses = _addresses(lab, target)
     with ThreadPoolExecutor() as pool:
         results = list(pool.map(lambda address: _ping(lab, source, address), addresses))
@@ -111,7 +114,7 @@ def run_demo(lab: Lab) -> None:
         found = matrix.build(lab)
     console.print()
     matrix_view.show(console, found)
-    own = _own_command(lab)
+    own = own_command(lab)
     console.print("\nThe cloud is running. What to try next:\n")
     for number, (what, command) in enumerate(demo.SUGGESTIONS, start=1):
         console.print(Text(f" {number}. {what}"))
@@ -121,17 +124,12 @@ def run_demo(lab: Lab) -> None:
     sys.exit(1 if found.differences else 0)
 
 
-def _own_command(lab: Lab) -> str:
-    """How the user can call this command for *lab*: by name where that is found, else by path."""
-    found = shutil.which("calico-lab") is not None
-    name = "calico-lab" if found else os.path.relpath(Path(sys.prefix) / "bin" / "calico-lab")
-    return name if lab.name == DEFAULT_NAME else f"{name} --lab {lab.name}"
-
-
 def _addresses(lab: Lab, name: str) -> list[str]:
     for host in topology_of(lab).hosts:
         if host.name == name:
             return [host.ipv4, host.ipv6]
+    with contextlib.suppress(ValueError):
+        return [str(ip_address(name))]
     return sorted(WorkloadStore(lab).get(name).addresses, key=lambda a: ip_address(a).version)
 
 

@@ -1,12 +1,23 @@
-"""What commands call things: processes and the parties of a ping."""
+"""What commands call things: processes, and themselves."""
 
+import os
+import shutil
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from calico_openstack.agent.supervision import ProcessIdentity
 from calico_openstack.lab import compute
 from calico_openstack.lab.cloud import CloudError, topology_of
 from calico_openstack.lab.processes import recorded_process
-from calico_openstack.lab.settings import Lab
+from calico_openstack.lab.settings import DEFAULT_NAME, Lab
+
+
+def own_command(lab: Lab) -> str:
+    """How the user can call `calico-lab` for this lab: by name if that is found, else by path."""
+    found = shutil.which("calico-lab") is not None
+    name = "calico-lab" if found else os.path.relpath(Path(sys.prefix) / "bin" / "calico-lab")
+    return name if lab.name == DEFAULT_NAME else f"{name} --lab {lab.name}"
 
 
 @dataclass(frozen=True)

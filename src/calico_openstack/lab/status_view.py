@@ -1,4 +1,4 @@
-"""Showing the state of a lab: hosts, processes, Neutron's agents, workloads."""
+"""Showing the state of a lab: hosts, processes, Neutron's agents, workloads, Nova's servers."""
 
 from collections.abc import Sequence
 
@@ -8,10 +8,12 @@ from rich.text import Text
 
 from calico_openstack.agent.supervision import is_running
 from calico_openstack.lab import compute
-from calico_openstack.lab.cloud import api, supervisor, topology_of
+from calico_openstack.lab.cloud import api, describe, supervisor, topology_of
 from calico_openstack.lab.control import ControlError
 from calico_openstack.lab.lifecycle import State
 from calico_openstack.lab.names import daemon
+from calico_openstack.lab.nova import servers
+from calico_openstack.lab.nova.servers import Server
 from calico_openstack.lab.processes import Snapshot, resident_by_group
 from calico_openstack.lab.rest import Resource, RestError
 from calico_openstack.lab.settings import Lab
@@ -34,7 +36,15 @@ def show(console: Console, lab: Lab) -> None:
         console.print(Text(str(error), style="red"))
         agents, ports = [], []
     console.print(_agents(agents))
-    console.print(_workloads(lab, workloads, {port["id"]: port for port in ports}))
+    description = describe(lab)
+    nova = description is not None and description.nova
+    if workloads or not nova:
+        console.print(_workloads(lab, workloads, {port["id"]: port for port in ports}))
+    if nova:
+        try:
+            console.print(_servers(servers.find_all(lab)))
+        except RestError as error:
+            console.print(Text(str(error), style="red"))
 
 
 def duration(seconds: float) -> str:
@@ -114,6 +124,15 @@ def _workloads(lab: Lab, workloads: Sequence[Workload], ports: dict[str, Resourc
             Text(status, style="green" if status == "ACTIVE" else "red"),
             _kind(workload),
         )
+    return table
+
+
+def _servers(found: Sequence[Server]) -> Table:
+    title = "\nServers" if found else "\nNo servers; calico-lab up --nova says how to make some"
+    table = _table(title, "server", "state", "host", "addresses")
+    for server in found:
+        state = Text(server.state, style="green" if server.well else "red")
+        table.add_row(server.name, state, server.host, ", ".join(server.addresses))
     return table
 
 

@@ -19,9 +19,11 @@ from calico_openstack.lab.nova import (
     hypervisor,
     message_bus,
     registration,
+    servers,
 )
 from calico_openstack.lab.nova.catalogue import CATALOGUE
 from calico_openstack.lab.nova.configuration import NovaCloud
+from calico_openstack.lab.nova.first_steps import first_steps
 from calico_openstack.lab.rest import error_text
 from calico_openstack.lab.settings import Lab
 from calico_openstack.lab.topology import plan
@@ -134,3 +136,36 @@ def test_what_an_api_says_is_found_in_every_shape(body: object, said: str) -> No
 def test_what_is_no_json_is_told_as_it_is() -> None:
     assert error_text("<h1>Bad gateway</h1>") == "<h1>Bad gateway</h1>"
     assert error_text("") == "no reason given"
+
+
+def test_a_server_is_described_with_all_of_its_addresses() -> None:
+    told = {
+        "name": "vm1",
+        "status": "MIGRATING",
+        "OS-EXT-STS:task_state": "migrating",
+        "OS-EXT-SRV-ATTR:host": "compute-1",
+        "addresses": {
+            "private": [{"addr": "10.65.0.5"}, {"addr": "198.51.100.7"}],
+            "other": [{"addr": "2001:db8::5"}],
+        },
+    }
+    server = servers.described(told)
+    assert (server.state, server.host, server.well) == ("MIGRATING, migrating", "compute-1", False)
+    assert server.addresses == ("10.65.0.5", "198.51.100.7", "2001:db8::5")
+    shelved = {
+        **told,
+        "status": "SHELVED_OFFLOADED",
+        "OS-EXT-STS:task_state": None,
+        "OS-EXT-SRV-ATTR:host": None,
+        "addresses": {},
+    }
+    assert servers.described(shelved) == servers.Server("vm1", "SHELVED_OFFLOADED", "-", ())
+    assert servers.described({**told, "status": "ACTIVE", "OS-EXT-STS:task_state": None}).well
+
+
+def test_the_first_steps_are_told_as_they_can_be_typed() -> None:
+    steps = first_steps("bin/calico-lab --lab x", "compute-2")
+    commands = [command for _, several in steps for command in several]
+    assert "bin/calico-lab --lab x status" in commands
+    assert sum("--host compute-2" in command for command in commands) == 1
+    assert not any("\n" in command for command in commands)
