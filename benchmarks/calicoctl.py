@@ -11,9 +11,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from benchmarks import floor, host
 from benchmarks.clusters import NAMESPACE, Cluster
@@ -102,6 +104,21 @@ def cases(cluster: Cluster) -> list[Case]:
     ]
 
 
+def nodes(cluster: Cluster) -> Iterator[tuple[str, bytes]]:
+    """Yield a node for each host, as the BGP agents register them."""
+    for number in range(cluster.hosts):
+        name = cluster.host(number)
+        address = f"172.16.{number >> 8}.{number & 255}/16"
+        spec = {"bgp": {"ipv4Address": address}}
+        value = {
+            "kind": "Node",
+            "apiVersion": "projectcalico.org/v3",
+            "metadata": {"name": name},
+            "spec": spec,
+        }
+        yield ResourceKey("Node", name).path, msgspec.json.encode(value)
+
+
 def measure(server: EtcdServer, cluster: Cluster, rounds: int, only: str) -> list[Row]:
     """Return the figures of the cases whose names contain *only*; the best of all rounds counts."""
     rows: list[Row] = []
@@ -133,6 +150,7 @@ def main() -> None:
             with server.client(60.0) as client:
                 if client.get(cluster.endpoint(cluster.endpoints - 1).key) is None:
                     host.fill(client, cluster.objects())
+                host.fill(client, nodes(cluster))
             bare, count = floor.stream(server)
             rows = [Row(f"etcd alone, {count:,} keys by a bare client", bare, "s")]
             rows += measure(server, cluster, options.rounds, options.only)

@@ -13,11 +13,16 @@ from typing import Final
 
 import msgspec
 
+from calico_openstack.calicoctl.endpoint_scan import (
+    Resources,
+    StoredEndpoints,
+    decoded,
+    on_host,
+)
 from calico_openstack.calicoctl.ends import (
     End,
     candidates,
     matched,
-    trace_of,
     where_they_run,
 )
 from calico_openstack.datamodel import (
@@ -38,7 +43,6 @@ from calico_openstack.datamodel import (
     Tier,
     WorkloadEndpoint,
     decode,
-    parse_key,
     prefix_of,
 )
 from calico_openstack.etcd import EtcdClient
@@ -46,10 +50,6 @@ from calico_openstack.etcd.records import KeyValue
 from calico_openstack.policy.addresses import pack_address
 from calico_openstack.policy.cluster import Cluster
 
-Resources = dict[ResourceKey, Resource | Invalid]
-
-# Endpoints are many, and etcd counts what is left of a range for every page.
-_A_PAGE: Final = 10_000
 _KINDS: Final = (
     Tier,
     GlobalNetworkPolicy,
@@ -89,44 +89,31 @@ def excerpt(client: EtcdClient, source: str, destination: str) -> Excerpt:
 
     Raises `EndError` for what stands for no end, `EtcdError`.
     """
-    spoofing = _spoofing(client)
     texts = source, destination
-    stored: list[KeyValue] = []
-    named: Resources = {}
-    # etcd sends the next page while this one is searched.
-    for page in client.iterate_prefix(prefix_of(WorkloadEndpoint.KIND), page_size=_A_PAGE):
-        named |= holding(page.kvs, texts)
-        stored += page.kvs
-    endpoints = Cluster(named, source_spoofing=spoofing).endpoints
+    stored = StoredEndpoints(client, texts)
+    # While etcd hands out the endpoints, what is few is read.
+    spoofing = _spoofing(client)
+    few = decoded(kv for kind in (Profile, *_KINDS) for kv in _all(client, kind))
+    policies = list(_all(client, NetworkPolicy))
     # OpenStack names a migration like the endpoint that it leads to.
     arriving = {kv.key.rpartition("/")[2] for kv in _all(client, LiveMigration)}
+    named = stored.holding(texts)
+    endpoints = Cluster(named, source_spoofing=spoofing).endpoints
     running = where_they_run(endpoints, arriving)
     ends = matched(candidates(running, source), candidates(running, destination))
     own = [endpoints[end.endpoint] for end in ends if end.endpoint is not None]
     addresses = {text for end in ends for text in (end.address, end.floating) if text}
-    workloads = {**named, **holding(stored, addresses.difference(texts))}
-    for spec in (endpoint.spec for endpoint in own):
-        on_host = [kv for kv in stored if is_on_host(kv.key, spec.node)]
-        workloads |= holding(on_host, {spec.interface_name})
-    resources = {**_near(workloads, ends), **decoded(_all(client, Profile))}
-    for kind in _KINDS:
-        resources |= decoded(_all(client, kind))
+    workloads = {**named, **stored.holding(addresses.difference(texts))}
+    for end in ends:
+        if end.endpoint is not None:
+            workloads |= _beside(client, end.endpoint, endpoints[end.endpoint].spec.node)
+    resources = {**_near(workloads, ends), **few}
     labels = {label for endpoint in own for label in endpoint.metadata.labels}
     for value in resources.values():
         if isinstance(value, Profile):
             labels |= set(value.spec.labels_to_apply)
-    resources |= decoded(kv for kv in _all(client, NetworkPolicy) if may_select(kv.value, labels))
+    resources |= decoded(kv for kv in policies if may_select(kv.value, labels))
     return Excerpt(*ends, resources, Cluster(resources, source_spoofing=spoofing))
-
-
-def decoded(stored: Iterable[KeyValue]) -> Resources:
-    """Return the resources among stored keys."""
-    found: Resources = {}
-    for kv in stored:
-        key, value = parse_key(kv.key), decode(kv.key, kv.value)
-        if isinstance(key, ResourceKey) and isinstance(value, Resource | Invalid):
-            found[key] = value
-    return found
 
 
 def may_select(policy: bytes, labels: Collection[str]) -> bool:
@@ -152,21 +139,11 @@ def _all(client: EtcdClient, cls: type[Resource]) -> Iterable[KeyValue]:
     return (kv for page in client.iterate_prefix(prefix_of(cls.KIND)) for kv in page.kvs)
 
 
-def is_on_host(key: str, host: str) -> bool:
-    """Tell whether the key of a workload endpoint is that of one on *host*."""
-    return key.rpartition("/")[2].startswith(host.replace("-", "--") + "-")
-
-
-def holding(stored: list[KeyValue], texts: Collection[str]) -> Resources:
-    """Return the endpoints that contain one of *texts*, all of them if that cannot be told."""
-    found: Resources = {}
-    for trace in map(trace_of, texts):
-        if trace is None:
-            return decoded(stored)
-        beginning = trace.beginning
-        # The quick part is written out: it is asked of every endpoint.
-        found |= decoded(kv for kv in stored if beginning in kv.value and trace.is_in(kv.value))
-    return found
+def _beside(client: EtcdClient, key: ResourceKey, host: str) -> Resources:
+    """Return the endpoints of the host of one of them."""
+    namespace = prefix_of(key.kind, key.namespace).removesuffix("/")
+    pages = client.iterate_prefix(on_host(namespace, host))
+    return decoded(kv for page in pages for kv in page.kvs)
 
 
 def _near(workloads: Mapping[ResourceKey, Resource | Invalid], ends: tuple[End, End]) -> Resources:

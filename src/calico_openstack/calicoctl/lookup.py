@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from calico_openstack.calicoctl.endpoint_scan import StoredEndpoints
 from calico_openstack.calicoctl.ends import ambiguous, names_of
-from calico_openstack.calicoctl.excerpt import holding
-from calico_openstack.datamodel import ResourceKey, WorkloadEndpoint, prefix_of
+from calico_openstack.datamodel import ResourceKey, WorkloadEndpoint
 from calico_openstack.etcd import EtcdClient
 
 
@@ -16,12 +16,8 @@ def endpoints_with(
     client: EtcdClient, text: str, namespace: str = ""
 ) -> dict[ResourceKey, WorkloadEndpoint]:
     """Return the endpoints that have *text* somewhere; raises `EtcdError`."""
-    found: dict[ResourceKey, WorkloadEndpoint] = {}
-    for page in client.iterate_prefix(prefix_of(WorkloadEndpoint.KIND, namespace)):
-        for key, value in holding(page.kvs, {text}).items():
-            if isinstance(value, WorkloadEndpoint):
-                found[key] = value
-    return found
+    stored = StoredEndpoints(client, {text}, namespace).holding({text})
+    return {key: value for key, value in stored.items() if isinstance(value, WorkloadEndpoint)}
 
 
 def endpoint_called(client: EtcdClient, name: str, namespace: str = "") -> ResourceKey | None:

@@ -20,6 +20,7 @@ The map of the package:
 from calico_openstack.etcd.client import EtcdClient
 from calico_openstack.etcd.config import EtcdConfig
 from calico_openstack.etcd.errors import EtcdAuthError, EtcdCompacted, EtcdError, EtcdUnavailable
+from calico_openstack.etcd.pages import StoredPage
 from calico_openstack.etcd.records import (
     Compare,
     Delete,
@@ -49,6 +50,7 @@ __all__ = [
     "Snapshot",
     "SnapshotWatch",
     "Status",
+    "StoredPage",
     "TxnResult",
     "Update",
     "unchanged",

@@ -24,6 +24,7 @@ from calico_openstack.etcd.connection import (
     Metadata,
 )
 from calico_openstack.etcd.errors import EtcdError, EtcdUnavailable
+from calico_openstack.etcd.pages import First, StoredPage
 from calico_openstack.etcd.proto import etcd_pb2 as pb
 from calico_openstack.etcd.records import (
     Compare,
@@ -38,6 +39,7 @@ from calico_openstack.etcd.records import (
     operation_result,
     range_end,
     to_bytes,
+    to_text,
     unchanged,
 )
 from calico_openstack.etcd.session import Attempt, Session
@@ -136,6 +138,36 @@ class EtcdClient:
                 )
                 pending = _Ahead(self.session, request)
             yield response
+            if not response.more:
+                return
+
+    def first(self, prefix: str) -> First:
+        """Return the first key that begins with *prefix*, and how many there are."""
+        request = pb.RangeRequest(
+            key=to_bytes(prefix), range_end=range_end(prefix), limit=1, keys_only=True
+        )
+        response = self.session.call(RANGE, request, repeatable=True)
+        key = to_text(response.kvs[0].key) if response.kvs else ""
+        return First(key, response.count, response.header.revision)
+
+    def stored_pages(
+        self, start: bytes, end: bytes, *, revision: int, page_size: int
+    ) -> Iterator[StoredPage]:
+        """Yield the keys from *start* to before *end* as etcd sends them; see `responses`."""
+        request = pb.RangeRequest(key=start, range_end=end, limit=page_size, revision=revision)
+        pending = _Ahead(self.session, request, unparsed=True)
+        while True:
+            data = pending.unparsed()
+            response = pb.RangeResponse.FromString(data)
+            if response.more:
+                request = pb.RangeRequest(
+                    key=response.kvs[-1].key + b"\0",
+                    range_end=end,
+                    limit=page_size,
+                    revision=revision,
+                )
+                pending = _Ahead(self.session, request, unparsed=True)
+            yield StoredPage(data)
             if not response.more:
                 return
 
@@ -255,13 +287,16 @@ class EtcdClient:
 class _Ahead:
     """A read that is sent at once and waited for later; falls back to an ordinary, repeated call.
 
-    It stays a user of the connection until the response is there.
+    It stays a user of the connection until the response is there. *unparsed*: the response stays
+    as it comes.
     """
 
-    def __init__(self, session: Session, request: pb.RangeRequest) -> None:
+    def __init__(
+        self, session: Session, request: pb.RangeRequest, *, unparsed: bool = False
+    ) -> None:
         self._session = session
         self._request = request
-        self._call: Call[pb.RangeResponse] | None = None
+        self._call: Call[pb.RangeResponse | bytes] | None = None
         timeout = session.config.timeout
         try:
             self._connection = session.connection(time.monotonic() + timeout)
@@ -269,12 +304,22 @@ class _Ahead:
             return
         try:
             metadata = session.metadata(self._connection, timeout)
-            self._call = self._connection.start(RANGE, request, timeout=timeout, metadata=metadata)
+            start = self._connection.start_unparsed if unparsed else self._connection.start
+            self._call = start(RANGE, request, timeout=timeout, metadata=metadata)
         except grpc.RpcError:
             self._connection.__exit__()
 
     def result(self) -> pb.RangeResponse:
         """Wait for the response; raises EtcdError."""
+        found = self._answer()
+        return pb.RangeResponse.FromString(found) if isinstance(found, bytes) else found
+
+    def unparsed(self) -> bytes:
+        """Wait for the response as bytes; raises EtcdError."""
+        found = self._answer()
+        return found if isinstance(found, bytes) else found.SerializeToString()
+
+    def _answer(self) -> pb.RangeResponse | bytes:
         if self._call is not None:
             try:
                 return self._call.result()

@@ -15,7 +15,7 @@ from calico_openstack.etcd.proto import etcd_pb2 as pb
 
 Request = TypeVar("Request", bound=Message)
 Response = TypeVar("Response", bound=Message)
-Answer_co = TypeVar("Answer_co", bound=Message, covariant=True)
+Answer_co = TypeVar("Answer_co", bound=Message | bytes, covariant=True)
 Metadata = tuple[tuple[str, str], ...]
 
 # etcd closes connections that are pinged more often than every 5 s (--grpc-keepalive-min-time).
@@ -117,7 +117,7 @@ class Connection:
     def __init__(self, config: EtcdConfig, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         self._channel = _open_channel(config, endpoint)
-        self._callables: dict[str, Any] = {}
+        self._callables: dict[tuple[str, type], Any] = {}
         self._lock = threading.Lock()
         self._users = 0
         self._retired = False
@@ -173,6 +173,19 @@ class Connection:
         call: Call[Response] = unary.future(request, timeout=timeout, metadata=metadata)
         return call
 
+    def start_unparsed(
+        self,
+        method: Method[Request, Response],
+        request: Request,
+        *,
+        timeout: float,
+        metadata: Metadata,
+    ) -> Call[bytes]:
+        """Send a request and return at once; the response stays as it comes."""
+        unary = self._callable(method.path, bytes, "unary_unary")
+        call: Call[bytes] = unary.future(request, timeout=timeout, metadata=metadata)
+        return call
+
     def call(
         self,
         method: Method[Request, Response],
@@ -200,13 +213,14 @@ class Connection:
         stream: Stream[Response] = opener(requests, timeout=timeout, metadata=metadata)
         return stream
 
-    def _callable(self, path: str, response: type[Message], kind: str) -> Any:
-        found = self._callables.get(path)
+    def _callable(self, path: str, response: type[Message | bytes], kind: str) -> Any:
+        found = self._callables.get((path, response))
         if found is None:
+            read = bytes if issubclass(response, bytes) else response.FromString
             found = getattr(self._channel, kind)(
-                path, request_serializer=_serialize, response_deserializer=response.FromString
+                path, request_serializer=_serialize, response_deserializer=read
             )
-            self._callables[path] = found
+            self._callables[path, response] = found
         return found
 
 

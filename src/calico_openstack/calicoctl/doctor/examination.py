@@ -12,7 +12,7 @@ import msgspec
 from calico_openstack.calicoctl.asking import ask_hosts
 from calico_openstack.calicoctl.doctor import datastore, hosts, objects
 from calico_openstack.calicoctl.doctor.findings import Finding, warning
-from calico_openstack.calicoctl.excerpt import decoded
+from calico_openstack.calicoctl.endpoint_scan import decoded
 from calico_openstack.calicoctl.naming import directory_of, readable
 from calico_openstack.datamodel import (
     AgentStatus,

@@ -8,7 +8,7 @@ import click
 
 from calico_openstack.calicoctl.command_line import AS, CONFIG, open_client
 from calico_openstack.calicoctl.documents import read_resources
-from calico_openstack.calicoctl.excerpt import decoded
+from calico_openstack.calicoctl.endpoint_scan import decoded
 from calico_openstack.calicoctl.plan.comparison import differences, lines
 from calico_openstack.calicoctl.plan.proposals import (
     ProposalError,
