@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import ip_address
 from typing import Final
@@ -9,7 +10,7 @@ from typing import Final
 from msgspec import Struct
 
 from calico_openstack.datamodel import DhcpSubnet, IPPool, WorkloadEndpoint
-from calico_openstack.datamodel.addresses import Address, Network, parse_network
+from calico_openstack.datamodel.addresses import Address, Network, packed_host, parse_network
 
 POOL, SUBNET = "IP Pool", "Subnet"
 OWN, SHARED, FLOATING = "own address", "allowed address pair", "floating IP"
@@ -34,16 +35,34 @@ class Use(Struct, frozen=True):
     workload: str = ""
 
 
+class RangeIndex:
+    """Ranges by the addresses in them: many addresses are looked up in many ranges."""
+
+    def __init__(self, ranges: Iterable[Range]) -> None:
+        self._by_length: dict[tuple[int, int], dict[int, list[Range]]] = {}
+        for each in ranges:
+            network = each.network
+            shift = network.max_prefixlen - network.prefixlen
+            beginnings = self._by_length.setdefault((network.version, shift), {})
+            beginnings.setdefault(int(network.network_address) >> shift, []).append(each)
+
+    def of(self, address: Address) -> Iterator[Range]:
+        """Yield the ranges that have an address."""
+        number = int(address)
+        for (version, shift), beginnings in self._by_length.items():
+            if version == address.version:
+                yield from beginnings.get(number >> shift, ())
+
+
 def uses_of(endpoints: Iterable[WorkloadEndpoint]) -> Iterator[Use]:
     """Yield the addresses that endpoints use."""
     for endpoint in endpoints:
         spec = endpoint.spec
         for text in spec.ip_networks:
-            network = parse_network(text)
-            if network is not None:
+            packed = packed_host(text)
+            if packed is not None:
                 how = SHARED if text in spec.allowed_ips else OWN
-                address = network.network_address
-                yield Use(address, spec.endpoint, spec.node, how, spec.workload)
+                yield Use(ip_address(packed), spec.endpoint, spec.node, how, spec.workload)
         for nat in spec.ip_nats:
             external = parse_network(nat.external_ip)
             if external is not None:
@@ -69,11 +88,12 @@ def ranges_of(pools: Iterable[IPPool], subnets: Iterable[DhcpSubnet]) -> list[Ra
 def utilisation(ranges: Sequence[Range], uses: Iterable[Use]) -> Iterator[list[str]]:
     """Yield for each range its kind, network, and addresses in all, used, reserved and free."""
     used = {use.address for use in uses}
+    index = RangeIndex(ranges)
+    taken = Counter(id(each) for address in used for each in index.of(address))
     for each in ranges:
         total = each.network.num_addresses
-        taken = {address for address in used if address in each.network}
-        reserved = len({address for address in each.reserved if address in each.network} - taken)
-        numbers = (len(taken), reserved, total - len(taken) - reserved)
+        reserved = sum(a in each.network for a in each.reserved - used)
+        numbers = (taken[id(each)], reserved, total - taken[id(each)] - reserved)
         shares = (f"{number:.5g} ({number / total:.0%})" for number in numbers)
         yield [each.grouping, str(each.network), f"{total:.5g}", *shares]
 
@@ -100,6 +120,8 @@ def problems(ranges: Sequence[Range], uses: Sequence[Use]) -> Iterator[str]:
 
     Where etcd has no range, nothing can be outside.
     """
+    index = RangeIndex(ranges)
+    versions = {each.network.version for each in ranges}
     by_address: dict[Address, list[Use]] = {}
     for use in uses:
         by_address.setdefault(use.address, []).append(use)
@@ -111,14 +133,14 @@ def problems(ranges: Sequence[Range], uses: Sequence[Use]) -> Iterator[str]:
                 f"{address} is used by {len(own)} ports: {ports}; give all but one of them another "
                 "address (openstack port set --fixed-ip)"
             )
-        own_networks = [each.network for each in ranges if each.network.version == address.version]
-        if own and own_networks and not any(address in network for network in own_networks):
+        found = list(index.of(address))
+        if own and not found and address.version in versions:
             yield (
                 f"{address} ({own[0].how} of port {own[0].port}) is in no IP pool and no subnet "
                 "with DHCP: openstack subnet list tells if it is in one without DHCP; else the "
                 "port is a leftover, which calico-resync mends"
             )
-        if any(address in each.reserved for each in ranges) and own:
+        if any(address in each.reserved for each in found) and own:
             yield (
                 f"{address} of port {own[0].port} is the gateway of its subnet: the hosts answer "
                 "for it; give the port another address"

@@ -19,12 +19,14 @@ from calico_openstack.agent.introspection.protocol import (
 )
 from calico_openstack.datamodel import FelixStatusKey, parse_key
 from calico_openstack.datamodel.keys import FELIX_STATUS_PREFIX
-from calico_openstack.etcd import EtcdClient
+from calico_openstack.etcd import EtcdClient, Put
 
 PATIENCE: Final = 3.0
 _POLL: Final = 0.03
 # The lease outlives the wait a little, so that nothing is left behind whatever happens.
 _LEASE: Final = 15  # seconds
+# etcd takes 128 operations in a transaction.
+_AT_ONCE: Final = 100
 
 __all__ = ["PATIENCE", "ask_here", "ask_hosts", "living_hosts"]
 
@@ -43,15 +45,19 @@ def ask_hosts(
     lease = client.lease_grant(_LEASE)
     found: dict[str, Answer] = {}
     try:
-        waiting = set()
-        for number, (host, question) in enumerate(questions):
-            name = f"{batch}.{number}"
-            waiting.add(answer_key(name))
-            client.put(request_key(host, name), msgspec.json.encode(question), lease)
+        waiting = {answer_key(f"{batch}.{number}") for number in range(len(questions))}
+        asked = [
+            Put(request_key(host, f"{batch}.{number}"), msgspec.json.encode(question), lease)
+            for number, (host, question) in enumerate(questions)
+        ]
+        for start in range(0, len(asked), _AT_ONCE):
+            client.txn([], asked[start : start + _AT_ONCE])
         deadline = time.monotonic() + patience
         while waiting and time.monotonic() < deadline:
-            for kv in client.get_prefix(answer_key(f"{batch}.")).kvs:
-                if kv.key in waiting:
+            # Answers can be large: each is read once.
+            there = client.get_prefix(answer_key(f"{batch}."), keys_only=True).kvs
+            for kv in map(client.get, [each.key for each in there if each.key in waiting]):
+                if kv is not None:
                     waiting.discard(kv.key)
                     found[kv.key] = decoded_answer(kv.value)
             if waiting:

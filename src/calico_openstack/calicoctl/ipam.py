@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from ipaddress import ip_address
 
 import click
 
 from calico_openstack.calicoctl import address_use, output
 from calico_openstack.calicoctl.address_use import Range, Use
 from calico_openstack.calicoctl.command_line import CONFIG, open_client, open_store
+from calico_openstack.calicoctl.lookup import endpoints_with
 from calico_openstack.calicoctl.node_status import boxed
 from calico_openstack.calicoctl.store import StoreError
 from calico_openstack.calicoctl.subnets import stored_subnets
@@ -49,11 +51,11 @@ def show(
             "there are no blocks, loans and settings of Calico IPAM in OpenStack: Neutron assigns "
             "addresses; see openstack subnet show, and calicoctl ipam show without options"
         )
-    ranges, uses = _read(config)
     if address:
-        for line in address_use.owner_lines(address, ranges, uses):
+        for line in address_use.owner_lines(address, _ranges(config), _uses_of(config, address)):
             click.echo(line)
         return
+    ranges, uses = _read(config)
     rows = list(address_use.utilisation(ranges, uses))
     if form == "json":
         click.echo(output.as_json([dict(zip(_HEADINGS, row, strict=True)) for row in rows]))
@@ -112,8 +114,21 @@ def split() -> None:
 
 
 def _read(config: str) -> tuple[Sequence[Range], Sequence[Use]]:
-    store = open_store(config)
-    pools = (each for each in store.listed(IPPool) if isinstance(each, IPPool))
-    ranges = address_use.ranges_of(pools, stored_subnets(open_client(config)))
-    endpoints = (e for e in store.listed(WorkloadEndpoint) if isinstance(e, WorkloadEndpoint))
-    return ranges, list(address_use.uses_of(endpoints))
+    listed = open_store(config).listed(WorkloadEndpoint)
+    endpoints = (each for each in listed if isinstance(each, WorkloadEndpoint))
+    return _ranges(config), list(address_use.uses_of(endpoints))
+
+
+def _ranges(config: str) -> Sequence[Range]:
+    listed = open_store(config).listed(IPPool)
+    pools = (each for each in listed if isinstance(each, IPPool))
+    return address_use.ranges_of(pools, stored_subnets(open_client(config)))
+
+
+def _uses_of(config: str, address: str) -> Iterator[Use]:
+    """Yield the uses of an address, and of others that the same endpoints have."""
+    try:
+        usual = str(ip_address(address))
+    except ValueError:
+        raise StoreError(f"'{address}' is no address: give one, for example 10.65.0.11") from None
+    return address_use.uses_of(endpoints_with(open_client(config), usual).values())

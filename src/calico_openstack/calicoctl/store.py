@@ -6,6 +6,7 @@ other than labels and annotations belongs to the datastore (specification sectio
 
 from __future__ import annotations
 
+import functools
 import re
 import time
 import uuid
@@ -31,6 +32,7 @@ from calico_openstack.datamodel import (
     parse_key,
     prefix_of,
 )
+from calico_openstack.datamodel.remote import RemoteEndpoints
 from calico_openstack.etcd import EtcdClient
 from calico_openstack.etcd.records import KeyValue
 
@@ -79,10 +81,13 @@ class Store:
 
     def listed(self, cls: type[Resource], namespace: str = "") -> Iterator[Resource]:
         """Yield all resources of a kind, page by page; invalid ones are reported instead."""
+        # What is checked in one go (no host has an empty name) needs no second look.
+        reader = RemoteEndpoints("") if cls is WorkloadEndpoint else None
         for page in self.pages(cls, namespace):
             for kv in page:
-                resource = self.decoded(kv)
-                if resource is not None:
+                if reader is not None and reader.read(kv.key, kv.value) is not None:
+                    yield _versioned(_endpoint_decoder().decode(kv.value), kv.mod_revision)
+                elif (resource := self.decoded(kv)) is not None:
                     yield resource
 
     def pages(self, cls: type[Resource], namespace: str = "") -> Iterator[list[KeyValue]]:
@@ -195,6 +200,11 @@ class Store:
             self._report(f"invalid: {value}")
             return None
         return _versioned(value, kv.mod_revision) if isinstance(value, Resource) else None
+
+
+@functools.cache
+def _endpoint_decoder() -> msgspec.json.Decoder[WorkloadEndpoint]:
+    return msgspec.json.Decoder(WorkloadEndpoint)
 
 
 def _check_new_name(resource: Resource) -> None:

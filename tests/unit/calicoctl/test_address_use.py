@@ -90,3 +90,17 @@ def test_nothing_is_outside_where_there_is_no_range_of_its_family() -> None:
 def test_numbers_of_a_box_are_aligned_to_the_right() -> None:
     lines = list(boxed(("A", "TOTAL"), [("x", "1")], right={1}))
     assert lines[1:4:2] == ["| A | TOTAL |", "| x |     1 |"]
+
+
+def test_ranges_within_ranges_each_have_their_addresses() -> None:
+    pools = [
+        IPPool(metadata=Metadata(name=str(length)), spec=IPPoolSpec(cidr=f"10.0.0.0/{length}"))
+        for length in (8, 24, 30)
+    ]
+    uses = _uses("a", "10.0.0.2/32", "10.0.0.9/32", "10.9.0.1/32", "fd00::1/128")
+    shown = [(row[1], row[3]) for row in utilisation(ranges_of(pools, []), uses)]
+    assert shown == [
+        ("10.0.0.0/8", "3 (0%)"),
+        ("10.0.0.0/24", "2 (1%)"),
+        ("10.0.0.0/30", "1 (25%)"),
+    ]

@@ -16,6 +16,7 @@ _LINE: Final = 18
 _HEAD: Final = 46
 _PEER_HEIGHT: Final = 44
 _LETTERS: Final = 36
+_MOST_NETWORKS: Final = 200
 # A curve goes half as deep as its middle point, which must stay above what follows.
 _DEEPEST: Final = 2 * _GAP - 20
 _FLATNESS: Final = 20
@@ -57,7 +58,8 @@ def _drawing(chart: Chart, most: int) -> Iterator[str]:
     corners = _grid([place.name for place in chart.places], columns, height, _first_row(chart))
     peers = _grid([peer for peer, _ in chart.outside], columns, _PEER_HEIGHT, _MARGIN)
     bottom = max((y for _, y in corners.values()), default=_MARGIN) + height + _GAP + _LINE
-    total = bottom + _LINE * (len(chart.networks) + 1)
+    legend = list(chart.networks)[:_MOST_NETWORKS]
+    total = bottom + _LINE * (len(legend) + 2)
     width = 2 * _MARGIN + columns * _WIDTH + (columns - 1) * _GAP
     yield (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {total}" width="{width}" '
@@ -76,10 +78,13 @@ def _drawing(chart: Chart, most: int) -> Iterator[str]:
         yield _text(x + _WIDTH / 2, y + 34, f"AS {number}", 'text-anchor="middle"')
     for place in chart.places:
         yield from _host(place, corners[place.name], height, most, colours)
-    for row, network in enumerate(chart.networks):
+    for row, network in enumerate(legend):
         y = bottom + _LINE * row
         yield f'<circle cx="{_MARGIN + 6}" cy="{y - 4}" r="5" fill="{colours[network]}"/>'
         yield _text(_MARGIN + 18, y, network_title(network, chart), letters=3 * _LETTERS)
+    if rest := len(chart.networks) - len(legend):
+        y = bottom + _LINE * len(legend)
+        yield _text(_MARGIN + 18, y, f"and {rest} more networks", 'fill="#555555"')
     yield "</svg>"
 
 

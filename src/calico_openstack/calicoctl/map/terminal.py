@@ -11,7 +11,7 @@ from calico_openstack.calicoctl.naming import called
 
 
 def lines(chart: Chart, most: int) -> Iterator[str]:
-    """Yield the lines of the map, with at most *most* workloads of each host."""
+    """Yield the lines of the map, with at most *most* workloads and networks of each host."""
     for peer, number in chart.outside:
         sessions = [
             (place.name, link)
@@ -74,10 +74,13 @@ def _networks(
     guests: Sequence[Guest], chart: Chart, most: int
 ) -> Iterator[tuple[str, Sequence[str]]]:
     left = most
-    for network, grouped in groupby(guests, key=lambda guest: guest.network):
-        inside = list(grouped)
+    groups = [(key, list(each)) for key, each in groupby(guests, key=lambda g: g.network)]
+    for network, inside in groups[:most]:
         shown = [f"{each.name}  {' '.join(each.addresses)}" for each in inside[:left]]
         if len(inside) > left:
             shown.append(f"and {len(inside) - left} more (--limit)")
         left = max(0, left - len(inside))
         yield f"{network_title(network, chart)}: {len(inside)} port(s)", shown
+    if rest := groups[most:]:
+        ports = sum(len(inside) for _, inside in rest)
+        yield f"and {len(rest)} more network(s) with {ports} port(s) (--limit)", ()
