@@ -6,8 +6,9 @@ import json
 
 from calico_openstack.bgp.extras import DOMAIN
 from calico_openstack.datamodel.keys import openstack_namespace, workload_endpoint_prefix
-from tests.bgp.fabric import Fabric, Host, Workload
+from tests.bgp.fabric import Fabric, Host
 from tests.bgp.test_bgp_mesh import start_mesh
+from tests.bgp.workload import Workload
 from tests.support.netns import NetworkNamespace, needs_root
 from tests.support.processes import eventually
 

@@ -8,7 +8,8 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from tests.bgp.fabric import PREFIX, Fabric, Host, Workload, loses_routes_in_restarts
+from tests.bgp.fabric import PREFIX, Fabric, Host, loses_routes_in_restarts
+from tests.bgp.workload import Workload
 from tests.support.netns import needs_root
 from tests.support.processes import eventually
 

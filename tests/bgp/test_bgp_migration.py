@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 
 from calico_openstack.bgp.tor import Neighbors, TorRouter, render_tor
-from tests.bgp.fabric import Fabric, Host, Workload, birdc
+from tests.bgp.fabric import Fabric, Host, birdc
 from tests.bgp.rack import RackRouter, store_rack
 from tests.bgp.stream import Stream
 from tests.bgp.test_bgp_mesh import start_mesh
+from tests.bgp.workload import Workload
 from tests.support.netns import NetworkNamespace, needs_root
 from tests.support.processes import eventually
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from calico_openstack.bgp.tor import Neighbors, TorRouter, render_tor
-from tests.bgp.fabric import Fabric, Host, bird_3
+from tests.bgp.fabric import Fabric, Host
 from tests.support.netns import NetworkNamespace, needs_root
 from tests.support.processes import eventually
 
@@ -164,9 +164,8 @@ def test_route_reflectors(fabric: Fabric) -> None:
     eventually(lambda: one.ping(two.ipv4).returncode == 0, 15)
     # An address that several workloads have: all paths pass the reflectors (add-path).
     several = [fabric.workload(host, 7) for host in clients[1:]]
-    if not bird_3():
-        hosts[0].wait_for_route(several[0].ipv4, *(host.ipv4 for host in clients[1:]))
-        hosts[0].wait_for_route(several[0].ipv6, *(host.ipv6 for host in clients[1:]))
+    hosts[0].wait_for_ways(several[0].ipv4, *(host.ipv4 for host in clients[1:]))
+    hosts[0].wait_for_ways(several[0].ipv6, *(host.ipv6 for host in clients[1:]))
     # One reflector is enough.
     reflectors[0].stop()
     assert one.ping(two.ipv6).returncode == 0
