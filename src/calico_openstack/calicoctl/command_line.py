@@ -97,6 +97,12 @@ class Commands(click.Group):
             fail(str(error))
 
 
+def note(message: str) -> None:
+    """Tell people at a terminal what goes on; programs are not bothered with it."""
+    if sys.stderr.isatty():
+        click.echo(message, err=True)
+
+
 def fail(message: str) -> NoReturn:
     """Say what went wrong and end the command."""
     click.echo(message, err=True)

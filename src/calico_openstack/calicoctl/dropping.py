@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -12,7 +13,7 @@ import click
 from calico_openstack.agent.introspection.protocol import Answer, Question, Row
 from calico_openstack.calicoctl import output
 from calico_openstack.calicoctl.asking import ask_hosts, living_hosts
-from calico_openstack.calicoctl.command_line import AS, CONFIG, open_client
+from calico_openstack.calicoctl.command_line import AS, CONFIG, note, open_client
 from calico_openstack.calicoctl.directory import named
 from calico_openstack.calicoctl.ends import EndError, names_of
 from calico_openstack.calicoctl.lookup import endpoints_with
@@ -50,11 +51,24 @@ def command(
     interfaces = {each.spec.interface_name for each in endpoints.values()}
     if not hosts:
         raise EndError("no Felix is alive: see calicoctl doctor")
-    until = time.monotonic() + seconds
+    note(f"Watching {len(hosts)} host(s){', until ctrl-C' if follow else ''}")
+    # Whoever follows ends it so; that is no failure.
+    with contextlib.suppress(KeyboardInterrupt):
+        _watch(client, hosts, interfaces, form, None if follow else seconds)
+
+
+def _watch(
+    client: EtcdClient,
+    hosts: Sequence[str],
+    interfaces: set[str],
+    form: str,
+    seconds: float | None,
+) -> None:
+    """Print new drops as they happen; *seconds* None: until interrupted."""
+    until = None if seconds is None else time.monotonic() + seconds
     seen: dict[tuple[str, str], int] = {}
     names = KnownNames(client)
     silent: set[str] = set()
-    click.echo(f"Watching {len(hosts)} host(s)", err=True)
     while True:
         questions = [(host, Question(_FELIX, "drops", "", _ROWS)) for host in hosts]
         answers = ask_hosts(client, questions)
@@ -69,7 +83,7 @@ def command(
                 click.echo(output.as_json({"host": host, **row}))
             else:
                 click.echo(line(host, row, names.directory))
-        if not follow and time.monotonic() >= until:
+        if until is not None and time.monotonic() >= until:
             return
         time.sleep(_INTERVAL)
 

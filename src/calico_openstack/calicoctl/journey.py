@@ -13,6 +13,8 @@ THERE, BACK = "there", "back"
 END: Final = "end of the chain"
 """What stands for the end of a chain, where other steps have a rule."""
 ARRIVED: Final = "arrived"
+# The tables by which packets are traced, for this and for drops.
+_OURS: Final = frozenset({"calico-trace", "calico-drops"})
 _REFUSALS: Final = ("RST", "unreachable")
 
 
@@ -86,7 +88,7 @@ def entitled(rule: str, titles: Mapping[str, str]) -> str:
 def _matters(step: Row) -> bool:
     """Leave out the rules by which packets are traced, and ends of chains that decide nothing."""
     undecided = step["rule"] == END and step["verdict"] in ("", "continue")
-    return not undecided and " calico-trace " not in f" {step['place']} "
+    return not undecided and _OURS.isdisjoint(step["place"].split())
 
 
 def end_of(steps: Sequence[Row]) -> str:

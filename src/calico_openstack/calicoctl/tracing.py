@@ -13,7 +13,7 @@ import click
 from calico_openstack.agent.introspection.protocol import Answer, Question
 from calico_openstack.calicoctl import journey, output
 from calico_openstack.calicoctl.asking import ask_hosts
-from calico_openstack.calicoctl.command_line import AS, CONFIG, fail, open_client
+from calico_openstack.calicoctl.command_line import AS, CONFIG, fail, note, open_client
 from calico_openstack.calicoctl.ends import End, EndError, packet_of, packet_words
 from calico_openstack.calicoctl.excerpt import Excerpt, excerpt
 from calico_openstack.calicoctl.journey import BACK, THERE, Outcome, Route
@@ -78,14 +78,14 @@ def command(
     if not route.hosts:
         raise EndError("neither end is an endpoint of this cluster: no host's rules are met")
     if probe and not route.probe:
-        click.echo("The source is outside of this cluster: waiting for what it sends", err=True)
+        note("The source is outside of this cluster: waiting for what it sends")
     if route.probe:
         _check_probe(packet, protocol)
     token = random.randint(*_TOKENS) if route.probe else None
     match = match_of(packet, part.source, part.destination, token)
     patience = _PATIENCE[route.probe] if seconds is None else seconds
     what = "Sending" if route.probe else "Waiting for"
-    click.echo(f"{what} {packet_words(packet)} on {', '.join(route.hosts)}", err=True)
+    note(f"{what} {packet_words(packet)} on {', '.join(route.hosts)}")
     answers = _follow(client, route, match, patience)
     _tell(part, route, answers, form, fail_if_lost=fail_if_lost)
 

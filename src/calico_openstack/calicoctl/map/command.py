@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
 
 import click
 
 from calico_openstack.agent.introspection.protocol import Question
+from calico_openstack.calicoctl import output
 from calico_openstack.calicoctl.asking import ask_hosts, living_hosts
 from calico_openstack.calicoctl.command_line import AS, CONFIG, open_client, open_store
+from calico_openstack.calicoctl.live import fitted, size
 from calico_openstack.calicoctl.map import svg, terminal
 from calico_openstack.calicoctl.map.chart import Chart, chart_of
 from calico_openstack.calicoctl.subnets import stored_subnets
@@ -36,8 +39,10 @@ def command(form: str, limit: int, config: str) -> None:
         moment = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
         click.echo(svg.page(chart, limit, moment), nl=False)
     else:
-        for line in terminal.lines(chart, limit):
-            click.echo(line)
+        lines = terminal.lines(chart, limit)
+        if sys.stdout.isatty():
+            lines = iter(fitted(lines, size()[0], sys.maxsize))
+        output.print_lines(lines)
 
 
 def _read(config: str) -> Chart:

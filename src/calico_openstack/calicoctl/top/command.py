@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import deque
 from collections.abc import Sequence
+from datetime import datetime
 
 import click
 import msgspec
@@ -14,6 +16,7 @@ from calico_openstack.calicoctl import dropping, output
 from calico_openstack.calicoctl.asking import ask_hosts, living_hosts
 from calico_openstack.calicoctl.command_line import AS, CONFIG, open_client
 from calico_openstack.calicoctl.ends import EndError
+from calico_openstack.calicoctl.live import Screen
 from calico_openstack.calicoctl.top import screen
 from calico_openstack.calicoctl.top.samples import (
     QUESTIONS,
@@ -24,11 +27,12 @@ from calico_openstack.calicoctl.top.samples import (
     port_rates,
     sample_of,
 )
-from calico_openstack.etcd import EtcdClient
+from calico_openstack.etcd import EtcdClient, EtcdError
 
 _DROPS = Question("calico-felix", "drops", "", 200)
 _DROPS_SHOWN = 8
-_CLEAR = "\x1b[H\x1b[2J"
+_DROPS_KEPT = 100
+_KEYS = {"b": "bandwidth", "p": "packets", "d": "drops"}
 
 
 @click.command("top")
@@ -59,28 +63,68 @@ def command(
 ) -> None:
     """Show endpoints, flows, bandwidth, drops, updates and lags of all hosts, live.
 
-    Sent and received are from the instances' point of view.
+    Sent and received are from the instances' point of view. In a terminal the screen is drawn
+    again and again: q quits, b, p and d sort by bandwidth, packets and drops. Piped, or with -n,
+    plain lines are printed.
     """
     client = open_client(config)
     hosts = nodes or tuple(living_hosts(client))
     if not hosts:
         raise EndError("no Felix is alive: see calicoctl doctor")
-    live = sys.stdout.isatty() and form == "ps"
-    left = count or (-1 if live else 1)
     watch = _Watch(client, hosts, drops=drops)
+    if sys.stdout.isatty() and form == "ps" and not count:
+        _live(watch, interval, sort_by, limit)
+        return
     watch.look()
-    while left:
+    for _ in range(count or 1):
         time.sleep(interval)
-        rates, ports = watch.look()
-        ports = screen.busiest(ports, sort_by, limit)
+        watch.look()
+        ports = screen.busiest(watch.ports, sort_by, limit)
         if form == "json":
-            told = {"hosts": msgspec.to_builtins(rates), "ports": msgspec.to_builtins(ports)}
+            told = {
+                "hosts": msgspec.to_builtins(watch.rates),
+                "ports": msgspec.to_builtins(ports),
+            }
             click.echo(output.as_json({**told, "drops": watch.drops}))
         else:
-            lines = [*screen.host_lines(rates), *screen.port_lines(ports, watch.names(ports))]
-            lines += watch.drops[-_DROPS_SHOWN:]
-            click.echo((_CLEAR if live else "") + "\n".join(lines))
-        left -= 1
+            lines = [*screen.host_lines(watch.rates)]
+            lines += screen.port_lines(ports, watch.names(ports))
+            click.echo("\n".join([*lines, *watch.drops[-_DROPS_SHOWN:]]))
+
+
+def _live(watch: _Watch, interval: float, sort_by: str, limit: int) -> None:
+    """Draw again and again until the operator has seen enough; etcd may be away meanwhile."""
+    trouble = ""
+    drops: deque[str] = deque(maxlen=_DROPS_KEPT)
+
+    def content(_columns: int, rows: int) -> list[str]:
+        ports = screen.busiest(watch.ports, sort_by, limit)
+        moment = datetime.now().strftime("%H:%M:%S")
+        about = f"calicoctl top  {moment}  by {sort_by}  every {interval:g} s"
+        head = [trouble or f"{about}  (q quits; b, p, d sort)", ""]
+        if not watch.rates:
+            return [head[0], "asking the hosts"]
+        tables = [*screen.host_lines(watch.rates)], [*screen.port_lines(ports, watch.names(ports))]
+        return [*head, *screen.arranged(*tables, [*drops], rows - len(head))]
+
+    with Screen(content) as terminal:
+        terminal.draw()
+        while True:
+            try:
+                watch.look()
+                drops.extend(watch.drops)
+                trouble = ""
+            except EtcdError as error:
+                trouble = f"etcd cannot be asked, trying again: {error}"
+            terminal.draw()
+            until = time.monotonic() + interval
+            while (left := until - time.monotonic()) > 0:
+                key = terminal.wait(left)
+                if key == "q":
+                    return
+                if key in _KEYS:
+                    sort_by = _KEYS[key]
+                    terminal.draw()
 
 
 class _Watch:
@@ -93,10 +137,12 @@ class _Watch:
         self._last: dict[str, Sample] = {}
         self._names = dropping.KnownNames(client)
         self._seen: dict[tuple[str, str], int] = {}
+        self.rates: Sequence[HostRates] = ()
+        self.ports: Sequence[PortRates] = ()
         self.drops: list[str] = []
 
-    def look(self) -> tuple[list[HostRates], list[PortRates]]:
-        """Return the rates since the last look; raises `EtcdError`."""
+    def look(self) -> None:
+        """Take in the rates since the last look, and new drops; raises `EtcdError`."""
         questions = {**QUESTIONS, **({"drops": _DROPS} if self._with_drops else {})}
         asked = [(host, question) for host in self._hosts for question in questions.values()]
         answers = iter(ask_hosts(self._client, asked))
@@ -115,7 +161,7 @@ class _Watch:
         fresh = list(dropping.fresh(dropped, self._seen, set()))
         self._names.learn(row for _, row in fresh)
         self.drops = [dropping.line(host, row, self._names.directory) for host, row in fresh]
-        return rates, ports
+        self.rates, self.ports = rates, ports
 
     def names(self, ports: Sequence[PortRates]) -> dict[str, str]:
         """Return what ports are called, by their ids; each is looked up once."""

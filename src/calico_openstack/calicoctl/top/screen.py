@@ -69,6 +69,27 @@ def port_lines(ports: Sequence[PortRates], names: Mapping[str, str]) -> Iterator
         yield from _table(rows)
 
 
+def arranged(
+    hosts: Sequence[str], ports: Sequence[str], drops: Sequence[str], rows: int
+) -> list[str]:
+    """Return the lines of a screen of *rows*: what is too long is cut at its end, drops in front.
+
+    Drops get a quarter, as they come last, hosts at most half of what is left.
+    """
+    last = drops[len(drops) - min(len(drops), max(1, rows // 4)) :] if rows > 0 else []
+    left = rows - len(last)
+    above = _first(hosts, max(left // 2, left - len(ports)), "hosts")
+    below = _first(ports, left - len(above), "ports")
+    return [*above, *below, *last][: max(0, rows)]
+
+
+def _first(lines: Sequence[str], most: int, what: str) -> list[str]:
+    if len(lines) <= most:
+        return list(lines)
+    kept = list(lines[: max(0, most - 1)])
+    return [*kept, f"... and {len(lines) - len(kept)} more lines of {what}"]
+
+
 def busiest(ports: Sequence[PortRates], by: str, most: int) -> list[PortRates]:
     """Return the first *most* ports by bandwidth, packets or drops."""
     keys = {
