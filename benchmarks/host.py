@@ -6,10 +6,12 @@ kernel's tables are those of the namespace.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterable, Iterator
@@ -24,6 +26,8 @@ from tests.support.etcd import EtcdServer
 from tests.support.netns import NetworkNamespace, sweep_stale
 
 TICKS_PER_SECOND = 100
+# Seconds between looks at the memory of a start.
+_SAMPLE = 0.02
 _WRITERS = 4
 # etcd takes 128 operations a transaction unless told otherwise.
 _TRANSACTION = 100
@@ -137,6 +141,10 @@ class Felix:
             text=True,
             env=environment,
         )
+        # In MiB, files that all of them use counted once.
+        self.peak = 0.0
+        self._programmed = threading.Event()
+        threading.Thread(target=self._follow_memory, daemon=True).start()
 
     def __enter__(self) -> Felix:
         return self
@@ -146,6 +154,7 @@ class Felix:
 
     def stop(self) -> None:
         """End it, and wait for that."""
+        self._programmed.set()
         self._child.terminate()
         self._child.communicate()
 
@@ -155,6 +164,7 @@ class Felix:
         for line in self._child.stdout:
             if "The kernel is programmed" in line:
                 seconds = time.monotonic() - self._started
+                self._programmed.set()
                 writes = re.search(r'writes="(\d+)"', line)
                 assert writes is not None
                 return Programmed(seconds, self.cpu(), int(writes[1]))
@@ -163,13 +173,27 @@ class Felix:
         raise RuntimeError(f"calico-felix ended: {self._child.wait()}")
 
     def cpu(self) -> float:
-        """Return the CPU time so far, in seconds."""
+        """Return the CPU time so far, in seconds, with that of its children that have ended."""
         stat = Path(f"/proc/{self._child.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(stat[11]) + int(stat[12])) / TICKS_PER_SECOND
+        return sum(map(int, stat[11:15])) / TICKS_PER_SECOND
 
     def memory(self, field: str) -> float:
         """Return a field of /proc/PID/status, in MiB."""
-        status = Path(f"/proc/{self._child.pid}/status").read_text()
-        found = re.search(rf"^{field}:\s*(\d+) kB", status, re.MULTILINE)
+        found = _memory(self._child.pid, field)
         assert found is not None
-        return int(found[1]) / 1024
+        return found
+
+    def _follow_memory(self) -> None:
+        """Note how much it and its children have together, until it is programmed."""
+        children = Path(f"/proc/{self._child.pid}/task/{self._child.pid}/children")
+        while not self._programmed.wait(_SAMPLE):
+            with contextlib.suppress(OSError):
+                numbers = [self._child.pid, *map(int, children.read_text().split())]
+                together = sum(_memory(number, "RssAnon") or 0.0 for number in numbers)
+                self.peak = max(self.peak, together + (_memory(numbers[0], "RssFile") or 0.0))
+
+
+def _memory(process: int, field: str) -> float | None:
+    status = Path(f"/proc/{process}/status").read_text()
+    found = re.search(rf"^{field}:\s*(\d+) kB", status, re.MULTILINE)
+    return int(found[1]) / 1024 if found else None

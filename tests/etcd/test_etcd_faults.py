@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from calico_openstack.etcd import EtcdClient, EtcdConfig, EtcdUnavailable, connection, watch
+from calico_openstack.etcd import EtcdClient, EtcdConfig, EtcdUnavailable, connection, pulse
 from tests.support.etcd import EtcdServer
 from tests.support.processes import free_port
 from tests.support.proxy import Direction, Proxy
@@ -130,7 +130,7 @@ def test_watch_notices_a_dead_peer_and_keeps_its_state(
 
 
 def test_dead_peer_is_noticed_within_ten_seconds() -> None:
-    assert watch.PROBE_INTERVAL + watch.SILENCE_LIMIT <= 10
+    assert pulse.PROBE_INTERVAL + pulse.SILENCE_LIMIT <= 10
     assert connection.KEEPALIVE_TIME + connection.KEEPALIVE_TIMEOUT <= 10
 
 
@@ -148,8 +148,8 @@ def test_watch_moves_to_another_endpoint_when_one_is_silent(
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make watches notice silence sooner, to save time."""
-    monkeypatch.setattr(watch, "PROBE_INTERVAL", 0.3)
-    monkeypatch.setattr(watch, "SILENCE_LIMIT", 1.5)
+    monkeypatch.setattr(pulse, "PROBE_INTERVAL", 0.3)
+    monkeypatch.setattr(pulse, "SILENCE_LIMIT", 1.5)
 
 
 @pytest.mark.usefixtures("impatient")

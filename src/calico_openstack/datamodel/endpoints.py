@@ -10,7 +10,8 @@ import msgspec
 from calico_openstack.datamodel.protocols import normalised_protocol
 from calico_openstack.datamodel.resource import JsonObject, Resource, written_even_if_empty
 
-CANONICAL_MAC: Final = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}")
+# Without repetitions: half the time.
+CANONICAL_MAC: Final = re.compile(":".join(["[0-9a-f][0-9a-f]"] * 6))
 # The notations of IEEE 802 addresses in use: colons, dashes, or dotted groups of four digits.
 _MAC_NOTATIONS: Final = re.compile(
     r"[0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){5}"

@@ -37,7 +37,7 @@ _SOME_TIME: Final = "1970-01-01T00:00:00Z"
 _PART: Final = "[a-zA-Z0-9_.][a-zA-Z0-9_.-]{0,127}+(?<!-)"
 _HOST: Final = re.compile(rf"{_PART}\n{_PART}\n{IDENTIFIER.pattern}")
 _FIELDS: Final = re.compile(
-    rf"{_PART}\n{_PART}\n{INTERFACE.pattern}\n(?:{CANONICAL_MAC.pattern})?\n{TIMESTAMP.pattern}"
+    rf"{_PART}\n{_PART}\n{INTERFACE.pattern}+\n(?:{CANONICAL_MAC.pattern})?+\n{TIMESTAMP.pattern}"
 )
 _PREFIX: Final = prefix_of(WorkloadEndpoint.KIND)
 _MAX_NAME: Final = 1024
@@ -184,14 +184,14 @@ class RemoteEndpoints:
             return None
         # New combinations are mostly made of labels that others have, too.
         valid = self._valid_labels
-        if new := [label for label in labels.items() if label not in valid]:
+        if not labels.items() <= valid:
             findings = Findings()
-            check_labels(findings, "", dict(new))
+            check_labels(findings, "", dict(labels.items() - valid))
             if findings.reasons:
                 return None
             if len(valid) >= _MAX_KNOWN:
                 valid.clear()
-            valid.update(new)
+            valid.update(labels.items())
         if len(self._known_labels) >= _MAX_KNOWN:
             self.forget()
         texts = self._known_labels[raw] = tuple(map(intern, (*labels, *labels.values())))

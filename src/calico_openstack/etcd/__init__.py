@@ -13,6 +13,7 @@ The map of the package:
 ``failures``    what a failed call means
 ``replica``     what is known of a prefix, and the difference to a new listing (pure)
 ``watch``       list, then watch, then for ever again
+``pulse``       signs of life of the peer of a watch
 ``proto``       generated messages
 ==============  ====================================================================
 """
@@ -30,11 +31,14 @@ from calico_openstack.etcd.records import (
     Snapshot,
     Status,
     TxnResult,
+    to_text,
     unchanged,
 )
+from calico_openstack.etcd.replica import Ahead, ListedPage
 from calico_openstack.etcd.watch import Batch, SnapshotWatch, Update
 
 __all__ = [
+    "Ahead",
     "Batch",
     "Compare",
     "Delete",
@@ -46,6 +50,7 @@ __all__ = [
     "EtcdUnavailable",
     "Get",
     "KeyValue",
+    "ListedPage",
     "Put",
     "Snapshot",
     "SnapshotWatch",
@@ -53,5 +58,6 @@ __all__ = [
     "StoredPage",
     "TxnResult",
     "Update",
+    "to_text",
     "unchanged",
 ]

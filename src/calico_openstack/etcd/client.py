@@ -113,7 +113,7 @@ class EtcdClient:
             yield Snapshot(revision, [key_value(kv) for kv in response.kvs])
 
     def responses(
-        self, prefix: str, *, revision: int, page_size: int, keys_only: bool = False
+        self, prefix: str, *, revision: int, page_size: int = PAGE_SIZE, keys_only: bool = False
     ) -> Iterator[pb.RangeResponse]:
         """Yield what `iterate_prefix` does as it comes from etcd.
 

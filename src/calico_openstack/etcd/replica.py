@@ -6,7 +6,8 @@ what was delivered before and a new listing, including the keys that vanished.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Protocol
 
 import msgspec
 
@@ -17,6 +18,35 @@ class Update(msgspec.Struct, frozen=True, gc=False):
     key: str
     value: bytes | None
     mod_revision: int
+
+
+class ListedPage(msgspec.Struct, frozen=True, gc=False):
+    """A page that somebody else has listed: *prepared* is for whoever knows what that is.
+
+    *revisions* are those of the keys that are in it; *others* are keys, values and revisions.
+    """
+
+    prepared: Sequence[Any]
+    revisions: Sequence[tuple[str, int]]
+    others: Sequence[tuple[str, bytes, int]]
+    is_last: bool
+
+
+class Ahead(Protocol):
+    """A listing of all keys below *prefix* that somebody else has begun."""
+
+    @property
+    def prefix(self) -> str:
+        """What all keys begin with."""
+
+    def begin(self, cluster: int) -> int:
+        """Return the revision at which all is listed; 0 if it is not, or not in this cluster."""
+
+    def pages(self) -> Iterator[ListedPage]:
+        """Yield what was listed; without a last page it is not everything."""
+
+    def close(self) -> None:
+        """End the listing."""
 
 
 class Replica:
@@ -56,6 +86,12 @@ class Replica:
                 revisions[key] = revision
                 updates.append(Update(key, value, revision))
         return updates
+
+    def learnt(self, page: ListedPage) -> list[Update]:
+        """Take one page of a listing that others made; return what is new of the others."""
+        self._revisions.update(page.revisions)
+        self._unseen.difference_update(key for key, _ in page.revisions)
+        return self.listed(page.others)
 
     def end_listing(self, revision: int) -> list[Update]:
         """Finish the listing, made at *revision*; return the deletions that it shows."""

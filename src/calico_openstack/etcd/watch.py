@@ -8,26 +8,24 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 import grpc
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from calico_openstack.etcd import pulse
 from calico_openstack.etcd.client import PAGE_SIZE, EtcdClient
 from calico_openstack.etcd.connection import RANGE, WATCH, Metadata, Stream
 from calico_openstack.etcd.errors import EtcdCompacted, EtcdError, EtcdUnavailable
 from calico_openstack.etcd.failures import Failure, classify, code_and_details, to_error
 from calico_openstack.etcd.proto import etcd_pb2 as pb
+from calico_openstack.etcd.pulse import Pulse
 from calico_openstack.etcd.records import range_end, to_bytes, to_text
-from calico_openstack.etcd.replica import Replica, Update
+from calico_openstack.etcd.replica import Ahead, Replica, Update
 
 _log = logging.getLogger(__name__)
 
-# A peer is asked for a sign of life every PROBE_INTERVAL seconds of silence and given up after
-# SILENCE_LIMIT, so a dead one is noticed within the sum of both.
-PROBE_INTERVAL = 2.0
-SILENCE_LIMIT = 6.0
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 2.0
 # A member that has lost the cluster's leader ends the stream instead of keeping silent.
@@ -38,12 +36,14 @@ class Batch(Struct, frozen=True):
     """Changes that belong together, in order, and the state after them.
 
     *in_sync*: every prefix was listed completely at least once. *connected*: the view is current;
-    when False, the last known state stays valid as far as anybody knows.
+    when False, the last known state stays valid as far as anybody knows. *prepared*: what an
+    `Ahead` had prepared of keys that are not among the updates.
     """
 
     updates: list[Update] = field(default_factory=list)
     in_sync: bool = False
     connected: bool = True
+    prepared: Sequence[Any] = ()
 
 
 class _Cluster(Struct, frozen=True):
@@ -81,6 +81,7 @@ class SnapshotWatch:
     changes as they happen. After a disturbance the watch resumes where it was; where that is
     impossible (compaction, another or a restored cluster), it lists again and delivers the
     differences, deletions included, in one batch. That etcd is unreachable never deletes anything.
+    One prefix's part of the first listing may be made by somebody else, *ahead*.
     """
 
     def __init__(
@@ -90,8 +91,10 @@ class SnapshotWatch:
         deliver: Callable[[Batch], None],
         *,
         page_size: int = PAGE_SIZE,
+        ahead: Ahead | None = None,
     ) -> None:
         self._client = client
+        self._ahead = ahead
         self._session = client.session
         self._deliver = deliver
         self._page_size = page_size
@@ -103,7 +106,7 @@ class SnapshotWatch:
         self._connected = False
         self._last_error = ""
         self._stopping = threading.Event()
-        self._pulse = _Pulse()
+        self._pulse = Pulse()
         self._threads = [
             threading.Thread(target=self._run, name="etcd-watch", daemon=True),
             threading.Thread(target=self._supervise, name="etcd-watch-probe", daemon=True),
@@ -151,7 +154,7 @@ class SnapshotWatch:
                 if self._stopping.is_set():
                     return
                 self._disconnected(error)
-            if time.monotonic() - began > SILENCE_LIMIT:
+            if time.monotonic() - began > pulse.SILENCE_LIMIT:
                 pause = _FIRST_PAUSE
             self._stopping.wait(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, _LONGEST_PAUSE)
@@ -192,10 +195,25 @@ class SnapshotWatch:
             self._cluster = replace(cluster, revision=revision)
 
     def _list(self) -> None:
-        revision = 0
+        ahead, self._ahead = self._ahead, None
+        if ahead is None:
+            self._list_at(0, None)
+        else:
+            try:
+                cluster = self._cluster.cluster_id if self._cluster else 0
+                self._list_at(ahead.begin(cluster), ahead)
+            finally:
+                ahead.close()
+
+    def _list_at(self, revision: int, ahead: Ahead | None) -> None:
+        """List at *revision* (0: the newest), which is that of *ahead* if there is one."""
         differences: list[Update] = []
         for replica in self._replicas:
             replica.begin_listing()
+            if revision and ahead is not None and ahead.prefix == replica.prefix:
+                is_complete = self._take_ahead(replica, ahead)
+                if is_complete:
+                    continue
             for page in self._client.responses(
                 replica.prefix, revision=revision, page_size=self._page_size
             ):
@@ -207,14 +225,27 @@ class SnapshotWatch:
                     differences += updates
                 elif updates:
                     self._deliver(Batch(updates, in_sync=False))
-                if self._stopping.is_set():
-                    raise _StreamEnded("stopped")
+                self._stop_listing_if_asked()
             differences += replica.end_listing(revision)
         self._resume = [revision + 1] * len(self._replicas)
         self._note_revision(revision)
         self._must_list = False
         self._in_sync = self._connected = True
         self._deliver(Batch(differences, in_sync=True))
+
+    def _take_ahead(self, replica: Replica, ahead: Ahead) -> bool:
+        """Deliver what is listed already; return whether that is everything."""
+        for page in ahead.pages():
+            updates = replica.learnt(page)
+            self._deliver(Batch(updates, in_sync=False, prepared=page.prepared))
+            self._stop_listing_if_asked()
+            if page.is_last:
+                return True
+        return False
+
+    def _stop_listing_if_asked(self) -> None:
+        if self._stopping.is_set():
+            raise _StreamEnded("stopped")
 
     def _follow(self) -> None:
         """Watch until the stream ends; always raises."""
@@ -294,7 +325,7 @@ class SnapshotWatch:
     # --- the probe thread ---------------------------------------------------------------------
 
     def _supervise(self) -> None:
-        while not self._stopping.wait(PROBE_INTERVAL):
+        while not self._stopping.wait(pulse.PROBE_INTERVAL):
             self._pulse.check()
 
 
@@ -321,56 +352,6 @@ def _create_request(watch_id: int, replica: Replica, revision: int) -> pb.WatchR
         watch_id=watch_id,
     )
     return pb.WatchRequest(create_request=create)
-
-
-class _Pulse:
-    """Whether the peer of the open stream shows signs of life; time spent by us does not count."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._stream: Stream[pb.WatchResponse] | None = None
-        self._requests: queue.SimpleQueue[pb.WatchRequest | None] | None = None
-        self._waiting_since: float | None = None
-        self.reason = ""
-
-    def open(
-        self,
-        stream: Stream[pb.WatchResponse],
-        requests: queue.SimpleQueue[pb.WatchRequest | None],
-    ) -> None:
-        with self._lock:
-            self._stream, self._requests = stream, requests
-            self._waiting_since = time.monotonic()
-            self.reason = ""
-
-    def close(self) -> None:
-        self.cancel()
-        with self._lock:
-            self._stream = self._requests = self._waiting_since = None
-
-    def busy(self) -> None:
-        self._waiting_since = None
-
-    def waiting(self) -> None:
-        self._waiting_since = time.monotonic()
-
-    def cancel(self) -> None:
-        with self._lock:
-            if self._stream is not None:
-                self._stream.cancel()
-
-    def check(self) -> None:
-        """Cancel a stream that has been silent for too long, else ask for a sign of life."""
-        with self._lock:
-            stream, requests, since = self._stream, self._requests, self._waiting_since
-            if stream is None or requests is None or since is None:
-                return
-            silence = time.monotonic() - since
-            if silence > SILENCE_LIMIT:
-                self.reason = f"no sign of life for {silence:.1f} s"
-                stream.cancel()
-            else:
-                requests.put(pb.WatchRequest(progress_request=pb.WatchProgressRequest()))
 
 
 __all__ = ["Batch", "SnapshotWatch", "Update"]

@@ -15,6 +15,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Sequence
+from itertools import chain
 from typing import Final
 
 from msgspec import Struct, field
@@ -27,7 +28,7 @@ from calico_openstack.datamodel.endpoints import WorkloadEndpoint
 from calico_openstack.datamodel.keys import ResourceKey
 from calico_openstack.datamodel.migration import LiveMigration
 from calico_openstack.datamodel.remote import RemoteEndpoint
-from calico_openstack.etcd import Batch, EtcdClient, SnapshotWatch
+from calico_openstack.etcd import Ahead, Batch, EtcdClient, SnapshotWatch
 from calico_openstack.felix import metrics as felix_metrics
 from calico_openstack.felix.calc import HostCalculation, HostDelta
 from calico_openstack.felix.deletions import DeletionGuard
@@ -129,9 +130,9 @@ class FelixAgent:
         self._failures: frozenset[str] = frozenset()
         self._unreported: dict[str, str | None] = {}
 
-    def watch(self, client: EtcdClient, prefixes: Sequence[str]) -> None:
-        """Begin to listen to etcd; what comes is worked on by `run`."""
-        self._watch = watch = SnapshotWatch(client, prefixes, self._deliver)
+    def watch(self, client: EtcdClient, prefixes: Sequence[str], ahead: Ahead | None) -> None:
+        """Begin to listen to etcd, where *ahead* lists already; `run` works on what comes."""
+        self._watch = watch = SnapshotWatch(client, prefixes, self._deliver, ahead=ahead)
         self._metrics.show_cluster(lambda: watch.sizes)
         self._metrics.show_hosts(watch.keys)
         self._metrics.show_index(self._calculation.index_figures)
@@ -180,7 +181,7 @@ class FelixAgent:
 
     def _deliver(self, batch: Batch) -> None:
         """Queue a batch; called by the watch's thread. A listing waits for us, page by page."""
-        if batch.in_sync or not batch.updates:
+        if batch.in_sync or not (batch.updates or batch.prepared):
             self.loop.post(batch)
         else:
             self.loop.post_when_taken(batch, _PATIENCE)
@@ -259,6 +260,9 @@ class FelixAgent:
         kinds: Counter[str] = Counter()
         sizes = self._watch.sizes if self._watch else {}
         remote = 0
+        for endpoint in chain.from_iterable(batch.prepared for batch in batches):
+            self._calculation.update_remote(endpoint)
+            remote += 1
         for update in self._deletions.admit(batches, sizes, began):
             decoded = self._inputs.decode(update)
             if decoded is None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from calico_openstack import __version__
+from calico_openstack.felix.listing_process import start as start_listing
 from calico_openstack.felix.memory import growing, share_memory
 
 CONFIG_FILE: Final = "/etc/calico/felix.cfg"
@@ -20,9 +21,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     share_memory()
     with growing():
+        listing = start_listing(options.config_file)
         # Hundreds of modules come and none of them goes.
         from calico_openstack.felix.service import serve  # noqa: PLC0415
-    return serve(options.config_file, started_at)
+    return serve(options.config_file, started_at, listing)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -64,9 +64,11 @@ from calico_openstack.felix.derivation import (
     reporting_settings,
     route_ownership,
 )
+from calico_openstack.felix.first_listing import FirstListing
 from calico_openstack.felix.introspection import PROGRAM, tables_of
 from calico_openstack.felix.kernel.dataplane import Dataplane
 from calico_openstack.felix.kernel.flowtables import has_flowtables
+from calico_openstack.felix.listing_process import ListingProcess
 from calico_openstack.felix.metrics import FelixMetrics
 from calico_openstack.felix.mtu import MtuFile
 from calico_openstack.felix.parameters import ParameterSources, ParameterWatch
@@ -104,11 +106,19 @@ _KINDS: Final = (
 )
 
 
-def serve(config_file: str, started_at: float) -> int:
+def serve(config_file: str, started_at: float, listing: ListingProcess | None = None) -> int:
     """Run Felix with this file of settings; *started_at* is when the process began.
 
-    Returns the exit code.
+    *listing* lists endpoints meanwhile. Returns the exit code.
     """
+    try:
+        return _serve(config_file, started_at, listing)
+    finally:
+        if listing is not None:
+            listing.end()
+
+
+def _serve(config_file: str, started_at: float, listing: ListingProcess | None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end)
     try:
@@ -120,7 +130,7 @@ def serve(config_file: str, started_at: float) -> int:
         return 1
     with EtcdClient(config) as client:
         try:
-            agent = _prepare(client, local, started_at)
+            agent = _prepare(client, local, started_at, listing)
         except (UnusableConfiguration, OSError) as error:
             # What settings name (addresses, files) or what this process may not do.
             _log.critical("Cannot start: %s", error)
@@ -179,19 +189,26 @@ def _serve_health(health: Health, settings: FelixSettings) -> HealthServer | Non
     return HealthServer(health, settings.health_host, settings.health_port)
 
 
-def _prepare(client: EtcdClient, local: LocalSettings, started_at: float) -> FelixAgent:
+def _prepare(
+    client: EtcdClient, local: LocalSettings, started_at: float, listing: ListingProcess | None
+) -> FelixAgent:
     """Wait for the datastore, then make the agent from what it says."""
     host = host_name(local, "FelixHostname")
     health = Health()
     health.register(STARTUP)
     health.report(STARTUP)
     early = _serve_health(health, ParameterSources(local, host).resolution().settings)
-    sources, settings = wait_for_settings(client, lambda: ParameterSources(local, host))
+    sources, settings, revision = wait_for_settings(client, lambda: ParameterSources(local, host))
     _log_fully(settings)
     _log.info("Starting", extra=log.fields(version=__version__, host=host))
     if early is None:
         _serve_health(health, settings)
-    return _agent(client, sources, settings, health, started_at)
+    agent = _agent(client, sources, settings, health, started_at)
+    # Which endpoints are of other hosts was decided by the name in the local settings.
+    is_usable = settings.felix_hostname == host
+    ahead = FirstListing(listing, revision) if listing and is_usable else None
+    agent.watch(client, _watched(sources, settings), ahead)
+    return agent
 
 
 def _agent(
@@ -248,7 +265,6 @@ def _agent(
     agent.loop.on_signal(signal.SIGHUP, lambda: agent.loop.stop(RESTART))
     metrics.resyncs_started.inc()
     arrange_hang(settings, agent.loop)
-    agent.watch(client, _watched(sources, settings))
     return agent
 
 

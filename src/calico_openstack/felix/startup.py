@@ -23,14 +23,21 @@ class UnusableConfiguration(Exception):  # noqa: N818
     """Settings with errors that must not be guessed around; the text names them all."""
 
 
-def load(client: EtcdClient, sources: ParameterSources) -> None:
-    """Read everything that settings are made from into *sources*; raises EtcdError."""
+def load(client: EtcdClient, sources: ParameterSources) -> int:
+    """Read everything that settings are made from into *sources*; raises EtcdError.
+
+    Returns the revision of the newest that was read.
+    """
+    revision = 0
     for prefix in sources.prefixes():
-        for kv in client.get_prefix(prefix).kvs:
+        snapshot = client.get_prefix(prefix)
+        revision = max(revision, snapshot.revision)
+        for kv in snapshot.kvs:
             key = parse_key(kv.key)
             if isinstance(key, ResourceKey):
                 value = decode_at(kv.key, key, kv.value)
                 sources.update(key, value if isinstance(value, Resource) else None)
+    return revision
 
 
 def wait_for_settings(
@@ -38,21 +45,21 @@ def wait_for_settings(
     make_sources: Callable[[], ParameterSources],
     *,
     sleep: Callable[[float], None] = time.sleep,
-) -> tuple[ParameterSources, FelixSettings]:
+) -> tuple[ParameterSources, FelixSettings, int]:
     """Try once a second until the datastore is there and declared ready; return what it says.
 
-    Raises UnusableConfiguration.
+    The last is the revision as of which it says that. Raises UnusableConfiguration.
     """
     said = ""
     while True:
         sources = make_sources()
         try:
-            load(client, sources)
+            revision = load(client, sources)
         except EtcdError as error:
             reason = str(error)
         else:
             if sources.datastore_ready:
-                return sources, usable(sources.resolution())
+                return sources, usable(sources.resolution()), revision
             reason = "ClusterInformation does not declare the datastore ready"
         if reason != said:
             _log.warning("Waiting for the datastore: %s", reason)
