@@ -77,7 +77,11 @@ def set_withdraws(block: RuleBlock, uid: str, change: SetChange) -> bool:
     came = bool(change.added or change.added_ranges)
     left = bool(change.removed or change.removed_ranges)
     for rule in (*block.ingress, *block.egress):
+        allows_more = rule.action is Action.ALLOW and not left
         for entity in (rule.source, rule.destination):
+            # The usual change, settled at once: a member came, and is not excluded by name.
+            if allows_more and entity.not_selector is None and not entity.not_named_ports:
+                continue
             included, excluded = _uses(entity, uid)
             widens = (came and included) or (left and excluded)
             narrows = (left and included) or (came and excluded)
