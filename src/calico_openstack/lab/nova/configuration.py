@@ -137,7 +137,10 @@ def nova_conf(cloud: NovaCloud) -> str:
 
 def metadata_conf(cloud: NovaCloud, node: ComputeNode) -> str:
     """The text of `nova.conf` for the metadata service of a compute host."""
-    return sections({**_common(cloud, node.folder, node.name), **_databases(cloud)})
+    common = _common(cloud, node.folder, node.name)
+    # A guest asks several times for what takes long to find out (seconds).
+    common["api"]["metadata_cache_expiration"] = 60
+    return sections({**common, **_databases(cloud)})
 
 
 def compute_conf(cloud: NovaCloud, node: ComputeNode) -> str:
@@ -150,7 +153,7 @@ def compute_conf(cloud: NovaCloud, node: ComputeNode) -> str:
             "instances_path": cloud.instances,
             # The port is ACTIVE when the kernel is programmed: the guest waits for that.
             "vif_plugging_is_fatal": True,
-            "vif_plugging_timeout": 60,
+            "vif_plugging_timeout": 300,
             "reserved_host_memory_mb": 0,
             "ram_allocation_ratio": 16.0,
             "cpu_allocation_ratio": 32.0,
@@ -185,6 +188,8 @@ def _common(cloud: NovaCloud, folder: Path, host: str) -> Sections:
             "use_stderr": True,
             "state_path": folder,
             "transport_url": cloud.message_bus,
+            # A loaded machine is slow, not wrong.
+            "rpc_response_timeout": 180,
             "use_rootwrap_daemon": False,
         },
         "api": {"auth_strategy": "keystone"},
