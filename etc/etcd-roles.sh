@@ -43,7 +43,6 @@ neutron)
     grant read "/calico/felix/v2/$region/host/"
     grant readwrite /calico/compaction/v1/
     grant readwrite "/calico/neutron/v1/$region/"
-    grant readwrite "/calico/neutron/v1/$region/"
     ;;
 felix)
     grant read "$resources/"

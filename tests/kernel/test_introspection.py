@@ -18,7 +18,16 @@ from calico_openstack.calicoctl.asking import ask_hosts
 from calico_openstack.etcd import EtcdClient
 from tests.kernel.conftest import NamespaceFactory
 from tests.support.etcd import EtcdServer
-from tests.support.felix import HOST, FelixHost, allow, declare_ready, put_endpoint, put_group
+from tests.support.felix import (
+    HOST,
+    FelixHost,
+    allow,
+    connect,
+    declare_ready,
+    listen,
+    put_endpoint,
+    put_group,
+)
 from tests.support.netns import NetworkNamespace, needs_root
 from tests.support.processes import eventually
 
@@ -64,7 +73,12 @@ def rows(etcd: EtcdClient, table: str, match: str = "") -> tuple[Row, ...]:
 
 def test_every_table_can_be_shown(host: FelixHost, etcd: EtcdClient) -> None:
     for row in rows(etcd, ""):
-        match = {"way": "10.65.0.1", "members": "10.65.0.1", "trace": "10.65.0.1 10.65.0.2 6 80"}
+        match = {
+            "flows": "10.65.0.1",
+            "way": "10.65.0.1",
+            "members": "10.65.0.1",
+            "trace": "10.65.0.1 10.65.0.2 6 80",
+        }
         found = ask(etcd, row["table"], match.get(row["table"], ""))
         assert not found.error, row["table"]
     assert etcd.get_prefix(INTROSPECTION_PREFIX).kvs == []
@@ -178,3 +192,26 @@ def test_a_packet_is_followed_rule_by_rule(
     # Another question takes the place of the one before.
     assert verdicts("10.65.0.1 10.65.0.2 6 80") == []
     assert "numbers" in ask(etcd, "trace", "10.65.0.1").error or ask(etcd, "trace", "x").error
+
+
+def test_established_flows_are_told_by_address(
+    host: FelixHost, etcd: EtcdClient, workloads: dict[int, NetworkNamespace], tmp_path: Path
+) -> None:
+    processes = [listen(workloads[1], 80, tmp_path / "listener")]
+    eventually(lambda: ask(etcd, "programming", "port2").rows != (), what="Felix")
+
+    def flows(address: str) -> list[tuple[str, str, str]]:
+        cells = ("source", "destination", "destination port")
+        return [tuple(row[cell] for cell in cells) for row in rows(etcd, "flows", address)]  # type: ignore[misc]
+
+    assert flows("10.65.0.1") == []
+    processes.append(connect(workloads[2], 1, 80, tmp_path / "client"))
+    expected = [("10.65.0.2", "10.65.0.1", "80")]
+    eventually(lambda: flows("10.65.0.1") == expected, what="the flow")
+    assert flows("10.65.0.2,fd00::2") == expected
+    assert flows("10.65.0.9") == []
+    for process in processes:
+        process.kill()
+    # Ended by both: it is in the kernel's table for a while, but not established.
+    eventually(lambda: flows("10.65.0.1") == [], what="the end of the flow")
+    assert "flows" in ask(etcd, "flows", "no address").error

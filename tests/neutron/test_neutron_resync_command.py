@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from calico_openstack.datamodel.comparison import decode_last_comparison, last_comparison_path
 from calico_openstack.lab.neutron_config import ML2_CONF, NEUTRON_CONF
-from tests.neutron.conftest import Cloud
+from calico_openstack.neutron.markers import comparison_path
+from tests.neutron.conftest import REGION, Cloud
+from tests.support.processes import eventually
 
 
 def resync(cloud: Cloud, *arguments: str) -> tuple[int, dict[str, Any]]:
@@ -61,6 +67,61 @@ def test_audit_repair_and_scopes(cloud: Cloud) -> None:
 
     status, clean = resync(cloud, "--audit")
     assert (status, clean["writes"]) == (0, 0)
+
+
+def doctor(cloud: Cloud, *arguments: str) -> tuple[int, list[dict[str, Any]]]:
+    """Return the exit status of calicoctl doctor, and what it says of Neutron."""
+    command = [str(Path(sys.prefix, "bin", "calicoctl")), "doctor", "-o", "json", *arguments]
+    environment = {**os.environ, "ETCD_ENDPOINTS": ",".join(cloud.etcd.config.endpoints)}
+    run = subprocess.run(
+        command, capture_output=True, text=True, timeout=120, check=False, env=environment
+    )
+    assert run.stdout, run.stderr
+    found = json.loads(run.stdout)
+    return run.returncode, [each for each in found if each["subject"].startswith("neutron")]
+
+
+def test_doctor_compares_where_neutron_s_configuration_is(cloud: Cloud) -> None:
+    cloud.felix()
+    network = cloud.network()
+    cloud.subnet(network)
+    port = cloud.port(network, name="lost-one")
+    folder = cloud.neutron.settings.config_dir
+    files = [f"--neutron-config={folder / name}" for name in (NEUTRON_CONF, ML2_CONF)]
+    resync(cloud)
+    assert doctor(cloud, *files)[1] == []
+    cloud.etcd.delete(cloud.endpoint_path(port))
+    status, (found,) = doctor(cloud, *files)
+    assert (status, found["severity"]) == (2, "CRITICAL")
+    assert "1 key(s) in etcd are not as in its database: workloadendpoints/" in found["text"]
+    assert doctor(cloud, "--no-neutron")[1] == []
+    resync(cloud)
+
+
+def test_doctor_tells_elsewhere_what_the_driver_has_found(cloud: Cloud) -> None:
+    cloud.felix()
+    network = cloud.network()
+    cloud.subnet(network)
+    port = cloud.port(network)
+    cloud.etcd.delete(cloud.endpoint_path(port))
+    path = last_comparison_path(REGION)
+    cloud.etcd.delete(path)
+    cloud.etcd.delete(comparison_path(REGION))
+    cloud.neutron.restart_workers()
+    eventually(lambda: cloud.etcd.get(path) is not None, 120, "resynchronisation")
+    assert cloud.endpoint(port) is not None
+    stored = cloud.etcd.get(path)
+    told = decode_last_comparison(stored.value) if stored else None
+    assert told is not None
+    assert (told.differing, told.keys) == (1, (cloud.endpoint_path(port),))
+    # Nobody knows what was lost when etcd was never compared before: that is no fault.
+    assert "never" in told.reason
+    assert doctor(cloud, "--no-neutron")[1] == []
+    cloud.etcd.put(path, msgspec.structs.replace(told, reason="").encode())
+    _, (found,) = doctor(cloud, "--no-neutron")
+    assert found["severity"] == "WARNING"
+    assert "1 key(s) in etcd were not as in its database and were repaired" in found["text"]
+    cloud.etcd.delete(path)
 
 
 def test_wrong_usage() -> None:

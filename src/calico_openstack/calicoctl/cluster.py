@@ -16,6 +16,7 @@ from calico_openstack.calicoctl.diags.cluster import (
     collect_findings,
     collect_hosts,
 )
+from calico_openstack.calicoctl.diags.options import MAX_LOGS, SINCE
 from calico_openstack.etcd import EtcdError
 
 
@@ -30,9 +31,23 @@ def cluster() -> None:
 @click.option(
     "--output-dir", default=".", type=click.Path(path_type=Path), help="Where to write it (here)."
 )
+@SINCE
+@MAX_LOGS
+@click.option("--skip-temp-dir-cleanup", is_flag=True, hidden=True, help="For upstream's scripts.")
 @CONFIG
-def diags(focus_nodes: str, max_parallelism: int, output_dir: Path, config: str) -> None:
+def diags(
+    *,
+    focus_nodes: str,
+    max_parallelism: int,
+    output_dir: Path,
+    since: float,
+    max_logs: int,
+    skip_temp_dir_cleanup: bool,
+    config: str,
+) -> None:
     """Collect into an archive what etcd holds, what doctor finds, and the tables of all agents.
+
+    Logs are not in etcd: the command that collects those of a host is told at the end.
 
     Passwords, tokens and private keys are taken out; look through it before it leaves your hands.
     """
@@ -52,4 +67,6 @@ def diags(focus_nodes: str, max_parallelism: int, output_dir: Path, config: str)
             click.echo(f"etcd failed in the middle, the archive is incomplete: {error}", err=True)
     click.echo(f"Diags saved to {path.resolve()}")
     if hosts:
-        click.echo(f"What kernels and logs say: on {hosts[0]} and others, calicoctl node diags")
+        limits = f"--since {since:.0f}s --max-logs {max_logs}"
+        click.echo(f"What kernels and logs say: on {hosts[0]} and others, as root:")
+        click.echo(f"  calicoctl node diags {limits}")

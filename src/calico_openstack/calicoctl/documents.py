@@ -17,9 +17,9 @@ from typing import Any, Final, get_args
 import msgspec
 import yaml
 
+from calico_openstack.calicoctl.preserving import structure_of
 from calico_openstack.datamodel import API_VERSION, Invalid, Resource, ResourceKey, decode_at
 from calico_openstack.datamodel.kinds import RESOURCE_TYPES
-from calico_openstack.datamodel.resource import JsonObject
 
 _TYPES: Final[dict[str, type[Resource]]] = {cls.KIND: cls for cls in RESOURCE_TYPES}
 _SUFFIXES: Final = (".yaml", ".yml", ".json")
@@ -167,7 +167,7 @@ def _unknown_member(value: Any, annotation: Any, path: str = "") -> str:
         inner = next((a for a in get_args(annotation) if a is not Ellipsis), None)
         found = (_unknown_member(item, inner, path) for item in value)
         return next(filter(None, found), "")
-    structure = _structure(annotation)
+    structure = structure_of(annotation)
     if structure is None or not isinstance(value, dict):
         return ""
     fields = {field.encode_name: field.type for field in msgspec.structs.fields(structure)}
@@ -182,10 +182,3 @@ def _unknown_member(value: Any, annotation: Any, path: str = "") -> str:
         if deeper := _unknown_member(member, fields[name], here):
             return deeper
     return ""
-
-
-def _structure(annotation: Any) -> type[JsonObject] | None:
-    for candidate in (annotation, *get_args(annotation)):
-        if isinstance(candidate, type) and issubclass(candidate, msgspec.Struct):
-            return candidate  # type: ignore[return-value]
-    return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from calico_openstack.agent.introspection.protocol import Answer, Question
 from calico_openstack.agent.system import System
 from calico_openstack.calicoctl import node_status, output, system_check
 from calico_openstack.calicoctl.asking import ask_here
+from calico_openstack.calicoctl.diags.options import MAX_LOGS, SINCE
 from calico_openstack.calicoctl.store import StoreError
 
 # Settings and state of the agents and of what calls them; secrets in them are taken out.
@@ -99,7 +101,17 @@ def checksystem(kernel_config: Path | None) -> None:
 @click.option(
     "--output-dir", default=".", type=click.Path(path_type=Path), help="Where to write it (here)."
 )
-def diags(log_dir: Path, bird_socket: str, more: tuple[Path, ...], output_dir: Path) -> None:
+@SINCE
+@MAX_LOGS
+def diags(
+    *,
+    log_dir: Path,
+    bird_socket: str,
+    more: tuple[Path, ...],
+    output_dir: Path,
+    since: float,
+    max_logs: int,
+) -> None:
     """Collect what this host knows into an archive, for whoever looks into a fault.
 
     Passwords, tokens and private keys are taken out; look through it before it leaves your hands.
@@ -113,10 +125,11 @@ def diags(log_dir: Path, bird_socket: str, more: tuple[Path, ...], output_dir: P
     path = output_dir / f"diags-{stamp}.tar.gz"
     with Archive(path, click.echo) as archive:
         archive.add("diagnostics/version", f"calicoctl {calico_openstack.__version__}\n")
-        host.collect_output(archive, host.inquiries(bird_socket))
+        host.collect_output(archive, host.inquiries(bird_socket, since))
         tables.collect_tables(archive, ["this-host"], _answers_here, "agents")
         host.collect_files(archive, _SETTINGS, "files", any_name=False)
-        host.collect_files(archive, (log_dir, *more), "logs", any_name=True)
+        recent = host.recent_files(log_dir, time.time() - since, max_logs)
+        host.collect_files(archive, (*recent, *more), "logs", any_name=True)
     click.echo(f"Diags saved to {path.resolve()}")
 
 

@@ -16,6 +16,7 @@ from typing import Final
 
 import msgspec
 
+from calico_openstack.calicoctl.preserving import with_unknown_members
 from calico_openstack.datamodel import (
     ClusterInformation,
     ClusterInformationSpec,
@@ -150,7 +151,8 @@ class Store:
             if wanted and wanted != str(kv.mod_revision):
                 raise ConflictError(f"update conflict: {identity(resource)}")
             merged = as_written(_with_stored_metadata(resource, decode(kv.key, kv.value)))
-            if self._client.put_if_unchanged(key.path, encode(merged), kv.mod_revision):
+            value = with_unknown_members(encode(merged), kv.value, type(resource))
+            if self._client.put_if_unchanged(key.path, value, kv.mod_revision):
                 return
         raise ConflictError(f"update conflict: {identity(resource)}")
 

@@ -28,6 +28,21 @@ _OPTIONAL: Final = (
     ("sch_tbf", "NET_SCH_TBF"),
     ("ifb", "IFB"),
 )
+# What upstream's Felix needs and this one does not: worth knowing while both are in use.
+_UPSTREAM: Final = (
+    ("ip_set", "IP_SET"),
+    ("ip_tables", "IP_NF_IPTABLES"),
+    ("ip6_tables", "IP6_NF_IPTABLES"),
+    ("ipt_REJECT", "IP_NF_TARGET_REJECT"),
+    ("xt_addrtype", "NETFILTER_XT_MATCH_ADDRTYPE"),
+    ("xt_conntrack", "NETFILTER_XT_MATCH_CONNTRACK"),
+    ("xt_mark", "NETFILTER_XT_MARK"),
+    ("xt_multiport", "NETFILTER_XT_MATCH_MULTIPORT"),
+    ("xt_rpfilter", "IP_NF_MATCH_RPFILTER"),
+    ("xt_set", "NETFILTER_XT_SET"),
+    ("xt_bpf", "NETFILTER_XT_MATCH_BPF"),
+    ("xt_u32", "NETFILTER_XT_MATCH_U32"),
+)
 # Felix describes the fields of its concatenated sets (NFTA_SET_DESC_CONCAT), since Linux 5.6.
 _MINIMUM_KERNEL: Final = (5, 6)
 _SWITCHES: Final = {
@@ -58,10 +73,13 @@ def findings(system: System) -> Iterator[Finding]:
         OK if version >= _MINIMUM_KERNEL else FAIL,
         "" if version >= _MINIMUM_KERNEL else f"version {minimum} or newer is needed",
     )
-    for missing, modules in ((FAIL, _REQUIRED), (SKIP, _OPTIONAL)):
+    for missing, modules, why in (
+        (FAIL, _REQUIRED, "needed for all rules"),
+        (SKIP, _OPTIONAL, "needed for QoS only"),
+        (SKIP, _UPSTREAM, "needed by upstream's Felix only"),
+    ):
         for name, option in modules:
             known = system.has_module(name, option)
-            why = "needed for all rules" if missing == FAIL else "needed for QoS only"
             yield Finding(name, OK if known else missing, "" if known else why)
     for name, why in _SWITCHES.items():
         # Felix sets these when it starts.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 from calico_openstack.agent.introspection.protocol import Row
-from calico_openstack.felix.kernel.features import FEATURES, conntrack_refusal, refusals
+from calico_openstack.felix.kernel.features import FEATURES, Feature, conntrack_refusal, refusals
 from calico_openstack.felix.render.dataplane import DesiredDataplane
 from calico_openstack.felix.render.nft import NatMap
 
@@ -22,7 +22,7 @@ def features(desired: DesiredDataplane) -> Callable[[str], Iterable[Row]]:
             yield {
                 "feature": feature.name,
                 "kernel": refused[feature.name] or "ok",
-                "used": "yes" if feature.always or feature.name in used else "no",
+                "used": _use(feature, used),
                 "for": feature.what,
                 "modules": ",".join(name for name, _ in feature.modules),
             }
@@ -35,6 +35,12 @@ def features(desired: DesiredDataplane) -> Callable[[str], Iterable[Row]]:
         }
 
     return rows
+
+
+def _use(feature: Feature, used: Collection[str]) -> str:
+    if feature.always or feature.name in used:
+        return "yes"
+    return "optional" if feature.optional else "no"
 
 
 def _used(desired: DesiredDataplane) -> Iterator[str]:

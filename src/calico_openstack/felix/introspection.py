@@ -22,6 +22,7 @@ from calico_openstack.felix.calc import HostState
 from calico_openstack.felix.calc.ipsets import key_address
 from calico_openstack.felix.config import PARAMETERS, FelixSettings
 from calico_openstack.felix.feature_tables import features
+from calico_openstack.felix.flow_tables import established_flows
 from calico_openstack.felix.kernel.dataplane import Dataplane
 from calico_openstack.felix.kernel.foreign_chains import foreign_chains
 from calico_openstack.felix.kernel_tables import condition, programming, routes, way
@@ -101,6 +102,12 @@ def tables_of(inside: Insides) -> Tables:
         ),
         "host": Table("this host and this process", _always(inside, _host)),
         "audits": Table("what was not as wanted, and repaired", _always(inside, _audits)),
+        "flows": Table(
+            "established flows of addresses (say which, with commas between them)",
+            established_flows,
+            searches=True,
+            apart=True,
+        ),
         "features": Table(
             "what the kernel can do, and whether it is used here", features(inside.desired)
         ),

@@ -1,4 +1,4 @@
-"""The driver's own keys in etcd, which nobody else reads.
+"""The driver's own keys in etcd, which no agent reads.
 
 One puts the driver's writes in one order (see `sync`); the other says that all of etcd was once
 compared with the database, by whom, and in which life of etcd. Where it still holds, a start need
@@ -12,20 +12,22 @@ import hashlib
 import msgspec
 
 from calico_openstack import __version__
+from calico_openstack.datamodel.comparison import DRIVER_PREFIX, LastComparison
 from calico_openstack.etcd import KeyValue, Status
 from calico_openstack.neutron.options import Settings
 
-_PREFIX = "/calico/neutron/v1/"
+# How often a clean cloud is told of anew: a sign of life of the comparisons (seconds).
+_WORTH_TELLING = 3600.0
 
 
 def order_path(region: str) -> str:
     """Return the key by whose revisions the driver's writes for a region are in one order."""
-    return f"{_PREFIX}{region}/order"
+    return f"{DRIVER_PREFIX}{region}/order"
 
 
 def comparison_path(region: str) -> str:
     """Return the key of the `Comparison` of a region."""
-    return f"{_PREFIX}{region}/comparison"
+    return f"{DRIVER_PREFIX}{region}/comparison"
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,3 +70,11 @@ def why_compare(stored: KeyValue | None, now: Comparison) -> str:
     if earlier.cluster_id != now.cluster_id or earlier.surplus > now.surplus:
         return "etcd was replaced or restored"
     return ""
+
+
+def is_worth_telling(earlier: LastComparison | None, now: LastComparison) -> bool:
+    """Tell whether the end of a comparison is to be written: seldom, while nothing ever differs."""
+    if earlier is None or not (earlier.is_clean and now.is_clean):
+        return True
+    changed = (earlier.version, earlier.interval) != (now.version, now.interval)
+    return changed or not 0 <= now.time - earlier.time < _WORTH_TELLING

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import socket
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from calico_openstack import __version__
+from calico_openstack.datamodel.comparison import LastComparison
 from calico_openstack.neutron.sync import Outcome
 
 _WRITES = (Outcome.CREATED, Outcome.UPDATED, Outcome.DELETED)
@@ -124,6 +128,21 @@ class Report:
     def finish(self, seconds: float, error: str | None = None) -> None:
         """Note the end."""
         self.total, self.error, self.finished_at = seconds, error, _now()
+
+    def summary(self, interval: float, reason: str) -> LastComparison:
+        """Return what operators read of it; see `LastComparison`."""
+        outcomes = {key: each for phase in self.phases for key, each in phase.outcomes.items()}
+        return LastComparison(
+            time=round(time.time(), 3),
+            server=socket.gethostname(),
+            version=__version__,
+            interval=interval,
+            differing=self.writes,
+            contested=self.contested,
+            keys=tuple(sorted(outcomes)),
+            error=self.error or "",
+            reason=reason,
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as data for JSON; times are ISO 8601 in UTC."""

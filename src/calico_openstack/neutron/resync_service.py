@@ -7,10 +7,17 @@ import time
 
 from oslo_log import log
 
+from calico_openstack.datamodel.comparison import decode_last_comparison, last_comparison_path
 from calico_openstack.neutron.background import BackgroundService
-from calico_openstack.neutron.markers import comparison, comparison_path, why_compare
+from calico_openstack.neutron.markers import (
+    comparison,
+    comparison_path,
+    is_worth_telling,
+    why_compare,
+)
 from calico_openstack.neutron.options import Settings
 from calico_openstack.neutron.resync import Resync
+from calico_openstack.neutron.resync_report import Report
 from calico_openstack.neutron.sync import make_synchroniser
 
 LOG = log.getLogger(__name__)
@@ -32,6 +39,7 @@ class ResyncService(BackgroundService):
         super().__init__(settings)
         self._resync = Resync(make_synchroniser(self.client, settings))
         self._marker = comparison_path(settings.region_string)
+        self._told = last_comparison_path(settings.region_string)
 
     def run(self) -> None:
         """Resynchronise when it is due."""
@@ -47,8 +55,9 @@ class ResyncService(BackgroundService):
     def _run_once(self, compare: bool) -> bool:
         """Compare everything if need be; return whether nothing remains to be tried again."""
         try:
-            if compare or self._must_compare():
-                return self._compare()
+            reason = "" if compare else self._must_compare()
+            if compare or reason:
+                return self._compare(reason)
             self._resync.provide_cluster()
         except Exception:
             # etcd failed; the next run begins anew, and until then nothing was made worse.
@@ -56,21 +65,24 @@ class ResyncService(BackgroundService):
             return False
         return True
 
-    def _must_compare(self) -> bool:
+    def _must_compare(self) -> str:
+        """Return why everything must be compared, "" if it need not be."""
         if self.settings.startup_resync == "never":
-            return False
+            return ""
         now = comparison(self.settings, self.client.status())
         reason = why_compare(self.client.get(self._marker), now)
         if not reason and not self._resync.is_cluster_provided():
             reason = "etcd has lost what it was provided with"
         if reason:
             LOG.info("Everything is compared: %s", reason)
-        return bool(reason)
+        return reason
 
-    def _compare(self) -> bool:
+    def _compare(self, reason: str) -> bool:
         began = time.monotonic()
         before = comparison(self.settings, self.client.status())
         report = self._resync.run(stopping=self.stopping.is_set)
+        if not self.stopping.is_set():
+            self._tell(report, reason)
         if report.error is not None:
             return False
         if self.stopping.is_set() or report.contested:
@@ -80,6 +92,13 @@ class ResyncService(BackgroundService):
             self.client.put(self._marker, before.encode())
             LOG.info("Everything was compared in %.1f s", time.monotonic() - began)
         return True
+
+    def _tell(self, report: Report, reason: str) -> None:
+        """Leave a word for operators: what differed, or that nothing does."""
+        now = report.summary(self.settings.resync_interval, reason)
+        stored = self.client.get(self._told)
+        if is_worth_telling(decode_last_comparison(stored.value) if stored else None, now):
+            self.client.put(self._told, now.encode())
 
     def _interval(self) -> float:
         return self.settings.resync_interval * random.uniform(1 - _SPREAD, 1 + _SPREAD)

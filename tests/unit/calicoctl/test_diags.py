@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import yaml
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
 from calico_openstack.agent.introspection.protocol import Answer, Question
 from calico_openstack.calicoctl.diags.archive import Archive
-from calico_openstack.calicoctl.diags.host import collect_files, output_of
+from calico_openstack.calicoctl.diags.host import collect_files, output_of, recent_files
 from calico_openstack.calicoctl.diags.redaction import redacted
 from calico_openstack.calicoctl.diags.tables import collect_tables
+from calico_openstack.calicoctl.main import cli
 from calico_openstack.calicoctl.store import StoreError
 
 SECRET = "S3cr,t-x{y}"
@@ -110,6 +113,23 @@ def test_settings_are_taken_and_secrets_left(tmp_path: Path) -> None:
     with Archive(tmp_path / "d.tar.gz", print) as archive:
         collect_files(archive, [tmp_path / "etc", tmp_path / "no"], "files", any_name=False)
     assert list(_files(tmp_path / "d.tar.gz").values()) == ["etc/felix.cfg"]
+
+
+def test_recent_logs_are_taken_the_newest_first(tmp_path: Path) -> None:
+    for name, written in (("old", 10), ("b", 200), ("c", 300), ("a", 100)):
+        (tmp_path / name).write_text(name)
+        os.utime(tmp_path / name, (written, written))
+    assert [file.name for file in recent_files(tmp_path, 50, 2)] == ["c", "b"]
+    assert [file.name for file in recent_files(tmp_path, 150, 9)] == ["c", "b"]
+    assert recent_files(tmp_path / "none", 0, 9) == []
+
+
+@pytest.mark.parametrize("words", [("--since", "soon"), ("--since", "0s"), ("--max-logs", "-1")])
+def test_limits_that_are_none_are_refused(words: tuple[str, str]) -> None:
+    for group in ("node", "cluster"):
+        refused = CliRunner().invoke(cli, [group, "diags", *words])
+        assert refused.exit_code != 0
+        assert words[1] in refused.output
 
 
 def test_a_program_that_fails_or_is_absent_says_so() -> None:

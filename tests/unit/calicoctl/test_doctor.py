@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from calico_openstack.agent.introspection.protocol import Answer, Row
-from calico_openstack.calicoctl.doctor import datastore, hosts, objects
+from calico_openstack.calicoctl.doctor import datastore, hosts, neutron, objects
 from calico_openstack.calicoctl.doctor.findings import Finding, Severity, lines, worst
 from calico_openstack.datamodel import (
     ClusterInformation,
@@ -20,6 +20,7 @@ from calico_openstack.datamodel import (
     Resource,
     ResourceKey,
 )
+from calico_openstack.datamodel.comparison import LastComparison
 from calico_openstack.datamodel.invalid import Reason
 from calico_openstack.etcd.records import Status
 from tests.support.resources import group_policy, workload
@@ -160,7 +161,7 @@ def test_a_felix_without_a_sign_of_life_is_critical() -> None:
 def test_a_group_without_a_policy_is_critical() -> None:
     ((severity, text),) = judged(cloud(_port(2, "db")))
     assert severity is CRITICAL
-    assert text.startswith("security group db-servers: has no NetworkPolicy ossg.default.db")
+    assert text.startswith("security group db-servers: has no NetworkPolicy in etcd")
 
 
 def test_a_port_without_a_group_is_worth_a_look() -> None:
@@ -181,6 +182,50 @@ def test_hosts_without_a_node_are_found_where_there_are_nodes() -> None:
     assert "1 host(s) with ports have no Node" in judged(cloud(node))[0][1]
 
 
+# --- Neutron --------------------------------------------------------------------------------------
+
+COMPARED = LastComparison(time=1000.0, interval=600.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "now", "severity", "text"),
+    [
+        ({"differing": 2, "keys": ("/a", "/b")}, 1000.0, WARNING, "2 key(s) in etcd were not as"),
+        ({"contested": 1, "keys": ("/a",)}, 1000.0, CRITICAL, "written by others too: /a"),
+        ({"error": "OperationalError"}, 1000.0, CRITICAL, "cannot be compared"),
+        ({}, 1000.0 + 3 * 3600, WARNING, "last compared with its database at 1970-01-01 00:16"),
+    ],
+)
+def test_what_neutron_s_driver_has_found_is_told(
+    changes: dict[str, Any], now: float, severity: Severity, text: str
+) -> None:
+    last = {"no-region": msgspec.structs.replace(COMPARED, **changes)}
+    found = one(neutron.judge(last, now))
+    assert found[0] is severity
+    assert text in found[1]
+
+
+def test_comparisons_that_find_nothing_or_what_was_to_be_expected_are_no_fault() -> None:
+    upgraded = msgspec.structs.replace(COMPARED, differing=9, reason="the version has changed")
+    never = msgspec.structs.replace(COMPARED, interval=0.0)
+    last = {"a": COMPARED, "b": upgraded}
+    assert told(neutron.judge(last, 1600.0)) == told(neutron.judge({"c": never}, 1e9)) == []
+
+
+def test_a_comparison_of_the_moment_is_told() -> None:
+    prefix = "/calico/resources/v3/projectcalico.org/"
+    keys = {f"{prefix}workloadendpoints/openstack/{name}": "created" for name in "abcd"}
+    endpoints = {"keys": keys, "problems": ["port 1: fixed_ips: none", "port 1: fixed_ips: none"]}
+    shown = ", ".join(f"workloadendpoints/openstack/{name}" for name in "abc")
+    assert told(neutron.judge_audit({"writes": 4, "phases": {"endpoints": endpoints}})) == [
+        (CRITICAL, f"neutron: 4 key(s) in etcd are not as in its database: {shown} and 1 more"),
+        (WARNING, "neutron: cannot be honoured: port 1: fixed_ips: none"),
+    ]
+    assert told(neutron.judge_audit({"writes": 0, "phases": {}, "error": None})) == []
+    found = one(neutron.judge_audit({"error": "no database"}))
+    assert found == (CRITICAL, "neutron: etcd cannot be compared with its database: no database")
+
+
 # --- hosts ----------------------------------------------------------------------------------------
 
 HEALTHY: dict[str, tuple[Row, ...]] = {
@@ -193,6 +238,7 @@ HEALTHY: dict[str, tuple[Row, ...]] = {
     ),
     "features": (
         {"feature": "rules", "kernel": "ok", "used": "yes", "for": "all", "modules": "nf_tables"},
+        {"feature": "more", "kernel": "no", "used": "optional", "for": "x", "modules": "y"},
     ),
     "audits": (
         {"what": "seconds since the last audit", "value": ""},

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from calico_openstack.calicoctl.plan.alike import outside
 from calico_openstack.calicoctl.plan.comparison import differences, lines
+from calico_openstack.calicoctl.plan.flows import FlowJudge, questions
 from calico_openstack.calicoctl.plan.probes import Kind, joined, kinds
 from calico_openstack.calicoctl.plan.proposals import (
     ProposalError,
@@ -157,3 +158,57 @@ def test_the_world_decides_as_the_cluster_does(seed: int) -> None:
         for each in cluster.judge(packet, lambda key, direction: True).verdicts:
             assert world.allows(each.endpoint, each.direction, packet) is each.verdict.allowed
     assert world.allows(None, Direction.EGRESS, generator.packet())
+
+
+# --- established flows ----------------------------------------------------------------------------
+
+
+def flow(source: str, destination: str, port: int, protocol: int = 6) -> dict[str, str]:
+    return {
+        "protocol": str(protocol),
+        "source": source,
+        "destination": destination,
+        "source port": "40000",
+        "destination port": str(port),
+        "icmp type": "",
+        "icmp code": "",
+        "sent to": destination,
+    }
+
+
+FLOWS = (
+    flow("10.0.0.3", "10.0.0.1", 80),
+    flow("198.51.100.9", "10.0.0.2", 80),
+    # Not allowed before either: it ends by itself.
+    flow("10.0.0.3", "10.0.0.1", 22),
+    # Of nobody's concern.
+    flow("10.0.0.1", "198.51.100.9", 443),
+    flow("fd00::1", "fd00::2", 80),
+)
+
+
+def worlds(rule: str) -> tuple[World, World]:
+    words = f"security group rule {rule}".split()
+    return World(cloud()), World(with_group_rule(cloud(), words))
+
+
+def test_flows_that_would_end_are_told_with_their_owners() -> None:
+    judge = FlowJudge(*worlds("delete --ingress --index 0 web"))
+    assert [str(each) for each in judge.cut(FLOWS)] == [
+        "TCP port port3 (10.0.0.3 port 40000) -> port port1 (10.0.0.1 port 80)",
+        "TCP outside (198.51.100.9 port 40000) -> port port2 (10.0.0.2 port 80)",
+    ]
+    assert list(judge.cut(FLOWS)) == [], "the host of the other end tells of them too"
+
+
+def test_hosts_are_asked_about_the_ports_that_change_only() -> None:
+    old, new = worlds("delete --ingress --index 0 web")
+    ((host, addresses),) = questions(old, new)
+    assert host == old.cluster.endpoints[workload(1)[0]].spec.node
+    assert sorted(addresses.split(",")) == ["10.0.0.1", "10.0.0.2"]
+    assert list(questions(old, old)) == []
+
+
+def test_a_change_that_takes_nothing_away_ends_no_flow() -> None:
+    made = worlds("create --ingress --protocol tcp --dst-port 22 web")
+    assert list(FlowJudge(*made).cut(FLOWS)) == []

@@ -47,12 +47,14 @@ class Answer(Struct, frozen=True, omit_defaults=True):
 class Table(Struct, frozen=True):
     """Something inside of an agent that can be looked at.
 
-    *rows* gets what the asker wants to have matched. A table that *searches* uses it itself.
+    *rows* gets what the asker wants to have matched. A table that *searches* uses it itself. One
+    that is *apart* is made from the kernel alone, beside the agent's loop, as that takes a while.
     """
 
     summary: str
     rows: Callable[[str], Iterable[Row]]
     searches: bool = False
+    apart: bool = False
 
 
 Tables = Mapping[str, Table]

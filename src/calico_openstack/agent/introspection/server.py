@@ -89,6 +89,9 @@ class IntrospectionServer:
     def _answer(self, question: Question | str) -> Answer:
         if isinstance(question, str):
             return Answer(self._host, error=question)
+        table = self._tables.get(question.table)
+        if table is not None and table.apart:
+            return self._safe_answer(question)
         found: queue.SimpleQueue[Answer] = queue.SimpleQueue()
         self._call(lambda: found.put(self._safe_answer(question)))
         try:

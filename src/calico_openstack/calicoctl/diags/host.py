@@ -30,8 +30,11 @@ class Inquiry(NamedTuple):
     words: tuple[str, ...]
 
 
-def inquiries(bird_socket: str) -> Iterator[Inquiry]:
-    """Yield what to ask this host's programs; names as upstream has them where it has some."""
+def inquiries(bird_socket: str, since: float) -> Iterator[Inquiry]:
+    """Yield what to ask this host's programs; names as upstream has them where it has some.
+
+    The journal is asked for the last *since* seconds.
+    """
     for name, line in (
         ("date", "date --utc --iso-8601=seconds"),
         ("hostname", "hostname"),
@@ -66,7 +69,9 @@ def inquiries(bird_socket: str) -> Iterator[Inquiry]:
     ):
         yield Inquiry(name, tuple(line.split(" ")))
     units = (word for unit in _UNITS for word in ("-u", unit))
-    yield Inquiry("journal", ("journalctl", "--no-pager", "--since=-2h", "-n", "20000", *units))
+    yield Inquiry(
+        "journal", ("journalctl", "--no-pager", f"--since=-{since:.0f}s", "-n", "20000", *units)
+    )
 
 
 def collect_output(archive: Archive, asked: Iterator[Inquiry]) -> None:
@@ -111,6 +116,21 @@ def collect_files(archive: Archive, places: Sequence[Path], folder: str, *, any_
                 continue
             archive.report(f"reading {file}")
             archive.add(f"{folder}/{str(file).lstrip('/')}", _end_of(file))
+
+
+def recent_files(place: Path, since: float, most: int) -> list[Path]:
+    """Return the files below *place* that were written to since a time, the newest *most*.
+
+    Times are in seconds since 1970.
+    """
+    found = []
+    for file in _files(place):
+        try:
+            found.append((file.stat().st_mtime, file))
+        except OSError:
+            continue
+    recent = sorted(((time, file) for time, file in found if time >= since), reverse=True)
+    return [file for _, file in recent[:most]]
 
 
 def _files(place: Path) -> Iterator[Path]:

@@ -14,7 +14,7 @@ from calico_openstack.calicoctl.diags.archive import Archive
 from calico_openstack.calicoctl.showing import columns_of
 
 # These need to be told what is asked for, or have the kernel trace packets.
-_LEFT_OUT: Final = frozenset({"programming", "way", "members", "drops", "trace", "probe"})
+_LEFT_OUT: Final = frozenset({"flows", "programming", "way", "members", "drops", "trace", "probe"})
 
 Asked = tuple[str, Question]
 """A host and a question to it."""

@@ -11,23 +11,41 @@ from calico_openstack.calicoctl import output
 from calico_openstack.calicoctl.command_line import AS, CONFIG, open_client
 from calico_openstack.calicoctl.doctor.examination import examine
 from calico_openstack.calicoctl.doctor.findings import Finding, Severity, critical, lines, worst
+from calico_openstack.calicoctl.doctor.neutron_audit import audit, can_audit
 from calico_openstack.etcd import EtcdError
 
 
 @click.command("doctor")
 @click.option("--node", "nodes", multiple=True, help="Ask this host only (may be repeated).")
 @click.option("-o", "--output", "form", default="ps", type=click.Choice(["ps", "json", "yaml"]))
+@click.option(
+    "--neutron/--no-neutron",
+    default=None,
+    help="Compare etcd with Neutron's database (default: where Neutron's configuration is).",
+)
+@click.option(
+    "--neutron-config",
+    "files",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False),
+    help="A file of Neutron's configuration, if it is elsewhere (may be repeated).",
+)
 @AS
 @CONFIG
-def command(*, nodes: tuple[str, ...], form: str, config: str) -> None:
+def command(
+    *, nodes: tuple[str, ...], form: str, neutron: bool | None, files: tuple[str, ...], config: str
+) -> None:
     """Look for faults in etcd, in what is stored there, and on all hosts; name the remedies.
 
-    The exit status is that of a monitoring plugin: 0 without faults, 1 with warnings, 2 if
-    something is critical.
+    On a server of Neutron etcd is compared with Neutron's database too; elsewhere counts what the
+    last comparison of Neutron's driver has found. The exit status is that of a monitoring plugin: 0
+    without faults, 1 with warnings, 2 if something is critical.
     """
+    wanted = neutron if neutron is not None else bool(files) or can_audit()
     found: list[Finding] = []
     try:
-        for finding in examine(open_client(config), nodes):
+        compare = (lambda: audit(files)) if wanted else tuple
+        for finding in examine(open_client(config), nodes, compare):
             found.append(finding)
     except EtcdError as error:
         remedy = "see the log of etcd, and once more: calicoctl doctor"

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator
-from itertools import islice
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from itertools import chain, islice
 from typing import Final
 
 import msgspec
 
 from calico_openstack.calicoctl.asking import ask_hosts
-from calico_openstack.calicoctl.doctor import datastore, hosts, objects
+from calico_openstack.calicoctl.doctor import datastore, hosts, neutron, objects
 from calico_openstack.calicoctl.doctor.findings import Finding, warning
 from calico_openstack.calicoctl.endpoint_scan import decoded
 from calico_openstack.calicoctl.naming import directory_of, readable
@@ -22,6 +22,12 @@ from calico_openstack.datamodel import (
     decode,
     parse_key,
 )
+from calico_openstack.datamodel.comparison import (
+    DRIVER_PREFIX,
+    LastComparison,
+    decode_last_comparison,
+    region_of,
+)
 from calico_openstack.datamodel.keys import FELIX_STATUS_PREFIX, RESOURCE_PREFIX
 from calico_openstack.etcd import EtcdClient, EtcdError
 
@@ -29,10 +35,17 @@ _A_PAGE: Final = 10_000
 _HOSTS_AT_ONCE: Final = 50
 _PATIENCE: Final = 5.0
 _MEMBER_TIMEOUT: Final = 3.0
+_SHOWN: Final = 3
 
 
-def examine(client: EtcdClient, only: Collection[str] = ()) -> Iterator[Finding]:
+def examine(
+    client: EtcdClient,
+    only: Collection[str] = (),
+    audit: Callable[[], Iterable[Finding]] = tuple,
+) -> Iterator[Finding]:
     """Yield everything that is wrong; of hosts, with *only* those of them.
+
+    *audit* compares etcd with Neutron's database.
 
     Raises `EtcdError` when etcd fails in the middle.
     """
@@ -43,7 +56,8 @@ def examine(client: EtcdClient, only: Collection[str] = ()) -> Iterator[Finding]
     stored = read(client)
     endpoints = (each for each in stored.resources.values() if isinstance(each, WorkloadEndpoint))
     names = directory_of(endpoints)
-    for finding in _examine_stored(client, stored, only):
+    found = chain(_examine_stored(client, stored, only), audit())
+    for finding in found:
         yield msgspec.structs.replace(
             finding,
             subject=readable(finding.subject, names),
@@ -56,6 +70,8 @@ def _examine_stored(
 ) -> Iterator[Finding]:
     """Yield what is wrong with what is stored and with hosts."""
     yield from objects.judge(stored)
+    last = dict(_last_comparisons(client))
+    yield from neutron.judge(last, time.time())
     names = sorted(stored.alive if not only else stored.alive & set(only))
     for unknown in sorted(set(only) - stored.known):
         near = objects.similar(unknown, stored.known)
@@ -69,9 +85,23 @@ def _examine_stored(
             for row in found.rows("host"):
                 if row["what"] == "version":
                     versions.setdefault(row["value"], []).append(found.host)
+    for region, comparison in last.items():
+        versions.setdefault(comparison.version, []).append(f"Neutron {region}")
     if len(versions) > 1:
-        told = "; ".join(f"{version} on {len(on)} host(s)" for version, on in versions.items())
-        yield warning("versions", f"hosts run different versions: {told}", "finish the upgrade")
+        told = "; ".join(f"{version} on {_some(on)}" for version, on in sorted(versions.items()))
+        yield warning("versions", f"different versions run: {told}", "finish the upgrade")
+
+
+def _some(places: Sequence[str]) -> str:
+    rest = len(places) - _SHOWN
+    return ", ".join(places[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _last_comparisons(client: EtcdClient) -> Iterator[tuple[str, LastComparison]]:
+    for kv in client.get_prefix(DRIVER_PREFIX).kvs:
+        found = decode_last_comparison(kv.value)
+        if (region := region_of(kv.key)) and found is not None:
+            yield region, found
 
 
 def read(client: EtcdClient) -> objects.Stored:

@@ -111,7 +111,7 @@ def _features(found: HostAnswers) -> Iterator[Finding]:
     """Yield what the kernel cannot do; what nobody here uses will be missed some day."""
     host = found.host
     for row in found.rows("features"):
-        if row["kernel"] == "ok":
+        if row["kernel"] == "ok" or row["used"] == "optional":
             continue
         used = row["used"] == "yes"
         modules = row["modules"].replace(",", " ")

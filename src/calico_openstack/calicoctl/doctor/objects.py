@@ -141,7 +141,7 @@ def _groups(stored: Stored, endpoints: Mapping[ResourceKey, WorkloadEndpoint]) -
     for policy, count in sorted(missing.items()):
         yield critical(
             titles[policy],
-            f"has no NetworkPolicy {policy} in etcd: what its {count} port(s) need of it is denied",
+            f"has no NetworkPolicy in etcd: what its {count} port(s) need of it is denied",
             f"calico-resync writes it (id {policy.removeprefix(GROUP_POLICY)})",
         )
     if bare and not _selects_without_groups(stored):

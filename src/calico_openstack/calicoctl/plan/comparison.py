@@ -27,15 +27,19 @@ class Difference(Struct, frozen=True):
 
 
 def differences(before: Resources, after: Resources) -> Iterator[Difference]:
+    """Yield what differs between two states of all resources; see `compared`."""
+    return compared(World(before), World(after))
+
+
+def compared(old: World, new: World) -> Iterator[Difference]:
     """Yield every pair of ends, grouped where policy cannot tell them apart, that differs.
 
     Both ends of a packet are asked, each in its direction.
     """
-    old, new = World(before), World(after)
     networks = _networks(old, new)
     endpoints = {**old.cluster.endpoints, **new.cluster.endpoints}
     inside = list(endpoints_alike(endpoints, networks))
-    changed = {ends.endpoint for ends in inside if _changed(old, new, ends.endpoint)}
+    changed = {ends.endpoint for ends in inside if is_changed(old, new, ends.endpoint)}
     everybody = [*inside, *outside(endpoints, networks)]
     for source in everybody:
         for destination in everybody:
@@ -48,7 +52,7 @@ def differences(before: Resources, after: Resources) -> Iterator[Difference]:
                 yield found
 
 
-def _changed(old: World, new: World, endpoint: ResourceKey | None) -> bool:
+def is_changed(old: World, new: World, endpoint: ResourceKey | None) -> bool:
     """Tell whether what an endpoint decides may differ: its policies, their rules, or members."""
     if endpoint is None:
         return False

@@ -37,6 +37,7 @@ _HEADER = struct.Struct(">BBH")
 _AF_INET, _AF_INET6 = 2, 10
 
 _CTA_TUPLE_ORIG, _CTA_TUPLE_REPLY, _CTA_STATUS, _CTA_ID, _CTA_ZONE = 1, 2, 3, 12, 18
+_CTA_PROTOINFO, _CTA_PROTOINFO_TCP, _CTA_PROTOINFO_TCP_STATE = 4, 1, 1
 _CTA_TUPLE_IP, _CTA_TUPLE_PROTO = 1, 2
 _CTA_IP_V4_SRC, _CTA_IP_V4_DST, _CTA_IP_V6_SRC, _CTA_IP_V6_DST = 1, 2, 3, 4
 _CTA_PROTO_NUM, _CTA_PROTO_SRC_PORT, _CTA_PROTO_DST_PORT = 1, 2, 3
@@ -45,6 +46,8 @@ _CTA_PROTO_ICMP = (4, 5, 6)
 _CTA_PROTO_ICMPV6 = (7, 8, 9)
 _ICMP, _ICMPV6 = 1, 58
 _U16 = struct.Struct(">H")
+# IPS_SEEN_REPLY; TCP_CONNTRACK_ESTABLISHED.
+_SEEN_REPLY, _TCP_ESTABLISHED = 2, 3
 # Requests to delete in one buffer.
 _BATCH = 1024
 # Up to so many addresses the kernel looks for one after the other; for more, all is listed once.
@@ -71,6 +74,7 @@ class Flow(Struct, frozen=True):
     ``original`` is its first packet as it arrived, ``reply`` what an answer looks like; they mirror
     each other unless addresses are translated. ``status`` holds the IPS_* bits. ``id`` tells this
     flow from a later one with the same tuple, unless the kernel keeps both at the same place.
+    ``tcp_state`` is one of enum tcp_conntrack, 0 for other protocols.
     """
 
     original: FlowTuple
@@ -78,6 +82,12 @@ class Flow(Struct, frozen=True):
     zone: int
     status: int
     id: int
+    tcp_state: int = 0
+
+    @property
+    def is_established(self) -> bool:
+        """Whether both ends have sent something and neither has ended it."""
+        return bool(self.status & _SEEN_REPLY) and self.tcp_state in (0, _TCP_ESTABLISHED)
 
 
 class ConntrackTable:
@@ -197,7 +207,13 @@ def parse_flow(body: bytes) -> Flow | None:
         zone=int.from_bytes(found.get(_CTA_ZONE, b""), "big"),
         status=be32(found.get(_CTA_STATUS, b"")),
         id=be32(found.get(_CTA_ID, b"")),
+        tcp_state=_tcp_state(found.get(_CTA_PROTOINFO, b"")),
     )
+
+
+def _tcp_state(data: bytes) -> int:
+    tcp = attributes(attributes(data).get(_CTA_PROTOINFO_TCP, b""))
+    return int.from_bytes(tcp.get(_CTA_PROTOINFO_TCP_STATE, b""), "big")
 
 
 def _parse_tuple(data: bytes) -> FlowTuple | None:

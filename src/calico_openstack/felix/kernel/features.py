@@ -59,8 +59,8 @@ class Feature(Struct, frozen=True):
     """Something that Felix may ask of the kernel: *what* it is for, and the modules it takes.
 
     *expressions* are of a rule that needs it, in a chain at *hook*. Without *expressions* modules
-    are looked up by name and option of the kernel's configuration. Without *always* it is needed
-    where somebody uses it.
+    are looked up by name and option of the kernel's configuration. It is needed *always*, or where
+    somebody uses it; what is *optional* is used where it is there.
     """
 
     name: str
@@ -69,6 +69,7 @@ class Feature(Struct, frozen=True):
     expressions: tuple[Expression, ...] = ()
     hook: Hook = _FORWARD
     always: bool = False
+    optional: bool = False
 
 
 FEATURES: Final = (
@@ -126,6 +127,7 @@ FEATURES: Final = (
         "NFTablesFlowTableOffload",
         (("nft_flow_offload", "NFT_FLOW_OFFLOAD"), ("nf_flow_table", "NF_FLOW_TABLE")),
         expressions=(OffloadFlow(_PROBE),),
+        optional=True,
     ),
     Feature(
         "queueing",
