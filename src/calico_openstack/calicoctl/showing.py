@@ -20,7 +20,7 @@ from calico_openstack.calicoctl.naming import Directory, readable, shows_names
 
 _AGENTS: Final = dict(zip(("felix", "bgp", "dhcp"), PROGRAMS, strict=True))
 # These are asked about addresses, not about interfaces.
-_BY_ADDRESS: Final = frozenset({"way", "members"})
+_BY_ADDRESS: Final = frozenset({"way", "members", "flows"})
 
 
 @click.command("show")
