@@ -239,6 +239,12 @@ def _twice(cloud: Cloud) -> Iterator[None]:
     yield from _copied(cloud, "compute-2", "33333333-dupe", "twice")
 
 
+@fault("etcd is not as Neutron wants it")
+def _drift(cloud: Cloud) -> Iterator[None]:
+    other = {"ipNetworks": ["10.65.0.201/32"], "mac": "fa:16:3e:00:00:98"}
+    yield from _copied(cloud, "compute-2", "44444444-drift", "drift", other)
+
+
 def _copied(
     cloud: Cloud, node: str, port: str, workload: str, other: Mapping[str, Any] | None = None
 ) -> Iterator[None]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 
+from calico_openstack.lab.neutron_config import ML2_CONF, NEUTRON_CONF
 from tests.faults.guide import GUIDE, Transcript, faults, renamed
 from tests.faults.injection import INJECTIONS, calicoctl, tap
 from tests.scenario.cloud import Cloud, eventually
@@ -28,6 +29,9 @@ def names_of(cloud: Cloud) -> Mapping[str, str]:
         names[cloud.workload(name).port_id] = called
         names[tap(cloud, name)] = f"tap{called}"
         names[cloud.address(name, 4)] = address
+    folder = cloud.lab.host_folder("controller") / "neutron" / "etc"
+    for file in (NEUTRON_CONF, ML2_CONF):
+        names[str(folder / file)] = f"/etc/neutron/{file}"
     return names
 
 

@@ -22,7 +22,7 @@ def judge(last: Mapping[str, LastComparison], now: float) -> Iterator[Finding]:
         subject = f"neutron {region}"
         moment = datetime.fromtimestamp(found.time, UTC).strftime("%Y-%m-%d %H:%M UTC")
         if found.error:
-            text = f"etcd cannot be compared with its database ({moment}): {found.error}"
+            text = f"etcd cannot be compared with its database ({moment}): {_first(found.error)}"
             yield critical(subject, text, _WORKERS)
         if found.contested:
             text = (
@@ -46,7 +46,7 @@ def judge(last: Mapping[str, LastComparison], now: float) -> Iterator[Finding]:
 def judge_audit(report: Mapping[str, Any]) -> Iterator[Finding]:
     """Yield what the report of ``calico-resync --audit`` says."""
     if report.get("error"):
-        text = f"etcd cannot be compared with its database: {report['error']}"
+        text = f"etcd cannot be compared with its database: {_first(str(report['error']))}"
         yield critical("neutron", text, "see whether its database can be reached from this host")
         return
     phases: Mapping[str, Mapping[str, Any]] = report.get("phases") or {}
@@ -61,6 +61,11 @@ def judge_audit(report: Mapping[str, Any]) -> Iterator[Finding]:
     problems = [text for phase in phases.values() for text in phase.get("problems") or ()]
     for text in dict.fromkeys(problems):
         yield warning("neutron", f"cannot be honoured: {text}", "correct it in Neutron")
+
+
+def _first(error: str) -> str:
+    """Return an error without the statements and advice that databases' errors have below."""
+    return error.strip().partition("\n")[0]
 
 
 def _some(keys: Sequence[str]) -> str:
