@@ -12,7 +12,13 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.packet_loads import Load, render
-from benchmarks.packet_path import BARE, PacketHost, PacketPath, traffic_program
+from benchmarks.packet_path import (
+    BARE,
+    PacketHost,
+    PacketPath,
+    plug_others,
+    traffic_program,
+)
 from benchmarks.table import Row, show
 from calico_openstack.felix.kernel.nft_driver import NftDriver
 from calico_openstack.felix.render import TABLES
@@ -71,6 +77,7 @@ def _program(path: PacketPath, host: PacketHost) -> None:
     # Only the two ends are plugged: of the other endpoints there are the rules.
     with entered(Path("/run/netns") / path.router):
         driver = NftDriver(TABLES)
+    plug_others(driver, host)
     driver.apply(host.desired.ruleset, {})
     if driver.failures or not driver.writes:
         raise RuntimeError(f"not programmed: {driver.failures}")

@@ -11,11 +11,11 @@ import pickle
 import sys
 from pathlib import Path
 
-from benchmarks.packet_path import BARE, PacketHost, PacketPath
+from benchmarks.packet_path import BARE, PacketHost, PacketPath, plug_others
 from calico_openstack.felix.kernel.dataplane import Dataplane
 from calico_openstack.felix.kernel.routes import RouteOwnership
 from calico_openstack.felix.render import TABLES
-from calico_openstack.felix.render.dataplane import DataplaneDelta, DesiredDataplane
+from calico_openstack.felix.render.dataplane import DataplaneDelta
 
 FILES = Path("/files")
 # Packets of an established flow, and flows.
@@ -34,7 +34,7 @@ def main() -> None:
                 path.nft(BARE)
             else:
                 enter(os.open(f"/run/netns/{path.router}", os.O_RDONLY))
-                program(host.desired).close()
+                program(host).close()
                 enter(home)
             path.established(_WARM_UP)
             established, first = path.established(_PACKETS), path.first(_FLOWS)
@@ -48,11 +48,12 @@ def enter(namespace: int) -> None:
         raise OSError(ctypes.get_errno(), "setns")
 
 
-def program(desired: DesiredDataplane) -> Dataplane:
+def program(host: PacketHost) -> Dataplane:
     """Have the real drivers make the kernel what is desired."""
     ownership = RouteOwnership(lambda interface: interface.startswith("tap"))
     dataplane = Dataplane(TABLES, ownership, now=0.0)
-    dataplane.apply(desired, DataplaneDelta(), now=0.0)
+    plug_others(dataplane.nft, host)
+    dataplane.apply(host.desired, DataplaneDelta(), now=0.0)
     if dataplane.failures:
         raise RuntimeError(f"not programmed: {dataplane.failures}")
     return dataplane

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from calico_openstack.felix.kernel.nft_driver import NftDriver
 from calico_openstack.felix.render.dataplane import DesiredDataplane
 
 _TAP_MAC = "ee:ee:ee:ee:ee:ee"
@@ -22,6 +23,8 @@ BARE = "table ip bare { chain forward { type filter hook forward priority 0;\
 # Drops what is to be counted before a socket takes it; what is to be answered is shorter.
 _SINK = "table netdev sink { chain sink { type filter hook ingress device eth0 priority 0;\
  udp length >= 20 drop; }; }"
+# Of interfaces that are not there.
+_FIRST_INDEX = 100_000
 FIRST_PORT, ECHO_PORT, TCP_PORT = 20000, 5001, 5002
 
 
@@ -39,6 +42,14 @@ class PacketHost(Struct):
     desired: DesiredDataplane
     sender: End
     receiver: End
+
+
+def plug_others(driver: NftDriver, host: PacketHost) -> None:
+    """Have elements of the endpoints that are not plugged as well: any index does for these."""
+    others = host.desired.interfaces.keys() - {host.sender.interface, host.receiver.interface}
+    driver.interfaces_changed(
+        {interface: number for number, interface in enumerate(sorted(others), _FIRST_INDEX)}
+    )
 
 
 class PacketPath:

@@ -32,8 +32,10 @@ from calico_openstack.felix.render.nft import (
     Log,
     MarkBits,
     MoreConnections,
+    NatKind,
     Range,
     Reject,
+    RewriteTcp,
     Rule,
     Ruleset,
     Set,
@@ -83,6 +85,8 @@ SETS = {
     "ports": Set((KeyType.PORT,)),
     "names": Set((KeyType.IFNAME,)),
     "dispatch": Set((KeyType.IFNAME,), verdicts=True),
+    "by-index": Set((KeyType.INTERFACE, KeyType.IPV4), size=64),
+    "dispatch-by-index": Set((KeyType.INTERFACE,), verdicts=True, size=64),
 }
 
 IPV4_RULES: list[tuple[tuple[Expression, ...], str]] = [
@@ -136,6 +140,21 @@ IPV4_RULES: list[tuple[tuple[Expression, ...], str]] = [
     ((InSet((Field.TH_DPORT,), "ports"),), "th dport @ports"),
     ((InSet((Field.OIFNAME,), "names"),), "oifname @names"),
     ((VerdictMap((Field.IIFNAME,), "dispatch"),), "iifname vmap @dispatch"),
+    ((InSet((Field.IIF, Field.IP_SADDR), "by-index"),), "iif . ip saddr @by-index"),
+    ((VerdictMap((Field.OIF,), "dispatch-by-index"),), "oif vmap @dispatch-by-index"),
+    ((Compare(Field.IP_PROTOCOL, b"\x04"),), "ip protocol ipencap"),
+    (
+        (TCP, RewriteTcp(NatKind.SOURCE, ipv4("127.0.0.1"), 8775)),
+        "meta l4proto tcp ip saddr set 127.0.0.1 tcp sport set 8775",
+    ),
+    (
+        (TCP, RewriteTcp(NatKind.DESTINATION, ipv4("127.0.0.1"), 8775)),
+        "meta l4proto tcp ip daddr set 127.0.0.1 tcp dport set 8775",
+    ),
+    (
+        (Compare(Field.TH_DPORT, b"\x12\xb5"), Compare(Field.L4PROTO, b"\x11"), DROP),
+        "th dport 4789 meta l4proto udp drop",
+    ),
     ((MarkBits(0xFF00, 0x100),), "meta mark & 0x0000ff00 == 0x00000100"),
     ((MarkBits(0xFF00, 0x100, invert=True),), "meta mark & 0x0000ff00 != 0x00000100"),
     (
@@ -219,6 +238,9 @@ def whole_ruleset() -> Ruleset:
                 "ports": {b"\0\x50\0\0": None},
                 "names": {ifname("tap1"): None, ifname("tap-longest-nam"): None},
                 "dispatch": {ifname("tap1"): goto, ifname("tap2"): DROP},
+                # Only of interfaces that are there.
+                "by-index": {ifname(name) + ipv4("10.0.0.1"): None for name in ("lo", "tap9")},
+                "dispatch-by-index": {ifname("lo"): goto, ifname("tap9"): DROP},
             },
             chains={
                 "target": Chain((Rule((ACCEPT,), 'policy "np/openstack/web" ingress 0 ü'),)),

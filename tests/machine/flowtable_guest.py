@@ -16,7 +16,6 @@ from benchmarks.packet_path import ECHO_PORT, End, PacketHost, PacketPath
 from calico_openstack.felix.kernel.conntrack import ConntrackTable
 from calico_openstack.felix.kernel.dataplane import Dataplane
 from calico_openstack.felix.kernel.flowtables import has_flowtables
-from calico_openstack.felix.render.dataplane import DesiredDataplane
 from calico_openstack.felix.render.renderer import IP_TABLE
 
 _PATIENCE = 0.5
@@ -33,9 +32,6 @@ class Guest:
         self.ends = states["open"].sender, states["open"].receiver
         self.home = os.open("/proc/self/ns/net", os.O_RDONLY)
 
-    def desired(self, state: str) -> DesiredDataplane:
-        return self._states[state].desired
-
     @contextlib.contextmanager
     def within(self, namespace: str) -> Iterator[None]:
         enter(os.open(f"/run/netns/{namespace}", os.O_RDONLY))
@@ -44,7 +40,7 @@ class Guest:
 
     def program(self, state: str) -> Dataplane:
         with self.within(self.path.router):
-            return program(self.desired(state))
+            return program(self._states[state])
 
     def client(self) -> socket.socket:
         """Return a socket of the sender's that is connected to the receiver's echo."""

@@ -34,6 +34,7 @@ from calico_openstack.felix.render.nft import (
     OffloadFlow,
     Range,
     Reject,
+    RewriteTcp,
     Set,
     SetDscp,
     SetMark,
@@ -47,6 +48,8 @@ from calico_openstack.felix.render.nft import (
 
 # What masquerading makes of a source: the model knows no addresses of interfaces.
 MASQUERADED = {4: b"\xff" * 4, 16: b"\xff" * 16}
+
+_BY_NAME = {Field.IIF: Field.IIFNAME, Field.OIF: Field.OIFNAME}
 
 # As the kernel: NFT_JUMP_STACK_SIZE.
 MAX_DEPTH = 16
@@ -80,11 +83,13 @@ class Frame:
         version = 4 if len(self.source) == 4 else 6
         operation = self.arp_operation
         values: dict[Field, bytes | None] = {
+            Field.IIF: (1 if self.iifname else 0).to_bytes(4, "little"),
             Field.IIFNAME: self.iifname.encode().ljust(16, b"\0"),
             Field.OIFNAME: self.oifname.encode().ljust(16, b"\0"),
             Field.OIF: (1 if self.oifname else 0).to_bytes(4, "little"),
             Field.L4PROTO: bytes((self.protocol,)),
             Field.MARK: self.mark.to_bytes(4, "little"),
+            Field.IP_PROTOCOL: bytes((self.protocol,)) if version == 4 else None,
             Field.IP_SADDR: self.source if version == 4 else None,
             Field.IP_DADDR: self.destination if version == 4 else None,
             Field.IP6_SADDR: self.source if version == 6 else None,
@@ -191,7 +196,7 @@ class Machine:
                     raise _Decided(False, comment)
                 case Log(prefix):
                     self.logs.append(prefix)
-                case SetMark() | SetDscp() | Untrack():
+                case SetMark() | SetDscp() | Untrack() | RewriteTcp():
                     self._change(expression)
                 case Counter() | OffloadFlow():
                     pass
@@ -200,8 +205,12 @@ class Machine:
                         return None
         return None
 
-    def _change(self, statement: SetMark | SetDscp | Untrack) -> None:
+    def _change(self, statement: SetMark | SetDscp | Untrack | RewriteTcp) -> None:
         match statement:
+            case RewriteTcp(kind, address, port):
+                end = "source" if kind is NatKind.SOURCE else "destination"
+                changed = {end: address, f"{end}_port": port}
+                self.frame = replace(self.frame, **changed)  # type: ignore[arg-type]
             case SetMark(mask, value):
                 self.frame = replace(self.frame, mark=self.frame.mark & ~mask | value)
             case SetDscp(value):
@@ -253,7 +262,8 @@ class Machine:
         self, kind: Set, name: str, fields: tuple[Field, ...], prefix: int | None = None
     ) -> ElementValue | bool:
         """Return what an element leads to, None for a plain element, False for none."""
-        parts = [self.frame.value(field) or b"" for field in fields]
+        # Sets of interfaces state them by name, whatever the rule that looks into them loads.
+        parts = [self.frame.value(_BY_NAME.get(field, field)) or b"" for field in fields]
         if prefix is not None:
             parts[0] = ip_network((parts[0], prefix), strict=False).network_address.packed
         lengths = {KeyType.IPV4: 4, KeyType.IPV6: 16, KeyType.PROTOCOL: 1, KeyType.PORT: 2}

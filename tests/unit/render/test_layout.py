@@ -137,12 +137,38 @@ def test_other_packets_to_the_host(action: HostAction) -> None:
 
 def test_metadata() -> None:
     frame = VM.to("169.254.169.254", 6, **ports(1, 80))
-    changed = Felix(workload(1)).run("nat-prerouting", frame).frame
-    assert (changed.destination, changed.destination_port) == (bytes((127, 0, 0, 1)), 8775)
-    other = Felix(metadata_address=IPv4Address("10.1.1.1"), metadata_port=99)
-    assert other.run("nat-prerouting", frame).frame.destination_port == 99
-    # Nothing to translate: no chain either.
-    assert "nat-prerouting" not in Felix(metadata_address=None).table().chains
+    service, anybody = bytes((127, 0, 0, 1)), pack_address("10.0.0.1")
+    felix = Felix(workload(1))
+    outcome = felix.run("raw-prerouting", frame)
+    assert outcome.accepted
+    assert (outcome.frame.destination, outcome.frame.destination_port) == (service, 8775)
+    answer = Frame("", "tap1", service, anybody, 6, **ports(8775, 1))
+    shown = felix.run("metadata-output", answer).frame
+    assert (shown.source, shown.source_port) == (pack_address("169.254.169.254"), 80)
+    # Nothing else is written into, and a forged source gets nowhere.
+    for other in (
+        VM.to("169.254.169.254", 6, **ports(1, 81)),
+        VM.to("169.254.169.254", UDP, **ports(1, 80)),
+        VM.to("10.0.0.2", 6, **ports(1, 80)),
+    ):
+        outcome = felix.run("raw-prerouting", other)
+        assert (outcome.accepted, outcome.frame) == (True, other)
+    unlike = Frame("", "eth0", service, anybody, 6, **ports(8775, 1))
+    assert felix.run("metadata-output", unlike).frame == unlike
+    forged = From("tap1", "10.0.0.2").to("169.254.169.254", 6, **ports(1, 80))
+    assert not felix.run("raw-prerouting", forged).accepted
+    # Others cost the kernel's packets no translation.
+    assert not {"nat-prerouting", "nat-output", "nat-postrouting"} & felix.table().chains.keys()
+
+
+def test_metadata_elsewhere() -> None:
+    frame = VM.to("169.254.169.254", 6, **ports(1, 80))
+    felix = Felix(workload(1), metadata_address=IPv4Address("10.1.1.1"), metadata_port=99)
+    assert felix.run("raw-prerouting", frame).frame == frame
+    assert felix.run("nat-prerouting", frame).frame.destination_port == 99
+    assert "metadata-output" not in felix.table().chains
+    none = Felix(workload(1), metadata_address=None)
+    assert not {"nat-prerouting", "metadata", "metadata-output"} & none.table().chains.keys()
 
 
 def test_unknown_interfaces_are_closed() -> None:

@@ -133,6 +133,18 @@ def test_comments_name_the_rules() -> None:
     ]
 
 
+def test_what_costs_least_is_asked_first() -> None:
+    felix = Felix(
+        *(allow("TCP", 1000 + n, nets=(f"172.16.{n}.0/24",)) for n in range(9)),
+        *(allow("TCP", 2000 + n) for n in range(9)),
+        allow(group="a"),
+        allow("ICMP"),
+    )
+    comments = [rule.comment for rule in felix.table.chains[CHAIN].rules]
+    indexes = [comment.partition("ingress")[2] for comment in comments]
+    assert indexes == ["[19]", "[18]", "[9-17]", "[0-8]"]
+
+
 def test_a_single_rule_needs_no_set() -> None:
     felix = Felix(allow("TCP", 80))
     (rule,) = felix.table.chains[CHAIN].rules

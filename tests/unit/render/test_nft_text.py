@@ -19,7 +19,9 @@ from calico_openstack.felix.render.nft import (
     InSet,
     Limit,
     Log,
+    NatKind,
     OffloadFlow,
+    RewriteTcp,
     Rule,
     SourceNat,
     Verdict,
@@ -43,6 +45,10 @@ from calico_openstack.felix.render.nft_text import element_text, rule_text
         ((Limit(5, 1, 10, over=True),), "limit rate over 5/1s burst 10 packets"),
         ((Log("p: ", 3),), 'log prefix "p: " group 3'),
         ((SourceNat(),), "masquerade"),
+        (
+            (RewriteTcp(NatKind.DESTINATION, bytes((127, 0, 0, 1)), 8775),),
+            "ip daddr set 127.0.0.1 tcp dport set 8775",
+        ),
         ((OffloadFlow("flows"),), "flow add @flows"),
     ],
 )

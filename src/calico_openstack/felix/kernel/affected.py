@@ -21,6 +21,8 @@ from calico_openstack.felix.render.nft import (
     VerdictMap,
 )
 
+_INTERFACES = (KeyType.IFNAME, KeyType.INTERFACE)
+
 
 def interfaces_affected(ruleset: Ruleset, failures: Mapping[ObjectName, str]) -> dict[str, str]:
     """Return the reason by interface name, under "" one that concerns every interface.
@@ -89,6 +91,6 @@ def _sets(chain: Chain) -> Iterable[str]:
 def _interface_of(state: TableState, set_name: str, element: Element) -> str:
     """Return the interface name at the beginning of an element's key, "" when there is none."""
     set_ = state.sets.get(set_name)
-    if set_ is None or set_.key[0] is not KeyType.IFNAME or not isinstance(element, bytes):
+    if set_ is None or set_.key[0] not in _INTERFACES or not isinstance(element, bytes):
         return ""
     return element[:INTERFACE_NAME_BYTES].rstrip(b"\0").decode(errors="replace")

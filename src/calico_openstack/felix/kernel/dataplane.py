@@ -258,6 +258,7 @@ class Dataplane:
         self._qdiscs.interfaces_changed(names)
         if names:
             self.flowtables.changed()
+            self._nft.interfaces_changed({name: self._monitor.index_of(name) for name in names})
         self._unreported |= self._parameters.interfaces_changed(names)
 
     # --- applying -------------------------------------------------------------------------------

@@ -97,6 +97,11 @@ class InterfaceMonitor:
         """The interfaces by name, as of the last `read`."""
         return self._by_name
 
+    def index_of(self, name: str) -> int | None:
+        """Return the index of the interface *name*, as of the last `read`."""
+        interface = self._by_name.get(name)
+        return interface.index if interface else None
+
     def name_of(self, index: int) -> str | None:
         """Return the name of the interface with *index*."""
         interface = self._by_index.get(index)

@@ -9,10 +9,12 @@ for the kernel's clean-up.
 from __future__ import annotations
 
 import errno
+import socket
 from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
+from calico_openstack.felix.kernel import nft_interfaces
 from calico_openstack.felix.kernel.nft_constants import NftMessage
 from calico_openstack.felix.kernel.nft_dump import (
     TableImage,
@@ -33,7 +35,7 @@ from calico_openstack.felix.kernel.nft_transaction import (
     blame,
 )
 from calico_openstack.felix.render.dataplane import TableDelta
-from calico_openstack.felix.render.nft import Element, Ruleset, Table
+from calico_openstack.felix.render.nft import Element, Ruleset, Table, interface_key
 from calico_openstack.netlink.protocol import (
     NETLINK_NETFILTER,
     NLM_F_CREATE,
@@ -82,11 +84,15 @@ class NftDriver:
     Works in the network namespace in which it is made. ``writes`` counts requests that the kernel
     carried out, ``creations`` tables that were made, in place of others or not; ``failures`` says
     which objects it refused, and why. A refused chain is programmed closed, a refused element or
-    set is left out, and everything else proceeds.
+    set is left out, and everything else proceeds. Of interfaces that come or go after it was made,
+    the driver must be told.
     """
 
     def __init__(self, tables: Iterable[Table]) -> None:
         self.tables = tuple(tables)
+        self._indexes = {name: index for index, name in socket.if_nameindex()}
+        # The keys of interfaces whose index is another since the last `apply`, and what it was.
+        self._reindexed: dict[bytes, int | None] = {}
         self.writes = 0
         self.creations = 0
         self.failures: dict[ObjectName, str] = {}
@@ -143,6 +149,15 @@ class NftDriver:
         """Distrust the image of *tables* (None: of all); the next `apply` reads them again."""
         self._stale.update(self.tables if tables is None else set(tables) & set(self.tables))
 
+    def interfaces_changed(self, changed: Mapping[str, int | None]) -> None:
+        """Take in the indexes of interfaces, None for those that are gone."""
+        for name, index in changed.items():
+            before = self._indexes.pop(name, None)
+            if index is not None:
+                self._indexes[name] = index
+            if index != before:
+                self._reindexed.setdefault(interface_key(name), before)
+
     def audit(self) -> None:
         """Distrust all images if the kernel has carried out other transactions than ours."""
         try:
@@ -198,10 +213,8 @@ class NftDriver:
         flags = NLM_F_CREATE if kind is NftMessage.NEWFLOWTABLE else 0
         body = encode_flowtable(table, name, sorted(devices))
         plan = TablePlan(table)
-        plan.add(
-            Phase.SETS,
-            Request(ObjectName(table, ObjectKind.FLOWTABLE, name), kind, body, flags),
-        )
+        subject = ObjectName(table, ObjectKind.FLOWTABLE, name)
+        plan.add(Phase.SETS, Request(subject, kind, body, flags))
         transaction, requests = assemble([plan])
         if not self._commit(transaction):
             self.writes += len(requests)
@@ -225,6 +238,8 @@ class NftDriver:
         call.
         """
         self._note(changed)
+        if self._reindexed:
+            self._follow_interfaces(desired)
         suspicious = True
         for attempt in range(_ROUNDS):
             self._read_stale()
@@ -262,6 +277,15 @@ class NftDriver:
             if pending is not None:
                 pending.merge(delta)
 
+    def _follow_interfaces(self, desired: Ruleset) -> None:
+        """Look again at the elements of interfaces whose index is another."""
+        for table in self.tables:
+            state, image = desired.get(table), self._images.get(table)
+            touched = nft_interfaces.reindex(state, image, self._reindexed) if state else {}
+            if touched:
+                self._note({table: TableDelta(elements=touched)})
+        self._reindexed.clear()
+
     def _forgive(self, table: Table) -> None:
         """Try the refused objects of *table* again: what they lacked may be there now."""
         forgiven = [subject for subject in self.failures if subject.table == table]
@@ -279,16 +303,23 @@ class NftDriver:
         for table in sorted(self._stale, key=self.tables.index):
             self.statistics.list_calls += 1
             try:
-                self._images[table] = read_table(self._socket, table)
+                image = self._images[table] = read_table(self._socket, table)
             except OSError:
                 self.statistics.list_errors += 1
                 raise
+            if image is not None:
+                nft_interfaces.name_interfaces(image, self._indexes)
             self._pending[table] = None
             self._stale.discard(table)
 
     def _plan(self, table: Table, desired: Ruleset) -> TablePlan:
         return plan_table(
-            table, desired.get(table), self._images[table], self._pending[table], self._exclusions
+            table,
+            desired.get(table),
+            self._images[table],
+            self._pending[table],
+            self._exclusions,
+            indexes=self._indexes,
         )
 
     def _commit(self, transaction: bytes) -> list[Refusal]:

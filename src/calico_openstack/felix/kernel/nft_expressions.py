@@ -38,6 +38,7 @@ from calico_openstack.felix.kernel.nft_fields import (
 from calico_openstack.felix.kernel.nft_nat import (
     encode_destination_nat,
     encode_nat_map,
+    encode_rewrite_tcp,
     encode_source_nat,
 )
 from calico_openstack.felix.kernel.nft_qos import encode_more_connections, encode_set_dscp
@@ -60,6 +61,7 @@ from calico_openstack.felix.render.nft import (
     NatMap,
     OffloadFlow,
     Reject,
+    RewriteTcp,
     SetDscp,
     SetMark,
     SourceNat,
@@ -324,6 +326,7 @@ _ENCODERS: dict[type, Callable[[Any, Family], bytes]] = {
     Log: _encode_log,
     Reject: _encode_reject,
     DestinationNat: encode_destination_nat,
+    RewriteTcp: encode_rewrite_tcp,
     NatMap: encode_nat_map,
     SourceNat: encode_source_nat,
 }

@@ -28,11 +28,13 @@ class Payload(NamedTuple):
 
 _NETWORK, _TRANSPORT = 1, 2
 SOURCES: dict[Field, Meta | Payload] = {
+    Field.IIF: Meta(4, 4),
     Field.IIFNAME: Meta(6, INTERFACE_NAME_BYTES),
     Field.OIFNAME: Meta(7, INTERFACE_NAME_BYTES),
     Field.OIF: Meta(5, 4),
     Field.L4PROTO: Meta(16, 1),
     Field.MARK: Meta(META_MARK, 4),
+    Field.IP_PROTOCOL: Payload(_NETWORK, 9, 1),
     Field.IP_SADDR: Payload(_NETWORK, 12, 4),
     Field.IP_DADDR: Payload(_NETWORK, 16, 4),
     Field.IP6_SADDR: Payload(_NETWORK, 8, 16),
@@ -51,5 +53,5 @@ SOURCES: dict[Field, Meta | Payload] = {
     Field.ARP_SADDR_IP: Payload(_NETWORK, 14, 4),
 }
 # Numbers that the kernel keeps in host byte order, while `Compare` states network byte order.
-HOST_ORDER = frozenset({Field.OIF, Field.MARK})
+HOST_ORDER = frozenset({Field.IIF, Field.OIF, Field.MARK})
 IPV4_FIELDS = frozenset({Field.IP_SADDR, Field.IP_DADDR, Field.ARP_SADDR_IP})

@@ -1,10 +1,17 @@
-"""Translations of addresses as the kernel takes them: the ``nat`` and ``masq`` expressions."""
+"""Translations of addresses as the kernel takes them: ``nat``, ``masq`` and ``payload``."""
 
 from __future__ import annotations
 
 from calico_openstack.felix.kernel import nft_constants as nft
 from calico_openstack.felix.kernel.nft_bytecode import U16, expression, immediate, load_all
-from calico_openstack.felix.render.nft import DestinationNat, Family, NatKind, NatMap, SourceNat
+from calico_openstack.felix.render.nft import (
+    DestinationNat,
+    Family,
+    NatKind,
+    NatMap,
+    RewriteTcp,
+    SourceNat,
+)
 from calico_openstack.netlink.protocol import attribute_be32, attribute_string
 
 _KINDS = {NatKind.SOURCE: 0, NatKind.DESTINATION: 1}
@@ -14,6 +21,13 @@ _MAP_IPS, _MAP_PORTS, _RANDOM_PORTS = 1, 2, 16
 # enum nft_nat_attributes and nft_masq_attributes.
 _TYPE, _FAMILY, _ADDRESS, _LAST_ADDRESS, _PORT, _LAST_PORT, _FLAGS = range(1, 8)
 _MASQUERADE_FLAGS, _MASQUERADE_PORT, _MASQUERADE_LAST_PORT = range(1, 4)
+# enum nft_payload_attributes; where addresses and ports are in their headers, and checksums.
+_BASE, _OFFSET, _LENGTH, _SOURCE_REGISTER, _CHECKSUM_KIND, _CHECKSUM_OFFSET, _CHECKSUM_FLAGS = (
+    range(2, 9)
+)
+_NETWORK, _TRANSPORT = 1, 2
+_OFFSETS = {NatKind.SOURCE: (12, 0), NatKind.DESTINATION: (16, 2)}
+_IP_CHECKSUM, _TCP_CHECKSUM = 10, 16
 
 
 def encode_destination_nat(statement: DestinationNat, family: Family) -> bytes:
@@ -82,6 +96,34 @@ def encode_source_nat(statement: SourceNat, family: Family) -> bytes:
         attribute_be32(_ADDRESS, nft.REGISTER_FIRST),
         *_registers((_PORT, _LAST_PORT), ports),
         attribute_be32(_FLAGS, flags),
+    )
+
+
+def encode_rewrite_tcp(statement: RewriteTcp, family: Family) -> bytes:
+    """Encode what writes an address and a port into a packet; checksums follow."""
+    if family is not Family.IP:
+        raise ValueError(f"family {family.value} has no such rewriting")
+    _check_address(statement.address, family)
+    address, port = _OFFSETS[statement.kind]
+    return _write(
+        statement.address,
+        *(attribute_be32(_BASE, _NETWORK), attribute_be32(_OFFSET, address)),
+        *(attribute_be32(_CHECKSUM_OFFSET, _IP_CHECKSUM), attribute_be32(_CHECKSUM_FLAGS, 1)),
+    ) + _write(
+        U16.pack(statement.port),
+        *(attribute_be32(_BASE, _TRANSPORT), attribute_be32(_OFFSET, port)),
+        attribute_be32(_CHECKSUM_OFFSET, _TCP_CHECKSUM),
+    )
+
+
+def _write(value: bytes, *parts: bytes) -> bytes:
+    register = nft.REGISTER_FIRST
+    return immediate(register, value) + expression(
+        "payload",
+        attribute_be32(_SOURCE_REGISTER, register),
+        attribute_be32(_LENGTH, len(value)),
+        attribute_be32(_CHECKSUM_KIND, 1),
+        *parts,
     )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Set as AbstractSet
 from msgspec import Struct, field
 
 from calico_openstack.felix.kernel import nft_constants as nft
-from calico_openstack.felix.kernel import nft_messages, nft_sets
+from calico_openstack.felix.kernel import nft_interfaces, nft_messages, nft_sets
 from calico_openstack.felix.kernel.nft_closed import closed_chain
 from calico_openstack.felix.kernel.nft_constants import ElementListAttribute, NftMessage
 from calico_openstack.felix.kernel.nft_dump import ChainImage, TableImage
@@ -73,19 +73,23 @@ def plan_table(
     image: TableImage | None,
     changed: TableDelta | None,
     exclusions: Exclusions,
+    *,
+    indexes: Mapping[str, int] | None = None,
 ) -> TablePlan:
     """Return how to make *table* what is *desired*; None means that it should not be.
 
-    *changed* names what may differ, None means everything.
+    *changed* names what may differ, None means everything. *indexes* are those of the interfaces
+    that there are, by name.
     """
     if desired is None:
         return _plan_removal(table, image)
     if image is not None and not image.foreign:
         try:
-            return _Planner(TablePlan(table), desired, image, changed, exclusions).plan()
+            plan = TablePlan(table)
+            return _Planner(plan, desired, image, changed, exclusions, indexes=indexes).plan()
         except _ReplaceTableError:
             pass
-    return _plan_creation(table, desired, exclusions, replace=image is not None)
+    return _plan_creation(table, desired, exclusions, indexes, replace=image is not None)
 
 
 def _plan_removal(table: Table, image: TableImage | None) -> TablePlan:
@@ -99,7 +103,12 @@ def _plan_removal(table: Table, image: TableImage | None) -> TablePlan:
 
 
 def _plan_creation(
-    table: Table, desired: TableState, exclusions: Exclusions, *, replace: bool
+    table: Table,
+    desired: TableState,
+    exclusions: Exclusions,
+    indexes: Mapping[str, int] | None,
+    *,
+    replace: bool,
 ) -> TablePlan:
     """Make the table from nothing, in the same transaction replacing what is there."""
     plan = _plan_removal(table, TableImage() if replace else None)
@@ -108,7 +117,7 @@ def _plan_creation(
     subject = ObjectName(table, ObjectKind.TABLE)
     body = nft_messages.encode_table(table)
     plan.add(Phase.TABLES, Request(subject, NftMessage.NEWTABLE, body, NLM_F_CREATE))
-    return _Planner(plan, desired, TableImage(), None, exclusions).plan()
+    return _Planner(plan, desired, TableImage(), None, exclusions, indexes=indexes).plan()
 
 
 class _Planner:
@@ -121,7 +130,10 @@ class _Planner:
         image: TableImage,
         changed: TableDelta | None,
         exclusions: Exclusions,
+        *,
+        indexes: Mapping[str, int] | None,
     ) -> None:
+        self._indexes = indexes or {}
         self._table = plan.table
         self._plan = plan
         self._desired = desired
@@ -210,14 +222,16 @@ class _Planner:
         wanted: Mapping[Element, ElementValue] = self._desired.elements.get(name, {})
         if self._exclusions:
             wanted = self._without_excluded(name, wanted)
+        by_interface = nft_interfaces.is_by_interface(self._desired.sets.get(name))
         if names is None:
-            if have:
+            if have or by_interface:
                 names = have.keys() | wanted.keys()
             else:
                 change.added = dict(wanted)
                 names = ()
         for element in names:
-            if element not in wanted:
+            absent = by_interface and not nft_interfaces.is_present(element, self._indexes)
+            if element not in wanted or absent:
                 if element in have:
                     change.removed.append(element)
             elif element not in have:
@@ -259,17 +273,31 @@ class _Planner:
         elements: dict[Element, ElementValue] | list[Element],
     ) -> list[tuple[bytes, list[Element]]]:
         try:
-            return list(nft_sets.encode_elements(set_, elements))
+            return self._encoded(set_, elements)
         except ValueError:
             for element in list(elements):
                 try:
-                    list(nft_sets.encode_elements(set_, [element]))
+                    self._encoded(set_, [element])
                 except ValueError as error:
                     one = ObjectName(self._table, ObjectKind.ELEMENT, subject.name, element)
                     self._plan.refused[one] = str(error)
                     if isinstance(elements, dict):
                         del elements[element]
+            return self._encoded(set_, elements)
+
+    def _encoded(
+        self, set_: Set, elements: dict[Element, ElementValue] | list[Element]
+    ) -> list[tuple[bytes, list[Element]]]:
+        if not nft_interfaces.is_by_interface(set_):
             return list(nft_sets.encode_elements(set_, elements))
+        forms = {nft_interfaces.by_index(each, self._indexes): each for each in elements}
+        inside: Mapping[Element, ElementValue] | list[Element] = list(forms)
+        if isinstance(elements, dict):
+            inside = {form: elements[element] for form, element in forms.items()}
+        return [
+            (encoded, [forms[form] for form in listed if isinstance(form, bytes)])
+            for encoded, listed in nft_sets.encode_elements(set_, inside)
+        ]
 
     # --- chains ---------------------------------------------------------------------------------
 

@@ -1,9 +1,9 @@
 """Named sets and maps and their elements in nf_tables' netlink form, both ways.
 
-A hash set's element is its key. An interval set of one component keeps, in the kernel, two
-elements a range: where it starts, and, marked as an end, the first value behind it; a range that
-runs to the last value has no end. An interval set of several components (a concatenation) keeps
-one element a range with both of its bounds.
+A hash set's element is its key (one with an interface as `nft_interfaces` states it). An interval
+set of one component keeps, in the kernel, two elements a range: where it starts, and, marked as an
+end, the first value behind it; a range that runs to the last value has no end. An interval set of
+several components (a concatenation) keeps one element a range with both of its bounds.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ _DATATYPES = {
     KeyType.PROTOCOL: _Datatype(12, 1, _BYTE_ORDER_BIG),
     KeyType.PORT: _Datatype(13, 2, _BYTE_ORDER_BIG),
     KeyType.IFNAME: _Datatype(41, 16, _BYTE_ORDER_HOST),
+    KeyType.INTERFACE: _Datatype(20, 4, _BYTE_ORDER_HOST),
 }
 _KEY_TYPES = {datatype.number: key_type for key_type, datatype in _DATATYPES.items()}
 # A concatenation's type is the types of its components, six bits each, the last one lowest.
@@ -105,14 +106,17 @@ def encode_set(table: str, name: str, set_: Set, set_id: int) -> bytes:
         parts.append(attribute_be32(nft.SetAttribute.DATA_TYPE, data.number))
         parts.append(attribute_be32(nft.SetAttribute.DATA_LENGTH, data.length))
         userdata += bytes([_USERDATA_DATA_BYTE_ORDER, 4, data.byte_order, 0, 0, 0])
+    description = []
+    if set_.size:
+        description.append(attribute_be32(nft.SET_DESCRIPTION_SIZE, set_.size))
     if set_.interval and not single:
         fields = (
             nested(nft.LIST_ELEMENT, attribute_be32(nft.FIELD_LENGTH, _DATATYPES[part].length))
             for part in set_.key
         )
-        parts.append(
-            nested(nft.SetAttribute.DESCRIPTION, nested(nft.SET_DESCRIPTION_CONCAT, *fields))
-        )
+        description.append(nested(nft.SET_DESCRIPTION_CONCAT, *fields))
+    if description:
+        parts.append(nested(nft.SetAttribute.DESCRIPTION, *description))
     parts.append(attribute(nft.SetAttribute.USERDATA, userdata))
     return b"".join(parts)
 
@@ -132,11 +136,13 @@ def parse_set(found: Mapping[int, bytes]) -> Set | None:
         return None
     data_type = be32(found.get(nft.SetAttribute.DATA_TYPE, b""))
     is_verdict = data_type == nft.DATA_TYPE_VERDICT
+    description = attributes(found.get(nft.SetAttribute.DESCRIPTION, b""))
     set_ = Set(
         key=tuple(parts),
         interval=bool(flags & nft.SetFlag.INTERVAL),
         verdicts=is_verdict,
         data=None if is_verdict else _KEY_TYPES.get(data_type),
+        size=be32(description.get(nft.SET_DESCRIPTION_SIZE, b"")),
     )
     same_length = be32(found.get(nft.SetAttribute.KEY_LENGTH, b"")) == key_length(set_.key)
     if flags != _flags(set_) or not same_length:

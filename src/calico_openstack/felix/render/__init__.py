@@ -13,7 +13,8 @@ How the parts fit:
   allow as few look-ups.
 - `host_layout`: the chains for host endpoints, with the way of a packet; `host_endpoints`: which of
   them exist, and where they lead.
-- `nat`: metadata, floating addresses (`floating`), what leaves the cluster (`pools`).
+- `metadata`: the service's address. `nat`: floating addresses (`floating`), what leaves the cluster
+  (`pools`).
 - `network`: routes, neighbours, ARP, interface settings, shaping.
 - `qos`: what limits mean. `limits`: those of packets and connections as rules; `marking`: code
   points.

@@ -8,13 +8,12 @@ from msgspec import Struct
 
 from calico_openstack.datamodel.keys import ResourceKey
 from calico_openstack.felix.calc import AddressRange, HostDelta, HostState, IPSet, LocalEndpoint
-from calico_openstack.felix.render import layout, names
+from calico_openstack.felix.render import layout, metadata, names
 from calico_openstack.felix.render.class_chains import ClassChains
 from calico_openstack.felix.render.host_endpoints import HostEndpointRenderer
 from calico_openstack.felix.render.limits import Limited, LimitRenderer
 from calico_openstack.felix.render.matches import ADDRESS_KEY
 from calico_openstack.felix.render.nft import (
-    RETURN,
     Compare,
     Element,
     ElementValue,
@@ -225,9 +224,11 @@ class FamilyRenderer:
         field = Field.IP_SADDR if self._version == 4 else Field.IP6_SADDR
         rules: tuple[Rule, ...] = ()
         if new:
+            admitted = metadata.admitted(self._version, self._settings)
             name = Compare(Field.IIFNAME, new.interface.encode())
             rules = tuple(
-                Rule((name, InNetwork(field, network_of(source)), RETURN)) for source in new.sources
+                Rule((name, InNetwork(field, network_of(source)), admitted))
+                for source in new.sources
             )
         if self._spoofing.get(key, ()) == rules:
             return

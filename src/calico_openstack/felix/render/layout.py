@@ -3,18 +3,22 @@
 How a packet goes (all base chains have the policy accept; ``class`` and policy chains are made by
 `class_chains` and `policy_chains`):
 
-- raw-prerouting: from a workload with a source of its own: on. With another: anti-spoofing, which
-  makes few exceptions and drops the rest.
-- nat-prerouting: the metadata address leads to the metadata service, floating addresses to
-  workloads (`nat`).
+- raw-prerouting: from a workload with a source of its own: on; if it is for the metadata address,
+  to the service (`metadata`). With another: anti-spoofing, which makes few exceptions and drops the
+  rest.
+- nat-prerouting: floating addresses lead to workloads (`nat`).
 - filter-forward: packets above the rate of an endpoint that has one: drop. Established: accept.
-  From a workload: from-workload, from there by interface to the class chain; egress rules that
-  allow go to egress-allowed, which accepts, or goes on to between-workloads if the packet leaves by
-  a workload's interface. To a workload from elsewhere: to-workload. Both lead by interface to the
-  class chain; ingress rules that allow accept.
+  From a workload: by interface to the class chain; egress rules that allow go to egress-allowed,
+  which drops what workloads must never send, and leads what leaves by a workload's interface on to
+  the class chain there. To a workload from elsewhere: to-workload, and by interface to the class
+  chain; ingress rules that allow accept.
 - filter-input: from a workload: workload-to-host accepts what the host offers to all workloads,
-  then from-workload as above; egress-allowed finds no outgoing interface and goes to
-  endpoint-to-host.
+  then from-workload and by interface to the class chain; egress-allowed finds no outgoing interface
+  and goes to endpoint-to-host.
+
+The look-ups by interface come before any comparison of its name, which costs as much: from-workload
+and between-workloads, to which the name leads, see packets of workload interfaces without an
+endpoint, and drop them. Where connections are limited all go that way.
 
 Nothing that enters from-workload or to-workload comes back from there. Packets from the host itself
 to its workloads are not filtered (specification section 3.8).
@@ -22,9 +26,9 @@ to its workloads are not filtered (specification section 3.8).
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv6Network
+from ipaddress import IPv6Network
 
-from calico_openstack.felix.render import names
+from calico_openstack.felix.render import metadata, names
 from calico_openstack.felix.render.host_layout import HostLayout
 from calico_openstack.felix.render.matches import ADDRESS_KEY, port_is, protocol_is
 from calico_openstack.felix.render.nft import (
@@ -36,7 +40,6 @@ from calico_openstack.felix.render.nft import (
     Counter,
     CtState,
     CtStateIs,
-    DestinationNat,
     Expression,
     Field,
     Hook,
@@ -55,7 +58,6 @@ from calico_openstack.felix.render.tables import TableWriter
 from calico_openstack.policy.packet import Direction
 
 _UDP, _TCP, _IPIP, _ICMPV6 = 17, 6, 4, 58
-_METADATA = IPv4Address("169.254.169.254").packed
 _LINK_LOCAL = IPv6Network("fe80::/10")
 _UNSPECIFIED = {4: bytes(4), 6: bytes(16)}
 _SOURCE = {4: Field.IP_SADDR, 6: Field.IP6_SADDR}
@@ -66,7 +68,9 @@ _DHCP_PORTS = {4: (68, 67), 6: (546, 547)}
 _ARP_REPLY = b"\x00\x02"
 
 _KNOWN = CtStateIs(CtState.ESTABLISHED | CtState.RELATED)
-_IFNAME_VERDICTS = Set((KeyType.IFNAME,), verdicts=True)
+# More than a host has: a set of a given size is quicker to look into.
+_MOST_ENDPOINTS, _MOST_ADDRESSES = 1 << 14, 1 << 16
+_DISPATCH = Set((KeyType.INTERFACE,), verdicts=True, size=_MOST_ENDPOINTS)
 
 
 class IpLayout:
@@ -86,10 +90,12 @@ class IpLayout:
         if settings.flow_offload:
             writer.add_flowtable(names.FLOWTABLE)
             self._offload = offload(version, exceptions=False)
-        key = (KeyType.IFNAME, ADDRESS_KEY[version])
-        writer.add_set(names.WORKLOAD_SOURCES, Set(key), {})
-        writer.add_set(names.FROM_WORKLOAD, _IFNAME_VERDICTS, {})
-        writer.add_set(names.TO_WORKLOAD, _IFNAME_VERDICTS, {})
+        sources = Set((KeyType.INTERFACE, ADDRESS_KEY[version]), size=_MOST_ADDRESSES)
+        writer.add_set(names.WORKLOAD_SOURCES, sources, {})
+        writer.add_set(names.FROM_WORKLOAD, _DISPATCH, {})
+        writer.add_set(names.TO_WORKLOAD, _DISPATCH, {})
+        for name, chain in metadata.chains(version, settings).items():
+            writer.put_chain(name, chain)
         writer.put_chain(names.ANTI_SPOOFING, anti_spoofing(version, settings, ()))
         writer.put_chain(names.ENDPOINT_TO_HOST, _endpoint_to_host(settings))
         self._put_chains()
@@ -125,15 +131,22 @@ class IpLayout:
         egress, ingress = Direction.EGRESS, Direction.INGRESS
         rates = {each: _limits(each, names.PACKET_RATES, self._limits) for each in Direction}
         connections = {each: _limits(each, names.CONNECTIONS, self._limits) for each in Direction}
+        dispatch = {
+            egress: Rule((VerdictMap((Field.IIF,), names.FROM_WORKLOAD),)),
+            ingress: Rule((VerdictMap((Field.OIF,), names.TO_WORKLOAD),)),
+        }
         to_workload = (
             *connections[ingress],
-            Rule((VerdictMap((Field.OIFNAME,), names.TO_WORKLOAD),)),
+            dispatch[ingress],
             Rule((Counter(), DROP), "to an unknown workload interface"),
         )
+        # Most packets need not be asked for their interface's name. Where connections are limited
+        # they come to it by name.
+        directly = {each: () if connections[each] else (dispatch[each],) for each in Direction}
         return {
             names.RAW_PREROUTING: Chain(
                 (
-                    *_own_sources(self.version, settings),
+                    _own_sources(self.version, settings),
                     *_per_prefix(settings, Field.IIFNAME, VerdictKind.GOTO, names.ANTI_SPOOFING),
                     *host.untracked,
                 ),
@@ -145,6 +158,7 @@ class IpLayout:
                     *rates[ingress],
                     *self._offload,
                     Rule((_KNOWN, ACCEPT)),
+                    *directly[egress],
                     *_per_prefix(settings, Field.IIFNAME, VerdictKind.GOTO, names.FROM_WORKLOAD),
                     *host.forward,
                 ),
@@ -158,9 +172,18 @@ class IpLayout:
                 Hook("filter", "input", 0),
             ),
             names.WORKLOAD_TO_HOST: _workload_to_host(self.version, settings, rates[egress]),
-            names.FROM_WORKLOAD: _from_workload(settings, connections[egress]),
+            names.FROM_WORKLOAD: Chain(
+                (
+                    *connections[egress],
+                    dispatch[egress],
+                    Rule((Counter(), DROP), "from an unknown workload interface"),
+                )
+            ),
             names.EGRESS_ALLOWED: Chain(
                 (
+                    *_invalid(settings),
+                    *_tunnels(self.version, settings),
+                    *directly[ingress],
                     *_per_prefix(
                         settings, Field.OIFNAME, VerdictKind.GOTO, names.BETWEEN_WORKLOADS
                     ),
@@ -218,10 +241,10 @@ def write_arp_layout(writer: TableWriter) -> None:
 def anti_spoofing(version: int, settings: RenderSettings, exceptions: tuple[Rule, ...]) -> Chain:
     """Return the chain that drops source addresses that are not the workload's own.
 
-    *exceptions* return for those that particular endpoints may use.
+    *exceptions* admit those that particular endpoints may use.
     """
     source = _SOURCE[version]
-    rules = [*exceptions]
+    rules = [*metadata.requests(version, settings, source), *exceptions]
     if version == 6:
         # Neighbour discovery: link-local addresses, and none at all while one is being checked.
         rules.append(Rule((InNetwork(source, _LINK_LOCAL), RETURN)))
@@ -233,16 +256,13 @@ def anti_spoofing(version: int, settings: RenderSettings, exceptions: tuple[Rule
     return Chain(tuple(rules))
 
 
-def _own_sources(version: int, settings: RenderSettings) -> tuple[Rule, ...]:
-    """Return the rules that let by what has its workload's own source address.
+def _own_sources(version: int, settings: RenderSettings) -> Rule:
+    """Return the rule that lets by what has its workload's own source address.
 
-    Every packet of a workload comes here, so nothing is asked before it that need not be.
+    Every packet comes here, so nothing is asked before it that need not be.
     """
-    known = InSet((Field.IIFNAME, _SOURCE[version]), names.WORKLOAD_SOURCES)
-    return tuple(
-        Rule((Compare(Field.IIFNAME, prefix.encode(), prefix=True), known, ACCEPT))
-        for prefix in settings.interface_prefixes
-    )
+    known = InSet((Field.IIF, _SOURCE[version]), names.WORKLOAD_SOURCES)
+    return Rule((*metadata.elsewhere(version, settings), known, ACCEPT))
 
 
 def _per_prefix(
@@ -261,16 +281,16 @@ def _invalid(settings: RenderSettings) -> tuple[Rule, ...]:
     return (Rule((CtStateIs(CtState.INVALID), Counter(), DROP), "invalid to conntrack"),)
 
 
-def _from_workload(settings: RenderSettings, connections: tuple[Rule, ...]) -> Chain:
-    rules = [*_invalid(settings), *connections]
+def _tunnels(version: int, settings: RenderSettings) -> tuple[Rule, ...]:
+    """Return the rules against tunnels of workloads; what few packets have is asked first."""
+    rules = []
     if not settings.allow_vxlan_from_workloads:
-        vxlan = (protocol_is(_UDP), port_is(Field.TH_DPORT, settings.vxlan_port))
+        vxlan = (port_is(Field.TH_DPORT, settings.vxlan_port), protocol_is(_UDP))
         rules.append(Rule((*vxlan, Counter(), DROP), "VXLAN from a workload"))
     if not settings.allow_ipip_from_workloads:
-        rules.append(Rule((protocol_is(_IPIP), Counter(), DROP), "IPIP from a workload"))
-    rules.append(Rule((VerdictMap((Field.IIFNAME,), names.FROM_WORKLOAD),)))
-    rules.append(Rule((Counter(), DROP), "from an unknown workload interface"))
-    return Chain(tuple(rules))
+        ipip = Compare(Field.IP_PROTOCOL, bytes((_IPIP,))) if version == 4 else protocol_is(_IPIP)
+        rules.append(Rule((ipip, Counter(), DROP), "IPIP from a workload"))
+    return tuple(rules)
 
 
 def _workload_to_host(version: int, settings: RenderSettings, rates: tuple[Rule, ...]) -> Chain:
@@ -307,19 +327,6 @@ def _endpoint_to_host(settings: RenderSettings) -> Chain:
         return Chain((Rule((Counter(), DROP), "workloads may not reach their host"),))
     # In the middle of a jump, "return" would go back to the policy that has just allowed this.
     return Chain((Rule((ACCEPT,)),))
-
-
-def metadata_translation(version: int, settings: RenderSettings) -> tuple[Rule, ...]:
-    """Return the rules that lead the metadata address, which is IPv4 only, to the service."""
-    if version != 4 or not settings.openstack or not settings.metadata_address:
-        return ()
-    asked: tuple[Expression, ...] = (
-        protocol_is(_TCP),
-        Compare(Field.IP_DADDR, _METADATA),
-        port_is(Field.TH_DPORT, 80),
-    )
-    service = DestinationNat(settings.metadata_address.packed, settings.metadata_port)
-    return (Rule((*asked, service), "metadata"),)
 
 
 def _udp_ports(source: int, destination: int) -> tuple[Expression, ...]:

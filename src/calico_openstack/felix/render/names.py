@@ -20,10 +20,12 @@ FILTER_INPUT = "filter-input"
 FILTER_OUTPUT = "filter-output"
 MANGLE_PREROUTING = "mangle-prerouting"
 RAW_OUTPUT = "raw-output"
+METADATA_OUTPUT = "metadata-output"
 ARP_OUTPUT = "arp-output"
 
 # Chains that every packet of the kind passes.
 ANTI_SPOOFING = "anti-spoofing"
+METADATA = "metadata"
 FROM_WORKLOAD = "from-workload"
 TO_WORKLOAD = "to-workload"
 BETWEEN_WORKLOADS = "between-workloads"

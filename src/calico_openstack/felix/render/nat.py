@@ -1,4 +1,4 @@
-"""Translations of addresses, of one IP version: metadata, floating addresses, outgoing traffic.
+"""Translations of addresses, of one IP version: floating addresses, outgoing traffic.
 
 - nat-prerouting, and for the host's own packets nat-output: a floating address leads to the
   internal one that it stands for. All later hooks see that: policy, routing, and the tracked flow.
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from calico_openstack.felix.render import layout, names
+from calico_openstack.felix.render import metadata, names
 from calico_openstack.felix.render.floating import FloatingAddresses
 from calico_openstack.felix.render.matches import ADDRESS_KEY, protocol_is
 from calico_openstack.felix.render.nft import (
@@ -107,8 +107,8 @@ class NatRenderer:
             outbound.append(Rule((hairpin,), "a workload's own floating address"))
         if self._writer.state.elements[names.MASQUERADED_POOLS]:
             outbound += self._masquerade()
-        metadata = layout.metadata_translation(self._version, self._settings)
-        self._put(names.NAT_PREROUTING, (*metadata, *inbound), _PREROUTING)
+        service = metadata.translation(self._version, self._settings)
+        self._put(names.NAT_PREROUTING, (*service, *inbound), _PREROUTING)
         self._put(names.NAT_OUTPUT, inbound, _OUTPUT)
         self._put(names.NAT_POSTROUTING, tuple(outbound), _POSTROUTING)
 

@@ -35,11 +35,13 @@ class Table(Struct, frozen=True):
 class Field(Enum):
     """What a match or a set key looks at; the value is nft(8)'s spelling."""
 
+    IIF = "meta iif"
     IIFNAME = "meta iifname"
     OIFNAME = "meta oifname"
     OIF = "meta oif"
     L4PROTO = "meta l4proto"
     MARK = "meta mark"
+    IP_PROTOCOL = "ip protocol"
     IP_SADDR = "ip saddr"
     IP_DADDR = "ip daddr"
     IP6_SADDR = "ip6 saddr"
@@ -243,6 +245,17 @@ class NatKind(Enum):
     DESTINATION = "dnat"
 
 
+class RewriteTcp(Struct, frozen=True):
+    """Write an address (IPv4) and a port into a TCP packet, whatever connection tracking knows.
+
+    ``ip saddr set address tcp sport set port``, or the same for the destination.
+    """
+
+    kind: NatKind
+    address: bytes
+    port: int
+
+
 class NatMap(Struct, frozen=True):
     """``dnat to fields map @map_name``: to the element's address; no element, no effect."""
 
@@ -284,6 +297,7 @@ Expression = (
     | Log
     | Reject
     | DestinationNat
+    | RewriteTcp
     | NatMap
     | SourceNat
 )
@@ -325,26 +339,32 @@ class Chain(Struct, frozen=True):
 
 
 class KeyType(Enum):
-    """One component of a set's key; the value is nft(8)'s data type."""
+    """One component of a set's key; the value is nft(8)'s data type.
+
+    INTERFACE, which comes first where it is used, is an interface by its index in the kernel, which
+    is quicker to look up than its name. Here it is stated by the name, as IFNAME is.
+    """
 
     IPV4 = "ipv4_addr"
     IPV6 = "ipv6_addr"
     PROTOCOL = "inet_proto"
     PORT = "inet_service"
     IFNAME = "ifname"
+    INTERFACE = "iface_index"
 
 
 class Set(Struct, frozen=True):
     """A named set; with *verdicts* a verdict map, with *data* a map to values of that type.
 
-    *interval* sets hold address prefixes; all others hold exact keys. Elements live apart, see
-    `Ruleset`.
+    *interval* sets hold address prefixes; all others hold exact keys. A set for at most *size*
+    elements is quicker to look into than one that grows (0). Elements live apart, see `Ruleset`.
     """
 
     key: tuple[KeyType, ...]
     interval: bool = False
     verdicts: bool = False
     data: KeyType | None = None
+    size: int = 0
 
 
 class Range(Struct, frozen=True):

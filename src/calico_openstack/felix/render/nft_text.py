@@ -19,9 +19,11 @@ from calico_openstack.felix.render.nft import (
     Log,
     MarkBits,
     MoreConnections,
+    NatKind,
     NatMap,
     OffloadFlow,
     Reject,
+    RewriteTcp,
     Rule,
     SetDscp,
     SetMark,
@@ -96,6 +98,9 @@ def _statement(expression: Expression) -> str:
             text = "reject with tcp reset" if tcp_reset else "reject"
         case DestinationNat(address, port):
             text = f"dnat to {ip_address(address)}" + (f":{port}" if port else "")
+        case RewriteTcp(kind, address, port):
+            end = "s" if kind is NatKind.SOURCE else "d"
+            text = f"ip {end}addr set {ip_address(address)} tcp {end}port set {port}"
         case NatMap(kind, fields, name):
             text = f"{kind.value} to {' . '.join(field.value for field in fields)} map @{name}"
         case OffloadFlow(flowtable):
