@@ -37,7 +37,9 @@ def test_draining_leaves_a_host_without_traffic_that_others_can_take(fabric: Fab
     observer.wait_for_route(shared[0].ipv4, two.ipv4)
     observer.wait_for_route(shared[0].ipv6, two.ipv6)
     assert observer.routes()[only.ipv4] == [one.ipv4], "the only way stays"
-    assert "BGP.local_pref: 0" in observer.birdc("show", "route", "for", only.ipv4, "all")
+    told = observer.birdc("show", "route", "for", only.ipv4, "all")
+    # BIRD 3 writes bgp_local_pref.
+    assert re.search(r"local_pref: 0$", told, re.MULTILINE)
     eventually(lambda: one.status()["draining"], 10)
     fabric.annotate_node(one.name, drain=None)
     observer.wait_for_ways(shared[0].ipv4, one.ipv4, two.ipv4)
