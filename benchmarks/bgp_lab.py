@@ -193,13 +193,16 @@ class Cloud:
         return len(wanted) >= self._least_sessions(host) and wanted <= set(host.established())
 
     def wait_for_sessions(self, *hosts: Host) -> None:
-        """Wait until all sessions of these hosts are up, of all hosts if none is named."""
+        """Wait until all sessions of these hosts are up, of all hosts if none is named; the rack's
+        router has all routes again then."""
         for host in hosts or self.hosts:
             eventually(
                 lambda h=host: self.sessions_up(h),
                 _SETTLING,
                 f"sessions of {host.name}: {host.established()}",
             )
+        if self.router is not None:
+            eventually(lambda: self.router is None or self.router.recovered, _SETTLING)
 
     def _least_sessions(self, host: Host) -> int:
         if self.layout is Layout.TOR:

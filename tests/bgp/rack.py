@@ -86,6 +86,16 @@ class RackRouter:
         """Its control socket."""
         return self._base.with_suffix(".ctl")
 
+    @property
+    def recovered(self) -> bool:
+        """Whether it has heard all its neighbours again, and told them so.
+
+        One that ends before that loses what its neighbours have kept for it (RFC 4724 section 4.2).
+        """
+        return "Daemon is up" in (told := birdc(self.control, "show", "status")) and (
+            "recovery in progress" not in told
+        )
+
     def start(self) -> None:
         """Start it."""
         names = {flag: self._base.with_suffix(end) for flag, end in _FILES.items()}
