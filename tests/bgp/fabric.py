@@ -21,6 +21,7 @@ import pytest
 
 from calico_openstack.bgp.extras import DOMAIN
 from calico_openstack.bgp.service import installed_version
+from calico_openstack.bgp.version import OLDEST_SUPPORTED
 from tests.bgp.workload import Workload
 from tests.support.netns import NETNS_DIRECTORY, NetworkNamespace, veth
 from tests.support.processes import Process, eventually
@@ -30,10 +31,13 @@ PREFIX = "/calico/resources/v3/projectcalico.org"
 CONVERGENCE = 30.0
 
 
+BIRD = installed_version("bird") or OLDEST_SUPPORTED
+"""The version of the BIRD that tests run."""
+
+
 def bird_3() -> bool:
     """Whether the installed BIRD is 3 or newer."""
-    version = installed_version("bird")
-    return version is not None and version.major >= 3
+    return BIRD.major >= 3
 
 
 loses_routes_in_restarts = pytest.mark.xfail(

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from calico_openstack.bgp.extras import DOMAIN, Bfd
 from calico_openstack.bgp.tor import Neighbors, TorRouter, render_tor
-from tests.bgp.fabric import Fabric, Host, bird_routes, birdc
+from tests.bgp.fabric import BIRD, Fabric, Host, bird_routes, birdc
 from tests.support.processes import Process
 
 ROUTER4, ROUTER6 = "10.77.0.254", "fd77::fe"
@@ -62,7 +62,8 @@ def router_text(hosts: Iterable[Host], bfd: Bfd | None, password: str = "") -> s
     return render_tor(
         TorRouter(
             IPv4Address(ROUTER4), ROUTER_AS, neighbors, transit=True, bfd=bfd, password=password
-        )
+        ),
+        BIRD,
     )
 
 

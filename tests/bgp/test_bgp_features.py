@@ -13,7 +13,7 @@ import pytest
 from calico_openstack.bgp.extras import DOMAIN
 from calico_openstack.bgp.nodestatus import REASONS_ANNOTATION
 from calico_openstack.bgp.tor import Neighbors, TorRouter, render_tor
-from tests.bgp.fabric import Fabric, Host, bird_3, birdc, loses_routes_in_restarts
+from tests.bgp.fabric import BIRD, Fabric, Host, bird_3, birdc, loses_routes_in_restarts
 from tests.bgp.test_bgp_mesh import mesh, pair, start_mesh
 from tests.support.netns import needs_root, veth
 from tests.support.processes import eventually
@@ -59,7 +59,7 @@ def test_aggregates_for_a_router(fabric: Fabric) -> None:
     outside = fabric.attach_beyond(router, "203.0.113", "2001:db8:13")
     everybody = [Neighbors(ip_network(n), 64512) for n in ("10.77.0.0/24", "fd77::/64")]
     default = (ip_network("0.0.0.0/0"), ip_network("::/0"))
-    text = render_tor(TorRouter(IPv4Address(TOR_IPV4), 64513, tuple(everybody), default))
+    text = render_tor(TorRouter(IPv4Address(TOR_IPV4), 64513, tuple(everybody), default), BIRD)
     control = fabric.bird(router, "tor", text)
     workload = fabric.workload(one, 1)
     for number, cidr in enumerate(("10.65.0.0/24", "fd65::/64")):

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from calico_openstack.bgp.tor import Neighbors, TorRouter, render_tor
-from tests.bgp.fabric import Fabric, Host, birdc
+from tests.bgp.fabric import BIRD, Fabric, Host, bird_3, birdc
 from tests.bgp.rack import RackRouter, store_rack
 from tests.bgp.stream import Stream
 from tests.bgp.test_bgp_mesh import start_mesh
@@ -52,7 +52,7 @@ def outside_of(fabric: Fabric) -> tuple[NetworkNamespace, Path]:
     outside = fabric.attach_beyond(router, "203.0.113", "2001:db8:13")
     hosts = tuple(Neighbors(ip_network(n), 64512) for n in ("10.77.0.0/24", "fd77::/64"))
     default = (ip_network("0.0.0.0/0"), ip_network("::/0"))
-    text = render_tor(TorRouter(IPv4Address("10.77.0.254"), 64513, hosts, default))
+    text = render_tor(TorRouter(IPv4Address("10.77.0.254"), 64513, hosts, default), BIRD)
     control = fabric.bird(router, "tor", text)
     for name, address in (("tor4", "10.77.0.254"), ("tor6", "fd77::fe")):
         fabric.put("bgppeers", name, {"peerIP": address, "asNumber": 64513})
@@ -127,7 +127,19 @@ def check_moves(
         assert outcome.received[1]
 
 
-@pytest.mark.parametrize("observed_from", ["host", "source"])
+@pytest.mark.parametrize(
+    "observed_from",
+    [
+        "host",
+        pytest.param(
+            "source",
+            # 1.2 s are lost with 3.1.8 and 3.3.2, none with BIRD 2.
+            marks=pytest.mark.xfail(
+                bird_3(), reason="see BirdVersion.merges_paths_safely", strict=False
+            ),
+        ),
+    ],
+)
 def test_a_move_in_a_rack_with_an_as_of_its_own_loses_no_packet(
     fabric: Fabric, tmp_path: Path, observed_from: str
 ) -> None:

@@ -16,6 +16,7 @@ from calico_openstack.bgp.host_section import log_target
 from calico_openstack.bgp.render import environment, password_fault
 from calico_openstack.bgp.settings import FAMILIES
 from calico_openstack.bgp.stanza import bfd_option
+from calico_openstack.bgp.version import OLDEST_SUPPORTED, BirdVersion
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +54,11 @@ class TorRouter:
     log_file: str = ""
 
 
-def render_tor(router: TorRouter) -> str:
-    """Return BIRD's configuration for *router*. Raises ValueError for an unusable password."""
+def render_tor(router: TorRouter, version: BirdVersion = OLDEST_SUPPORTED) -> str:
+    """Return the configuration of a BIRD of this *version* for *router*.
+
+    Raises ValueError for an unusable password.
+    """
     if router.password and password_fault(router.password):
         raise ValueError(f"the password {password_fault(router.password)}")
     networks = sorted(set(router.advertised), key=lambda n: (n.version, n))
@@ -64,6 +68,7 @@ def render_tor(router: TorRouter) -> str:
         .render(
             router=router,
             families=FAMILIES,
+            merge_paths=version.merges_paths_safely,
             bfd_option=bfd_option(router.bfd) if router.bfd else "",
             log_target=log_target(router.log_file),
             advertised={f: [n for n in networks if n.version == f] for f in FAMILIES},

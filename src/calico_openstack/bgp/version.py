@@ -33,7 +33,8 @@ class BirdVersion(NamedTuple):
         """Whether equal paths can be merged into one kernel route without losing it.
 
         Seen with 3.1.8, 3.3.2 and 3.4.0: when the best path gives way to another one with
-        ``merge paths``, the kernel's route is removed and comes back with the next scan only.
+        ``merge paths``, the kernel's route is removed and comes back with the next scan only. In a
+        rack it also happens without, on the host that a workload leaves (3.1.8 and 3.3.2).
         """
         return self.major < 3
 

@@ -4,7 +4,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from calico_openstack.bgp.birdc import BirdControl, BirdUnavailableError
+from calico_openstack.bgp.service import installed_version
 from calico_openstack.bgp.tor import render_tor
+from calico_openstack.bgp.version import OLDEST_SUPPORTED
 from calico_openstack.lab.bgp_layout import BgpLayout, plan_bgp
 from calico_openstack.lab.namespaces import inside_host
 from calico_openstack.lab.processes import ProcessSpec
@@ -24,7 +26,8 @@ def write_configuration(lab: Lab, topology: Topology, layout: BgpLayout) -> None
     folder = lab.host_folder("tor")
     folder.mkdir(parents=True, exist_ok=True)
     plan = plan_bgp(topology, layout, log_file=str(lab.log_file(PROCESS)))
-    (folder / "bird.conf").write_text(render_tor(plan.router))
+    version = installed_version("bird") or OLDEST_SUPPORTED
+    (folder / "bird.conf").write_text(render_tor(plan.router, version))
 
 
 def reconfigure(lab: Lab, topology: Topology, layout: BgpLayout) -> None:

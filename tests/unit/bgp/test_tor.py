@@ -8,6 +8,7 @@ import pytest
 
 from calico_openstack.bgp.extras import Bfd
 from calico_openstack.bgp.tor import Neighbors, TorRouter, render_tor
+from calico_openstack.bgp.version import BirdVersion
 from tests.unit.bgp.birdcheck import fault_of, needs_bird
 
 ROUTER = TorRouter(
@@ -31,6 +32,11 @@ ROUTER = TorRouter(
 def test_bird_accepts() -> None:
     assert fault_of(render_tor(ROUTER)) == ""
     assert fault_of(render_tor(TorRouter(IPv4Address("10.0.0.1"), 1, (), transit=True))) == ""
+
+
+def test_equal_paths_are_merged_by_a_bird_that_loses_no_route_by_it() -> None:
+    assert "merge paths on;" in render_tor(ROUTER)
+    assert "merge paths on;" not in render_tor(ROUTER, BirdVersion(3, 4, 0))
 
 
 def test_neighbors() -> None:
