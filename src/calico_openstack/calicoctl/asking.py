@@ -64,7 +64,10 @@ def ask_hosts(
                 time.sleep(_POLL)
     finally:
         client.lease_revoke(lease)
-    silent = Answer(error=f"no answer within {patience:g} s: is calico-felix running there?")
+    silent = Answer(
+        error=f"no answer within {patience:g} s: is that the host's name, and is calico-felix "
+        "running there? See calicoctl doctor"
+    )
     names = (answer_key(f"{batch}.{number}") for number in range(len(questions)))
     return [found.get(name, silent) for name in names]
 

@@ -10,7 +10,7 @@ from typing import Any, Final, NoReturn, TypeVar
 
 import click
 
-from calico_openstack.calicoctl import naming
+from calico_openstack.calicoctl import failures, naming
 from calico_openstack.calicoctl.connection import DEFAULT_FILE, connection_config
 from calico_openstack.calicoctl.store import Store, StoreError
 from calico_openstack.etcd import EtcdClient, EtcdConfig, EtcdError, EtcdUnavailable
@@ -88,10 +88,7 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except EtcdUnavailable as error:
-            fail(
-                f"etcd cannot be reached: {error}\nSee whether it runs there; where else it is, "
-                f"tell in {DEFAULT_FILE} or by the variable ETCD_ENDPOINTS."
-            )
+            fail(failures.of_etcd(str(error), DEFAULT_FILE))
         except (EtcdError, StoreError, ValueError) as error:
             # ValueError: a document, a kind or the connection's configuration is not usable.
             fail(str(error))

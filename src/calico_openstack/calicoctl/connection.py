@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from calico_openstack.calicoctl import failures
 from calico_openstack.datamodel import API_VERSION
 from calico_openstack.etcd import EtcdConfig
 
@@ -36,7 +37,7 @@ def connection_config(path: str, environment: Mapping[str, str]) -> EtcdConfig:
     if file.exists():
         spec = _from_file(file)
     elif path != DEFAULT_FILE:
-        raise ConnectionConfigError(f"configuration file {path} does not exist")
+        raise ConnectionConfigError(f"configuration file {path} does not exist: correct --config")
     else:
         spec = {
             name: environment.get(f"CALICO_{variable}") or environment.get(variable, "")
@@ -67,7 +68,7 @@ def _from_file(file: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(file.read_text())
     except (OSError, UnicodeError, yaml.YAMLError) as error:
-        raise ConnectionConfigError(f"cannot read {file}: {error}") from None
+        raise ConnectionConfigError(failures.of_file(file, error)) from None
     if not isinstance(content, dict) or content.get("apiVersion") != API_VERSION:
         raise ConnectionConfigError(f"{file}: apiVersion must be {API_VERSION}")
     if content.get("kind") != "CalicoAPIConfig":

@@ -8,6 +8,7 @@ import click
 import msgspec
 
 from calico_openstack.calicoctl import backup as backups
+from calico_openstack.calicoctl import failures
 from calico_openstack.calicoctl.command_line import CONFIG, fail, open_client, open_store
 from calico_openstack.calicoctl.documents import DocumentError
 from calico_openstack.calicoctl.store import Store, StoreError
@@ -122,4 +123,4 @@ def _text(filename: str) -> str:
         with click.open_file(filename) as stream:
             return str(stream.read())
     except (OSError, UnicodeError) as error:
-        raise DocumentError(f"cannot read {filename}: {error}") from None
+        raise DocumentError(failures.of_file(filename, error)) from None

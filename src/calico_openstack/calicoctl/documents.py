@@ -17,6 +17,7 @@ from typing import Any, Final, get_args
 import msgspec
 import yaml
 
+from calico_openstack.calicoctl import failures
 from calico_openstack.calicoctl.preserving import structure_of
 from calico_openstack.datamodel import API_VERSION, Invalid, Resource, ResourceKey, decode_at
 from calico_openstack.datamodel.kinds import RESOURCE_TYPES
@@ -69,7 +70,7 @@ def _texts(source: str, recursive: bool) -> Iterator[tuple[str, str]]:
         try:
             yield str(file), file.read_text()
         except (OSError, UnicodeError) as error:
-            raise DocumentError(f"cannot read {file}: {error}") from None
+            raise DocumentError(failures.of_file(file, error)) from None
 
 
 def resources_in(text: str, name: str) -> list[Resource]:

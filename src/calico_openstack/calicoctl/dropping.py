@@ -13,7 +13,7 @@ import click
 from calico_openstack.agent.introspection.protocol import Answer, Question, Row
 from calico_openstack.calicoctl import output
 from calico_openstack.calicoctl.asking import ask_hosts, living_hosts
-from calico_openstack.calicoctl.command_line import AS, CONFIG, note, open_client
+from calico_openstack.calicoctl.command_line import AS, CONFIG, fail, note, open_client
 from calico_openstack.calicoctl.directory import named
 from calico_openstack.calicoctl.ends import EndError, names_of
 from calico_openstack.calicoctl.lookup import endpoints_with
@@ -76,6 +76,8 @@ def _watch(
             if answer.error and host not in silent:
                 silent.add(host)
                 click.echo(f"{host}: {answer.error}", err=True)
+        if len(silent) == len(set(hosts)) and until is not None:
+            fail("no host answers, so nothing is known of drops: see calicoctl doctor")
         new = list(fresh(dict(zip(hosts, answers, strict=True)), seen, interfaces))
         names.learn(row for _, row in new)
         for host, row in new:

@@ -208,7 +208,7 @@ def matched(sources: Iterable[End], destinations: Iterable[End]) -> tuple[End, E
         for destination in ends:
             if source.version == destination.version:
                 return source, destination
-    raise EndError("the two ends have no addresses of the same family")
+    raise EndError("the two ends have no addresses of the same family: see calicoctl get wep -A")
 
 
 def described(end: End, endpoints: Mapping[ResourceKey, WorkloadEndpoint]) -> str:

@@ -87,8 +87,8 @@ def explain(
     """
     if source.endpoint is None and destination.endpoint is None:
         raise EndError(
-            f"neither {source.address} nor {destination.address} belongs to an endpoint: no "
-            "policy is asked"
+            f"neither {source.address} nor {destination.address} belongs to an endpoint, so no "
+            "policy is asked: name a port, instance or address of this cloud (calicoctl get wep -A)"
         )
     teller = _Teller(resources, cluster, packet, source, destination)
     stages: list[Stage] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import sys
 from typing import Final
@@ -10,6 +11,7 @@ from typing import Final
 import click
 
 import calico_openstack
+from calico_openstack.calicoctl import failures
 from calico_openstack.calicoctl.command_line import CONFIG, Commands, as_option, fail, open_store
 from calico_openstack.calicoctl.store import StoreError
 from calico_openstack.datamodel import ClusterInformation, ResourceKey
@@ -45,6 +47,8 @@ def main() -> None:
     status = 0
     # Little becomes garbage in cycles while a command runs, and looking for it takes time.
     gc.set_threshold(_GARBAGE, 50, 50)
+    # What libraries would log is told by the commands.
+    logging.getLogger("calico_openstack").addHandler(logging.NullHandler())
     try:
         _run()
     except SystemExit as end:
@@ -63,10 +67,19 @@ def _run() -> None:
         cli.main(standalone_mode=False)
     except click.Abort:
         sys.exit(130)
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "calicoctl"
+        fail(failures.of_usage(error.format_message(), command, _COMMANDS))
     except click.ClickException as error:
         fail(error.format_message())
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        if os.environ.get("CALICOCTL_TRACEBACK"):
+            raise
+        fail(failures.unforeseen(error))
 
 
 @click.group(cls=Commands, lazy=_COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})

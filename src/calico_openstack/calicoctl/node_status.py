@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from calico_openstack.calicoctl import failures
 from calico_openstack.calicoctl.store import StoreError
 
 Document = Mapping[str, Any]
@@ -39,7 +40,7 @@ def read_document(path: Path) -> dict[str, Any]:
             "RunDirectory elsewhere (--status-file)"
         ) from None
     except (OSError, ValueError) as error:
-        raise StoreError(f"cannot read {path}: {error}") from None
+        raise StoreError(failures.of_file(path, error)) from None
     if not isinstance(document, dict) or not isinstance(document.get("sessions"), list):
         raise StoreError(f"{path} is not a status file of calico-bgp-agent")
     return document

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
@@ -10,7 +11,7 @@ import msgspec
 
 from calico_openstack.agent.introspection.local import PROGRAMS
 from calico_openstack.agent.introspection.protocol import Answer, Question, Row
-from calico_openstack.calicoctl import output
+from calico_openstack.calicoctl import failures, output
 from calico_openstack.calicoctl.asking import ask_here, ask_hosts
 from calico_openstack.calicoctl.command_line import AS, CONFIG, fail, open_client
 from calico_openstack.calicoctl.directory import names_if_known
@@ -46,8 +47,8 @@ def command(
     question = Question(_AGENTS[agent], table, meant(match, table, names), limit)
     (found,) = ask_hosts(client, [(node, question)]) if node else [ask_here(question)]
     if found.error:
-        where = node or "this host"
-        fail(f"{_AGENTS[agent]} of {where}: {found.error}")
+        root = os.geteuid() == 0
+        fail(failures.of_agent(_AGENTS[agent], node, found.error, root=root))
     if form == "json":
         click.echo(output.as_json(list(found.rows)))
     elif form == "yaml":

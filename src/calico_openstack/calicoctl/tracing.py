@@ -76,7 +76,10 @@ def command(
     packet = packet_of(protocol, part.source, part.destination)
     route = _route(part, probe=probe)
     if not route.hosts:
-        raise EndError("neither end is an endpoint of this cluster: no host's rules are met")
+        raise EndError(
+            "neither end is an endpoint of this cluster, so no host's rules are met: name a port, "
+            "instance or address of it (calicoctl get wep -A)"
+        )
     if probe and not route.probe:
         note("The source is outside of this cluster: waiting for what it sends")
     if route.probe:

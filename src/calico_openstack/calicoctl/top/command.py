@@ -14,7 +14,7 @@ import msgspec
 from calico_openstack.agent.introspection.protocol import Answer, Question
 from calico_openstack.calicoctl import dropping, output
 from calico_openstack.calicoctl.asking import ask_hosts, living_hosts
-from calico_openstack.calicoctl.command_line import AS, CONFIG, open_client
+from calico_openstack.calicoctl.command_line import AS, CONFIG, fail, open_client
 from calico_openstack.calicoctl.ends import EndError
 from calico_openstack.calicoctl.live import Screen
 from calico_openstack.calicoctl.top import screen
@@ -90,6 +90,8 @@ def command(
             lines = [*screen.host_lines(watch.rates)]
             lines += screen.port_lines(ports, watch.names(ports))
             click.echo("\n".join([*lines, *watch.drops[-_DROPS_SHOWN:]]))
+    if watch.rates and all(each.error for each in watch.rates):
+        fail("no host answers, so nothing is known of them: see calicoctl doctor")
 
 
 def _live(watch: _Watch, interval: float, sort_by: str, limit: int) -> None:
