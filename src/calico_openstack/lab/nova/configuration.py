@@ -137,10 +137,7 @@ def nova_conf(cloud: NovaCloud) -> str:
 
 def metadata_conf(cloud: NovaCloud, node: ComputeNode) -> str:
     """The text of `nova.conf` for the metadata service of a compute host."""
-    common = _common(cloud, node.folder, node.name)
-    # A guest asks several times for what takes long to find out (seconds).
-    common["api"]["metadata_cache_expiration"] = 60
-    return sections({**common, **_databases(cloud)})
+    return sections({**_common(cloud, node.folder, node.name), **_databases(cloud)})
 
 
 def compute_conf(cloud: NovaCloud, node: ComputeNode) -> str:
