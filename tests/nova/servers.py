@@ -18,7 +18,7 @@ from calico_openstack.lab.cloud import api, topology_of
 from calico_openstack.lab.keystone_api import Keystone
 from calico_openstack.lab.namespaces import inside
 from calico_openstack.lab.neutron_api import NeutronApi
-from calico_openstack.lab.nova import catalogue, guest, stock
+from calico_openstack.lab.nova import catalogue, guest, hypervisor, stock
 from calico_openstack.lab.nova.catalogue import GLANCE, NOVA
 from calico_openstack.lab.processes import spawn
 from calico_openstack.lab.rest import RestApi, RestError
@@ -27,7 +27,7 @@ from calico_openstack.lab.settings import Lab
 NETWORK = "private"
 KEY = "tests"
 # Seconds. Only ever the end of patience: the guests are emulated.
-PATIENCE = 240.0
+PATIENCE = 480.0
 # New enough for today's form of every request here (docs.openstack.org/api-ref/compute).
 _MICROVERSION = "2.79"
 
@@ -38,10 +38,12 @@ Json = dict[str, Any]
 
 def eventually(condition: Callable[[], object], what: str, timeout: float = PATIENCE) -> None:
     deadline = time.monotonic() + timeout
+    pause = 0.5
     while not condition():
         assert time.monotonic() < deadline, f"never: {what}"
         # Each question costs Nova a third of a second of the processor that the guests need.
-        time.sleep(1)
+        time.sleep(pause)
+        pause = min(pause * 1.5, 5.0)
 
 
 class Servers:
@@ -53,7 +55,7 @@ class Servers:
         self.hosts = [host.name for host in topology_of(lab).compute]
         token = {"X-Auth-Token": Keystone(lab).token()}
         headers = {**token, "OpenStack-API-Version": f"compute {_MICROVERSION}"}
-        self.nova = RestApi("Nova", catalogue.socket(lab, NOVA), headers)
+        self.nova = RestApi("Nova", catalogue.socket(lab, NOVA), headers, PATIENCE)
         self._network = RestApi("Neutron", lab.api_socket, token)
         self._glance = RestApi("Glance", catalogue.socket(lab, GLANCE), token)
         self._key = folder / "key"
@@ -62,19 +64,21 @@ class Servers:
     def _prepare(self) -> None:
         network = self.neutron.create("networks", name=NETWORK)
         self.network_id = str(network["id"])
-        self.subnet_id = self._subnet(self.network_id, "10.65.0.0/24")
+        self.subnet_id = self.subnet(self.network_id, "10.65.0.0/24")
         project = network["project_id"]
         (group,) = self.neutron.find_all("security-groups", name="default", project_id=project)
         ssh = {"protocol": "tcp", "port_range_min": 22, "port_range_max": 22}
+        ping = {"IPv4": {"protocol": "icmp"}, "IPv6": {"protocol": "ipv6-icmp"}}
         self._rules = [
             self.neutron.create(
                 "security-group-rules",
                 security_group_id=group["id"],
                 direction="ingress",
-                ethertype="IPv4",
+                ethertype=ethertype,
                 **rule,
             )["id"]
-            for rule in ({"protocol": "icmp"}, ssh)
+            for ethertype, echo in ping.items()
+            for rule in (echo, ssh)
         ]
         command = ["dropbearkey", "-t", "ed25519", "-f", str(self._key)]
         said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
@@ -93,19 +97,26 @@ class Servers:
         self.neutron.delete("networks", self.network_id)
         self.nova.request("DELETE", f"/v2.1/os-keypairs/{KEY}")
 
-    def _subnet(self, network_id: str, cidr: str) -> str:
-        made = self.neutron.create("subnets", network_id=network_id, cidr=cidr, ip_version=4)
+    def subnet(self, network_id: str, cidr: str, mode: str = "") -> str:
+        """Create a subnet, of IPv6 with the mode in which guests get their addresses."""
+        modes = {"ipv6_address_mode": mode, "ipv6_ra_mode": mode} if mode else {}
+        made = self.neutron.create(
+            "subnets", network_id=network_id, cidr=cidr, ip_version=6 if mode else 4, **modes
+        )
         return str(made["id"])
 
     # --- Nova's API ---------------------------------------------------------------------------
 
-    def create(self, name: str, host: str, *, user_data: str = "") -> str:
-        """Create a server on a host and wait until it is ACTIVE; return its id."""
+    def create(self, name: str, host: str, *, user_data: str = "", network: str = "") -> str:
+        """Create a server on a host and wait until it is ACTIVE; return its id.
+
+        Its network is the one of all servers unless another one's id is given.
+        """
         body: Json = {
             "name": name,
             "imageRef": self._image["id"],
             "flavorRef": self._flavor,
-            "networks": [{"uuid": self.network_id}],
+            "networks": [{"uuid": network or self.network_id}],
             "key_name": KEY,
             "availability_zone": f"nova:{host}",
         }
@@ -137,22 +148,78 @@ class Servers:
 
         eventually(reached, f"server {server} is {status}")
 
+    def is_up(self, host: str) -> bool:
+        """Whether Nova hears a host's nova-compute."""
+        return str(self._service(host)["state"]) == "up"
+
+    def force_down(self, host: str) -> None:
+        """Tell Nova that a host is dead."""
+        url = f"/v2.1/os-services/{self._service(host)['id']}"
+        self.nova.request("PUT", url, {"forced_down": True})
+
+    def force_up(self, host: str) -> bool:
+        """Tell Nova that it no longer is; False when Nova waits for its cleaning up."""
+        url = f"/v2.1/os-services/{self._service(host)['id']}"
+        try:
+            self.nova.request("PUT", url, {"forced_down": False})
+        except RestError as error:
+            assert error.status == 400, error
+            return False
+        return True
+
+    def _service(self, host: str) -> Json:
+        url = f"/v2.1/os-services?host={host}&binary=nova-compute"
+        service: Json = self.nova.request("GET", url)["services"][0]
+        return service
+
+    def has_no_guests(self, host: str) -> bool:
+        """Whether a host's libvirt runs and knows no guest, not even one that is shut off."""
+        (found,) = [each for each in topology_of(self.lab).compute if each.name == host]
+        uri = f"qemu+unix:///system?socket={hypervisor.socket(self.lab, found)}"
+        command = inside(self.lab.namespace(host), ["virsh", "-c", uri, "list", "--all", "--name"])
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return done.returncode == 0 and not done.stdout.split()
+
     def host_of(self, server: str) -> str:
         return str(self.show(server)["OS-EXT-SRV-ATTR:host"])
 
     def migrate(self, server: str, host: str) -> str:
         """Migrate a server live; return the status with which Nova ended it."""
-        arguments = {"host": host, "block_migration": "auto"}
-        self.act(server, "os-migrateLive", arguments)
-        eventually(lambda: self._migration(server) in _ENDED, "the end of the migration")
-        self.await_status(server, "ACTIVE")
-        return self._migration(server)
+        self.begin_migration(server, host)
+        return self.await_migration(server)
 
-    def _migration(self, server: str) -> str:
-        """The status of a server's newest migration."""
+    def begin_migration(self, server: str, host: str) -> None:
+        """Ask for a live migration."""
+        self.act(server, "os-migrateLive", {"host": host, "block_migration": "auto"})
+
+    def await_migration(self, server: str) -> str:
+        """Wait for the end of the newest migration; return the status with which Nova ended it."""
+        self._await_end(server)
+        self.await_status(server, "ACTIVE")
+        return str(self.migration(server)["status"])
+
+    def abort_migration(self, server: str) -> None:
+        """Abort the migration that runs, by the real client, and wait for its end.
+
+        This release of Nova rolls back what it was told to abort, then takes the end of its own
+        call to libvirt for a failure, and puts the server, which runs, into ERROR.
+        """
+        self.openstack("server", "migration", "abort", server, str(self.migration(server)["id"]))
+        self._await_end(server)
+        with contextlib.suppress(AssertionError):
+            eventually(lambda: self.show(server)["status"] == "ERROR", "ERROR", timeout=60.0)
+            self.act(server, "os-resetState", {"state": "active"})
+        self.await_status(server, "ACTIVE")
+
+    def _await_end(self, server: str) -> None:
+        eventually(lambda: self.migration(server)["status"] in _ENDED, "the migration's end")
+        eventually(lambda: not self.show(server)["OS-EXT-STS:task_state"], "it is done with it")
+
+    def migration(self, server: str) -> Json:
+        """A server's newest migration."""
         found = self.nova.request("GET", f"/v2.1/os-migrations?instance_uuid={server}")
-        newest = max(found["migrations"], key=lambda one: int(one["id"]))
-        return str(newest["status"])
+        newest: Json = max(found["migrations"], key=lambda one: int(one["id"]))
+        return newest
 
     def delete_all(self) -> None:
         """Delete all servers and wait until they are gone."""
@@ -175,9 +242,14 @@ class Servers:
         yield
         self._network.request("PUT", f"{path}/remove_router_interface", body)
 
-    def address(self, server: str) -> str:
+    def addresses(self, server: str) -> list[str]:
+        """The addresses of a server with one port."""
         (port,) = self.ports(server)
-        return str(port["fixed_ips"][0]["ip_address"])
+        return [str(each["ip_address"]) for each in port["fixed_ips"]]
+
+    def address(self, server: str) -> str:
+        """The first of them."""
+        return self.addresses(server)[0]
 
     def routes(self, host: str) -> str:
         return self.run(host, ["ip", "route"])
@@ -186,8 +258,16 @@ class Servers:
         return self.run(host, ["ip", "-o", "link"])
 
     def endpoints(self) -> list[str]:
-        prefix = "/calico/resources/v3/projectcalico.org/workloadendpoints/"
-        return etcd_server.keys(self.lab, prefix)
+        """The names of the endpoints in etcd, which begin with their hosts."""
+        return self._stored("workloadendpoints")
+
+    def live_migrations(self) -> list[str]:
+        """The names of the live migrations in etcd."""
+        return self._stored("livemigrations")
+
+    def _stored(self, kind: str) -> list[str]:
+        keys = etcd_server.keys(self.lab, f"/calico/resources/v3/projectcalico.org/{kind}/")
+        return [key.rpartition("/")[2] for key in keys]
 
     # --- inside of the guest, and from outside ---------------------------------------------------
 
@@ -228,12 +308,16 @@ class Servers:
 
     def openstack(self, *arguments: str) -> str:
         """Run the real client, as the lab's users do."""
+        return self.command("openstack", *arguments)
+
+    def command(self, *arguments: str) -> str:
+        """Run `calico-lab` with these arguments; return what it says."""
         environment = {
             **os.environ,
             "CALICO_LAB": self.lab.name,
             "CALICO_LAB_STATE": str(self.lab.state.parent),
         }
-        argv = [sys.executable, "-m", "calico_openstack.lab.main", "openstack", *arguments]
+        argv = [sys.executable, "-m", "calico_openstack.lab.main", *arguments]
         done = subprocess.run(argv, capture_output=True, text=True, check=False, env=environment)
         assert done.returncode == 0, done.stderr
         return done.stdout
