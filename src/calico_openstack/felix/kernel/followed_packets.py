@@ -6,7 +6,7 @@ what answers it: the token is the probe's source port or, of an ICMP echo, its i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import Enum
 from ipaddress import ip_address
 from typing import Final
@@ -89,31 +89,24 @@ class Followed(Struct, frozen=True):
         there = packet.source in self.sources and packet.destination in self.destinations
         if self.token is None:
             return Way.THERE if there else None
-        if there and self._is_probe(packet):
+        if there and self._is_of(packet, ECHO_REQUEST, (self.token, self.port)):
             return Way.THERE
-        if packet.destination not in self.sources:
-            return None
-        if _is_unreachable(packet):
-            return Way.BACK
-        from_there = packet.source in self.destinations
-        return Way.BACK if from_there and self._is_answer(packet) else None
+        answers = _is_unreachable(packet) or (
+            packet.source in self.destinations
+            and self._is_of(packet, ECHO_REPLY, (self.port, self.token))
+        )
+        return Way.BACK if answers and packet.destination in self.sources else None
 
-    def _is_probe(self, packet: Headers) -> bool:
+    def _is_of(
+        self, packet: Headers, echo: Mapping[int, int], ports: tuple[int | None, int | None]
+    ) -> bool:
+        """Tell whether a packet is an *echo* (type by protocol), or has the probe's *ports*."""
         if packet.protocol != self.protocol:
             return False
-        if self.protocol in ECHO_REQUEST:
-            return self._is_echo(packet, ECHO_REQUEST[self.protocol])
-        return packet.ports == (self.token, self.port)
-
-    def _is_answer(self, packet: Headers) -> bool:
-        if packet.protocol != self.protocol:
-            return False
-        if self.protocol in ECHO_REPLY:
-            return self._is_echo(packet, ECHO_REPLY[self.protocol])
-        return packet.ports == (self.port, self.token)
-
-    def _is_echo(self, packet: Headers, kind: int) -> bool:
-        return packet.transport[:1] == bytes((kind,)) and packet.transport[4:6] == self.packed_token
+        if self.protocol not in echo:
+            return packet.ports == ports
+        is_echo = packet.transport[:1] == bytes((echo[self.protocol],))
+        return is_echo and packet.transport[4:6] == self.packed_token
 
     @property
     def packed_token(self) -> bytes:
