@@ -16,8 +16,9 @@ import os
 import signal
 from typing import Final, NoReturn
 
-# Tens of thousands of endpoints: the reader has other things to do first.
-_PIPE_SIZE: Final = 16 << 20
+# Tens of thousands of endpoints, as the reader has other things to do first. What needs
+# CAP_SYS_RESOURCE comes first, then what everybody may have (fs.pipe-max-size).
+_PIPE_SIZES: Final = (16 << 20, 1 << 20)
 
 
 class ListingProcess:
@@ -43,8 +44,10 @@ def start(config_file: str) -> ListingProcess | None:
     To be called before there are threads.
     """
     ours, theirs = os.pipe2(os.O_CLOEXEC)
-    with contextlib.suppress(OSError):
-        fcntl.fcntl(theirs, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
+    for size in _PIPE_SIZES:
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(theirs, fcntl.F_SETPIPE_SZ, size)
+            break
     try:
         process = os.fork()
     except OSError:
