@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection
 from typing import Final
 
@@ -12,6 +11,8 @@ _UNKNOWN_COMMAND: Final = "No such command "
 def of_usage(message: str, command: str, known: Collection[str]) -> str:
     """Return what is wrong with a command line; *known* are the names of commands."""
     if message.startswith(_UNKNOWN_COMMAND):
+        import difflib  # noqa: PLC0415 - for this rare case alone
+
         wrong = message.removeprefix(_UNKNOWN_COMMAND).strip("'.")
         near = difflib.get_close_matches(wrong, known, n=1)
         if near:

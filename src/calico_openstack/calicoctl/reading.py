@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import click
 
-from calico_openstack.calicoctl import output, quick_rows, watching
+from calico_openstack.calicoctl import output
 from calico_openstack.calicoctl.command_line import (
     AS,
     CONFIG,
@@ -91,6 +91,8 @@ def get(
     store = open_store(config)
     scope = "" if all_namespaces or not cls.NAMESPACED else namespace or "default"
     if watch:
+        from calico_openstack.calicoctl import watching  # noqa: PLC0415 - for this option only
+
         watched = prefix_of(cls.KIND, scope)
         keys = {key_for(cls, name, scope) for name in names}
         watching.follow(open_client(config), watched, keys, chosen, watching.Printer(form, columns))
@@ -102,6 +104,8 @@ def get(
         found = _each(store, wanted, missing, _namesakes(config, namespace))
         rows = wish.rows(found, cls)
     elif form in _TABLES and not sort_by:
+        from calico_openstack.calicoctl import quick_rows  # noqa: PLC0415 - for lists only
+
         rows = filter(wish.shows, quick_rows.rows(store, cls, scope))
     else:
         rows = wish.rows(store.listed(cls, scope), cls)

@@ -12,7 +12,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -33,9 +33,11 @@ from calico_openstack.datamodel import (
     parse_key,
     prefix_of,
 )
-from calico_openstack.datamodel.remote import RemoteEndpoints
 from calico_openstack.etcd import EtcdClient
 from calico_openstack.etcd.records import KeyValue
+
+if TYPE_CHECKING:
+    from calico_openstack.datamodel.remote import RemoteEndpoints
 
 _UPDATE_TRIES: Final = 5
 _NAME_LENGTH: Final = 253
@@ -83,7 +85,7 @@ class Store:
     def listed(self, cls: type[Resource], namespace: str = "") -> Iterator[Resource]:
         """Yield all resources of a kind, page by page; invalid ones are reported instead."""
         # What is checked in one go (no host has an empty name) needs no second look.
-        reader = RemoteEndpoints("") if cls is WorkloadEndpoint else None
+        reader = _reader() if cls is WorkloadEndpoint else None
         for page in self.pages(cls, namespace):
             for kv in page:
                 if reader is not None and reader.read(kv.key, kv.value) is not None:
@@ -202,6 +204,12 @@ class Store:
             self._report(f"invalid: {value}")
             return None
         return _versioned(value, kv.mod_revision) if isinstance(value, Resource) else None
+
+
+def _reader() -> RemoteEndpoints:
+    from calico_openstack.datamodel.remote import RemoteEndpoints  # noqa: PLC0415 - for lists only
+
+    return RemoteEndpoints("")
 
 
 @functools.cache
