@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,7 +34,8 @@ from tests.support.etcd import EtcdServer
 from tests.support.processes import eventually
 from tests.support.view import watching
 
-SCRIPT = Path(__file__).parents[2] / "etc" / "etcd-roles.sh"
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "etc" / "etcd-roles.sh"
 HOST, OTHER = "compute-1", "compute-10"
 REGION = "no-region"
 RESOURCES = "/calico/resources/v3/projectcalico.org/"
@@ -179,6 +181,24 @@ def test_what_a_process_may_watch(
         with watching(client, prefixes) as view:
             view.wait_connected()
             eventually(lambda: view.in_sync, what="the snapshot")
+
+
+def test_the_manual_names_every_right() -> None:
+    """In the script's order, and nothing else."""
+    kinds = ("workloadendpoints", "networkpolicies", "livemigrations")
+    names = ("tiers", "clusterinformations", "felixconfigurations")
+    script = SCRIPT.read_text()
+    for loop, values in (("$kind", kinds), ("$name", names)):
+        (line,) = re.findall(rf".*{re.escape(loop)}/.*\n", script)
+        script = script.replace(line, "".join(line.replace(loop, value) for value in values))
+    # Dashes of a host's name are doubled within the name of an endpoint.
+    script = script.replace("${host//-/--}", "$host")
+    granted = re.findall(r'^ +grant \w+ "?([^" \n]+)', script, re.MULTILINE)
+    documented = (ROOT / "docs" / "operations.md").read_text().partition("## Rights in etcd")[2]
+    rows = re.findall(r"^\|[^|]*\|([^|]*/[^|]*)\|", documented.partition("\n## ")[0], re.MULTILINE)
+    keys = [key for row in rows for key in re.findall(r"`([^`]*)`", row)]
+    named = {re.sub(r"\$(\w+)", lambda match: match[1].upper(), key) for key in granted}
+    assert set(keys) == named
 
 
 def test_neutron_may_let_history_go(guarded: EtcdServer) -> None:
