@@ -37,7 +37,7 @@ def test_every_router_has_a_route_to_each_workload(cloud: Cloud) -> None:
 
 
 def test_a_workload_learns_by_dhcp_what_the_subnet_says(cloud: Cloud) -> None:
-    network = cloud.neutron.create("networks", name="other")
+    network = cloud.neutron.create("networks", name="other", mtu=1400)
     for attributes in (
         {"ip_version": 4, "cidr": "10.66.0.0/24", "dns_nameservers": ["192.0.2.53"]},
         {"ip_version": 6, "cidr": "2001:db8:66::/64", "ipv6_ra_mode": "slaac",
@@ -47,6 +47,9 @@ def test_a_workload_learns_by_dhcp_what_the_subnet_says(cloud: Cloud) -> None:
     try:
         cloud.boot("slaac1", network="other", security_groups=("web",))
         assert "192.0.2.53" in cloud.run("slaac1", "cat /etc/resolv.conf")
+        workload = cloud.workload("slaac1")
+        assert " mtu 1400 " in cloud.run(workload.host, f"ip link show dev {workload.interface}")
+        assert " mtu 1400 " in cloud.run("slaac1", "ip link show dev eth0")
         assert "proto kernel_ra" in cloud.run("slaac1", "ip address show dev eth0") or (
             "dynamic" in cloud.run("slaac1", "ip -6 address show dev eth0 scope global")
         )

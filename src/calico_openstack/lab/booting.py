@@ -94,6 +94,7 @@ def _boot(lab: Lab, order: Order, host: str, store: WorkloadStore, progress: Pro
     subnets = neutron.find_all("subnets", network_id=port["network_id"])
     plan = guest.addressing(port, subnets)
     tap_mac = port["binding:vif_details"].get("mac_address", "00:61:fe:ed:ca:fe")
+    mtu = int(neutron.get("networks", port["network_id"])["mtu"])
     if order.qemu:
         with progress.step(f"{order.name}: virtual machine on {host}"):
             workload = machine.start(
@@ -101,12 +102,13 @@ def _boot(lab: Lab, order: Order, host: str, store: WorkloadStore, progress: Pro
                 workload,
                 plan=plan,
                 tap_mac=tap_mac,
+                mtu=mtu,
                 folder=store.folder(order.name),
                 progress=progress,
             )
             store.save(workload)
     else:
-        _plug(lab, workload, tap_mac)
+        _plug(lab, workload, tap_mac, mtu)
     with progress.step(f"{order.name}: port ACTIVE"):
         _await_active(lab, neutron, workload)
     if order.qemu:
@@ -146,8 +148,11 @@ def _create_port(neutron: NeutronApi, order: Order, host: str) -> Resource:
     return neutron.create("ports", **attributes)
 
 
-def _plug(lab: Lab, workload: Workload, tap_mac: str) -> None:
-    """Make the workload's namespace and its link, whose guest side has no IPv6 yet."""
+def _plug(lab: Lab, workload: Workload, tap_mac: str, mtu: int) -> None:
+    """Make the workload's namespace and its link, whose guest side has no IPv6 yet.
+
+    As Nova does, only the host's side gets the network's MTU; the guest learns it.
+    """
     namespace = lab.workload_namespace(workload.name)
     files = namespaces.ETC_NETNS / namespace
     files.mkdir(parents=True, exist_ok=True)
@@ -155,7 +160,8 @@ def _plug(lab: Lab, workload: Workload, tap_mac: str) -> None:
     namespaces.create(namespace)
     namespaces.configure(namespace, ["link set lo up"], {"net.ipv6.conf.default.disable_ipv6": "1"})
     name = tap_name(workload.port_id)
-    pair = f"link add {name} address {tap_mac} type veth peer name eth0 address {workload.mac}"
+    own = f"link add {name} mtu {mtu} address {tap_mac} type veth"
+    pair = f"{own} peer name eth0 address {workload.mac}"
     namespaces.configure(
         lab.namespace(workload.host), [f"{pair} netns {namespace}", f"link set {name} up"], {}
     )

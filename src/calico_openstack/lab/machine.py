@@ -41,6 +41,7 @@ def start(
     *,
     plan: Sequence[Addressing],
     tap_mac: str,
+    mtu: int,
     folder: Path,
     progress: Progress,
 ) -> Workload:
@@ -51,7 +52,7 @@ def start(
     namespace, name = lab.namespace(workload.host), workload.interface
     lines = [
         f"tuntap add dev {name} mode tap",
-        f"link set {name} address {tap_mac}",
+        f"link set {name} mtu {mtu} address {tap_mac}",
         f"link set {name} up",
     ]
     namespaces.configure(namespace, lines, {})
