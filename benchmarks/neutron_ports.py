@@ -53,7 +53,7 @@ class Cloud:
 
     def __init__(self, plugin: Any) -> None:
         self.plugin = plugin
-        self._statements = 0
+        self.statements = 0
         engine = db_api.get_context_manager().writer.get_engine()
         sa.event.listen(engine, "before_cursor_execute", self._count)
         status_database.register_agent(Agent(AgentKind.FELIX, HOST), True)
@@ -86,17 +86,17 @@ class Cloud:
             action()
         walls, cpus, counts = [], [], []
         for _ in range(times):
-            self._statements = 0
+            self.statements = 0
             wall, cpu = time.monotonic(), time.thread_time()
             action()
             walls.append(time.monotonic() - wall)
             cpus.append(time.thread_time() - cpu)
-            counts.append(self._statements)
+            counts.append(self.statements)
         medians = (1000 * statistics.median(walls), 1000 * statistics.median(cpus))
         return Cost(*medians, statistics.median(counts))
 
     def _count(self, *_arguments: Any) -> None:
-        self._statements += 1
+        self.statements += 1
 
 
 def context() -> Any:

@@ -24,10 +24,14 @@ def etcd_server(tmp_path: Path) -> Any:
 
 def measured(driver: str, folder: Path, etcd: EtcdServer, many: int = 0) -> dict[str, Any]:
     """Return what a process of Neutron with this mechanism driver needs, on SQLite."""
-    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.neutron_ports", driver]
-    command += [f"sqlite:///{folder}/{driver}.db", etcd.endpoint]
+    arguments = (driver, f"sqlite:///{folder}/{driver}.db", etcd.endpoint)
+    return program("benchmarks.neutron_ports", *arguments, "--ports", "6", "--many", str(many))
+
+
+def program(module: str, *arguments: str) -> dict[str, Any]:
+    """Run a benchmark; return what it prints."""
     result = subprocess.run(
-        [*command, "--ports", "6", "--many", str(many)],
+        [sys.executable, "-W", "ignore", "-m", module, *arguments],
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
@@ -58,3 +62,16 @@ def test_the_driver_adds_few_statements_and_comparisons_few_for_all(
     # As many for any number of ports; SQLite counts the beginnings of transactions too.
     assert many["clean"]["statements"] <= 20
     assert many["rule"]["statements"] <= 40
+
+
+@pytest.mark.timeout(900)
+def test_thousands_of_reports_at_once_are_read_together(
+    tmp_path: Path, etcd_server: EtcdServer
+) -> None:
+    """What is right already costs a share of a few statements, and what is not is written."""
+    connection = f"sqlite:///{tmp_path}/neutron.db"
+    numbers = ("--ports", "2000", "--changed", "2")
+    found = program("benchmarks.neutron_status", connection, etcd_server.endpoint, *numbers)
+    assert found["right"] is True
+    assert found["failed"] == 0
+    assert found["statements"] < 1000
