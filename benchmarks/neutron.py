@@ -1,6 +1,8 @@
 """What does the Neutron driver cost? One table: beside Neutron's own driver that does nothing.
 
-.venv/bin/python -m benchmarks.neutron [--rounds N] [--ports N] [--many N]
+.venv/bin/python -m benchmarks.neutron [--rounds N] [--ports N] [--many N] [--workers N]
+
+A part can be left out by 0: rounds, ports of comparisons (many), workers.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--ports", type=int, default=60)
     parser.add_argument("--many", type=int, default=3000)
+    parser.add_argument("--workers", type=int, default=4)
     chosen = parser.parse_args()
     rounds: dict[str, list[dict[str, Any]]] = {_NOTHING: [], _OURS: []}
     with tempfile.TemporaryDirectory(prefix="neutron-bench-") as folder:
@@ -45,10 +48,22 @@ def main() -> None:
                     many = chosen.many if driver == _OURS and number == 0 else 0
                     numbers = ("--ports", str(chosen.ports), "--many", str(many))
                     found.append(_measure(driver, connection, etcd.endpoint, *numbers))
+            rates = {}
+            for driver in rounds if chosen.workers else ():
+                empty(server, etcd)
+                where = (driver, connection, etcd.endpoint)
+                rates[driver] = _rate(chosen.workers, chosen.ports, *where)
         finally:
             server.stop()
             etcd.stop()
-    show([*_rows(rounds), *_rows_of_many(rounds[_OURS][0]["many"], chosen.many)])
+    rows = _rows(rounds)
+    if rates:
+        ours, nothing = rates[_OURS], rates[_NOTHING]
+        note = f"{100 * (ours / nothing - 1):+.0f} %"
+        rows.append(Row(f"creates with {chosen.workers} workers", ours, "/s", None, nothing, note))
+    if chosen.many and chosen.rounds:
+        rows += _rows_of_many(rounds[_OURS][0]["many"], chosen.many)
+    show(rows)
 
 
 def empty(server: NeutronServer, etcd: EtcdServer) -> None:
@@ -57,6 +72,35 @@ def empty(server: NeutronServer, etcd: EtcdServer) -> None:
     server.sql_anywhere(f"DROP DATABASE IF EXISTS {name}; {neutron_config.create_database_sql()}")
     with etcd.client() as client:
         client.delete_prefix("/")
+
+
+def _rate(workers: int, ports: int, *where: str) -> float:
+    """Return how many ports a second several processes create beside each other."""
+    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.neutron_ports", *where]
+    command += ["--together", "--ports", str(ports)]
+    processes = []
+    try:
+        for _ in range(workers):
+            # One after the other: the first one makes the tables.
+            process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
+            processes.append(process)
+            assert process.stdin is not None
+            assert process.stdout is not None
+            if process.stdout.readline() != "ready\n":
+                raise SystemExit("a worker did not start")
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write("\n")
+            process.stdin.flush()
+        found = [json.loads(process.communicate()[0]) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    seconds = max(each["ended"] for each in found) - min(each["began"] for each in found)
+    return workers * ports / seconds
 
 
 def _measure(*arguments: str) -> dict[str, Any]:
@@ -69,7 +113,9 @@ def _measure(*arguments: str) -> dict[str, Any]:
 
 
 def _rows(rounds: dict[str, list[dict[str, Any]]]) -> list[Row]:
-    rows = []
+    rows: list[Row] = []
+    if not rounds[_OURS]:
+        return rows
     for action in ("create", "update", "delete"):
         for figure, unit in (("wall_ms", "ms"), ("cpu_ms", "ms"), ("statements", "")):
             ours, nothing = (

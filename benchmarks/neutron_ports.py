@@ -213,6 +213,18 @@ def fill_rest(cloud: Cloud, number: int) -> None:
     fill(cloud, number)
 
 
+def create_on_a_signal(cloud: Cloud, ports: int) -> dict[str, Any]:
+    """Create ports when a line comes in, together with other processes."""
+    for _ in range(_WARM_UP):
+        cloud.new_port()
+    print("ready", flush=True)
+    sys.stdin.readline()
+    began = time.monotonic()
+    for _ in range(ports):
+        cloud.new_port()
+    return {"began": began, "ended": time.monotonic()}
+
+
 def main() -> None:
     """Measure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -221,6 +233,7 @@ def main() -> None:
     parser.add_argument("etcd")
     parser.add_argument("--ports", type=int, default=50)
     parser.add_argument("--many", type=int, default=0)
+    parser.add_argument("--together", action="store_true", help="create ports on a signal only")
     chosen = parser.parse_args()
     logging.disable(logging.CRITICAL)
     with tempfile.TemporaryDirectory(prefix="neutron-bench-") as folder:
@@ -228,7 +241,10 @@ def main() -> None:
             Path(folder), chosen.etcd, driver=chosen.driver, connection=chosen.connection
         )
         cloud = Cloud(plugin)
-        result = measure(cloud, chosen.ports)
+        if chosen.together:
+            result = create_on_a_signal(cloud, chosen.ports)
+        else:
+            result = measure(cloud, chosen.ports)
         if chosen.many:
             members = chosen.many // 3
             result["many"] = measure_many(cloud, chosen.etcd, chosen.many, members)
