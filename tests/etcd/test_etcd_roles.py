@@ -57,8 +57,8 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdServer]:
     server.stop()
 
 
-def make_role(server: EtcdServer, *arguments: str) -> None:
-    environment = {**os.environ, "ETCDCTL_ENDPOINTS": server.endpoint}
+def make_role(server: EtcdServer, *arguments: str, region: str = "") -> None:
+    environment = {**os.environ, "ETCDCTL_ENDPOINTS": server.endpoint, "REGION": region}
     for _ in range(2):  # the second time changes nothing
         subprocess.run([SCRIPT, *arguments], env=environment, check=True, capture_output=True)
 

@@ -5,14 +5,23 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from calico_openstack.datamodel.keys import EndpointStatusKey, FelixStatusKey, ResourceKey
+from calico_openstack.datamodel.keys import (
+    EndpointStatusKey,
+    FelixStatusKey,
+    ResourceKey,
+    openstack_namespace,
+    region_string,
+)
 from calico_openstack.datamodel.status import AgentStatus, EndpointStatus
 from calico_openstack.etcd import EtcdClient
 from calico_openstack.neutron.translate.endpoint import endpoint_name
+from tests.etcd.test_etcd_roles import make_role
 from tests.support.etcd import EtcdServer
 from tests.support.neutron import Api, Json, NeutronServer, missing_programs
 from tests.support.nova import NovaEvents
@@ -21,6 +30,8 @@ from tests.support.processes import eventually, free_port
 NAMESPACE = "openstack"
 REGION = "no-region"
 AGENT_TYPE = "Calico per-host agent (felix)"
+
+MIXED_REGION = "two"
 
 METRICS_PORT = free_port()
 
@@ -43,27 +54,67 @@ def nova_events() -> Iterator[NovaEvents]:
     nova.stop()
 
 
+@contextmanager
+def running_neutron(
+    folder: Path, etcd_endpoint: str, options: tuple[tuple[str, str], ...], **more: Any
+) -> Iterator[NeutronServer]:
+    """Run a Neutron with options of the driver; resynchronisations run at its start only."""
+    missing = missing_programs()
+    if missing:
+        pytest.skip(f"not installed: {', '.join(missing)}")
+    options = (("resync_interval_secs", "0"), *options)
+    server = NeutronServer(folder, etcd_endpoint, options=options, **more)
+    try:
+        yield server.start()
+    finally:
+        server.stop()
+
+
 @pytest.fixture(scope="session")
 def neutron(
     neutron_etcd: EtcdServer, nova_events: NovaEvents, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[NeutronServer]:
-    """A running Neutron; resynchronisations run at its start only."""
-    missing = missing_programs()
-    if missing:
-        pytest.skip(f"not installed: {', '.join(missing)}")
-    server = NeutronServer(
+    """A running Neutron."""
+    with running_neutron(
         tmp_path_factory.mktemp("neutron"),
         neutron_etcd.endpoint,
-        options=(
-            ("resync_interval_secs", "0"),
-            ("etcd_timeout", "5"),
-            ("metrics_port", str(METRICS_PORT)),
-        ),
+        (("etcd_timeout", "5"), ("metrics_port", str(METRICS_PORT))),
         nova_endpoint=nova_events.endpoint,
-    )
-    server.start()
+    ) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mixed_etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdServer]:
+    """An etcd in which Neutron has the role that it is documented to need."""
+    options = ("--bcrypt-cost=4",)
+    server = EtcdServer(tmp_path_factory.mktemp("mixed-etcd"), options=options).start()
+    make_role(server, "neutron", region=MIXED_REGION)
+    for user, role in (("root", "root"), ("neutron", "calico-neutron")):
+        server.etcdctl("user", "add", f"{user}:password")
+        server.etcdctl("user", "grant-role", user, role)
+    server.etcdctl("auth", "enable")
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def mixed(
+    mixed_etcd: EtcdServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[NeutronServer]:
+    """A Neutron of a region, with another driver beside ours and Neutron's own router plugin."""
+    with running_neutron(
+        tmp_path_factory.mktemp("mixed"),
+        mixed_etcd.endpoint,
+        (
+            ("etcd_username", "neutron"),
+            ("etcd_password", "password"),
+            ("openstack_region", MIXED_REGION),
+        ),
+        mechanism_drivers=("calico", "openvswitch"),
+        service_plugins=("qos", "router", "port_forwarding", "trunk", "segments"),
+    ) as server:
+        yield server
 
 
 class Cloud:
@@ -73,6 +124,8 @@ class Cloud:
         self.number = next(_numbers)
         self.neutron = neutron
         self.etcd = client
+        region = dict(neutron.options).get("openstack_region")
+        self.region, self.namespace = region_string(region), openstack_namespace(region)
         self.admin: Api = neutron.api()
         self.nova = neutron.api("service", "admin", "member", "reader", "service")
         self.project = f"project-{self.number}"
@@ -106,7 +159,7 @@ class Cloud:
         """Report a Felix as alive, and wait until Neutron knows it; return the host."""
         name = host or self.host
         status = AgentStatus(time="2026-01-01T00:00:00Z", uptime=uptime, first_update=first)
-        self.etcd.put(FelixStatusKey(REGION, name).path, status.encode())
+        self.etcd.put(FelixStatusKey(self.region, name).path, status.encode())
         eventually(lambda: self.agent_alive(name), 60, f"agent on {name} alive")
         return name
 
@@ -127,10 +180,10 @@ class Cloud:
         Without *floating* nothing is said of floating IPs, as upstream's Felix does.
         """
         key = EndpointStatusKey(
-            REGION,
+            self.region,
             self.host if host is None else host,
             "openstack",
-            f"{NAMESPACE}/{port['device_id']}",
+            f"{self.namespace}/{port['device_id']}",
             port["id"],
         )
         if status is None:
@@ -148,7 +201,7 @@ class Cloud:
         """Return the key of a port's endpoint on a host."""
         name = endpoint_name(self.host if host is None else host, port["device_id"], port["id"])
         assert name is not None
-        return ResourceKey("WorkloadEndpoint", name, NAMESPACE).path
+        return ResourceKey("WorkloadEndpoint", name, self.namespace).path
 
     def endpoint(self, port: Json, host: str | None = None) -> Json | None:
         """Return the stored endpoint of a port."""
@@ -161,7 +214,9 @@ class Cloud:
 
     def policy(self, group_id: str) -> Json | None:
         """Return the stored policy of a security group."""
-        return self.stored(ResourceKey("NetworkPolicy", f"ossg.default.{group_id}", NAMESPACE).path)
+        return self.stored(
+            ResourceKey("NetworkPolicy", f"ossg.default.{group_id}", self.namespace).path
+        )
 
     def stored(self, path: str) -> Json | None:
         """Return the JSON value of a key."""

@@ -6,50 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.etcd.test_etcd_roles import login, make_role
+from tests.etcd.test_etcd_roles import login
 from tests.neutron.conftest import Cloud
 from tests.neutron.test_neutron_floating_ips import Outside
 from tests.support.etcd import EtcdServer
-from tests.support.neutron import ApiError, Json, NeutronServer, missing_programs
+from tests.support.neutron import ApiError, Json, NeutronServer
 from tests.support.processes import eventually
-
-
-@pytest.fixture(scope="module")
-def mixed_etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdServer]:
-    """An etcd in which Neutron has the role that it is documented to need."""
-    options = ("--bcrypt-cost=4",)
-    server = EtcdServer(tmp_path_factory.mktemp("mixed-etcd"), options=options).start()
-    make_role(server, "neutron")
-    for user, role in (("root", "root"), ("neutron", "calico-neutron")):
-        server.etcdctl("user", "add", f"{user}:password")
-        server.etcdctl("user", "grant-role", user, role)
-    server.etcdctl("auth", "enable")
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="module")
-def mixed(
-    mixed_etcd: EtcdServer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[NeutronServer]:
-    """A Neutron with another driver beside ours, and with Neutron's own router plugin."""
-    missing = missing_programs()
-    if missing:
-        pytest.skip(f"not installed: {', '.join(missing)}")
-    server = NeutronServer(
-        tmp_path_factory.mktemp("mixed"),
-        mixed_etcd.endpoint,
-        options=(
-            ("resync_interval_secs", "0"),
-            ("etcd_username", "neutron"),
-            ("etcd_password", "password"),
-        ),
-        mechanism_drivers=("calico", "openvswitch"),
-        service_plugins=("qos", "router", "port_forwarding", "trunk"),
-    )
-    server.start()
-    yield server
-    server.stop()
 
 
 @pytest.fixture
@@ -105,6 +67,33 @@ def test_the_parent_of_a_trunk_is_not_bound(outside: Outside) -> None:
     bound = cloud.admin.update("port", port["id"], binding__host_id=cloud.host)
     assert bound["binding:vif_type"] == "binding_failed"
     assert "carries no VLANs" in cloud.neutron.logs()
+
+
+def test_every_host_reaches_every_segment_of_a_network(outside: Outside) -> None:
+    """Routed provider networks: a subnet for each rack; routes lead to its addresses anywhere."""
+    cloud = outside.cloud
+    racks = [
+        {"provider:network_type": "flat", "provider:physical_network": f"rack-{name}"}
+        for name in "ab"
+    ]
+    network = cloud.admin.create("network", name="racks", project_id=cloud.project, segments=racks)
+    segments = cloud.admin.list("segment", f"network_id={network['id']}")
+    assert len(segments) == 2
+    subnets = {
+        cloud.subnet(network, cloud.admin, segment_id=segment["id"])["id"] for segment in segments
+    }
+    # The host was there before the segments, the other comes after them.
+    ports = [cloud.port(network), cloud.port(network, host=cloud.felix(f"{cloud.host}-late"))]
+    for port in ports:
+        assert port["binding:vif_type"] == "tap"
+        assert {ip["subnet_id"] for ip in port["fixed_ips"]} <= subnets
+    # Where the address comes from does not tie a port to a host.
+    port = cloud.nova.update("port", ports[0]["id"], binding__host_id=f"{cloud.host}-late")
+    assert port["binding:vif_type"] == "tap"
+    assert port["fixed_ips"] == ports[0]["fixed_ips"]
+    endpoint = cloud.endpoint(port, f"{cloud.host}-late")
+    assert endpoint is not None
+    assert endpoint["spec"]["ipNetworks"] == [f"{port['fixed_ips'][0]['ip_address']}/32"]
 
 
 def test_neutron_needs_no_other_rights_in_etcd(outside: Outside) -> None:

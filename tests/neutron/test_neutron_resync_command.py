@@ -23,7 +23,7 @@ def resync(cloud: Cloud, *arguments: str) -> tuple[int, dict[str, Any]]:
     folder = cloud.neutron.settings.config_dir
     files = [f"--config-file={folder / name}" for name in (NEUTRON_CONF, ML2_CONF)]
     command = [str(Path(sys.prefix, "bin", "calico-resync")), *files, *arguments]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    run = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
     assert run.stdout, run.stderr
     return run.returncode, json.loads(run.stdout)
 

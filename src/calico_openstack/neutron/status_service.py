@@ -20,6 +20,7 @@ from oslo_log import log
 
 from calico_openstack.datamodel.keys import dhcp_status_prefix, felix_status_prefix
 from calico_openstack.etcd import Batch, EtcdClient, SnapshotWatch
+from calico_openstack.neutron import segments
 from calico_openstack.neutron import status_database as database
 from calico_openstack.neutron.options import Settings
 from calico_openstack.neutron.provisioning import provisioned, target_plugged
@@ -171,6 +172,8 @@ class StatusService:
                 if self._floating_ip_status(floating, ports):
                     self._look_at({floating.port_id})
 
+        hosts = {agent.host for agent in self._book.agents if agent.kind is AgentKind.FELIX}
+        _guarded("segments", segments.map_hosts, hosts)
         _guarded("ports", review)
 
     def _retry_failed(self) -> None:
@@ -242,6 +245,7 @@ def _register_agent(agent: Agent, started: bool) -> None:
     database.register_agent(agent, started)
     if agent.kind is not AgentKind.FELIX:
         return
+    segments.map_hosts({agent.host})
     for port_id in database.ports_not_bound(agent.host):
         LOG.info("Binding port %s again, now that %s is alive", port_id, agent)
         _guarded(f"port {port_id}", database.bind_port, port_id)
