@@ -16,6 +16,7 @@ Data flow::
 ``qos_driver``          callbacks for QoS policies, and which rules are supported
 ``log_driver``          callbacks for network logs
 ``refusals``            what other service plugins offer and routed ports cannot have
+``telling``             what stays closed, for operators, in ports' bindings
 ``inactive_bindings``   bindings on hosts that a port may migrate to
 ``journal``             what has changed, in a table of ``models`` (created by ``migration``)
 ``changes``             which objects a change concerns; ``records`` are the table's rows
@@ -23,7 +24,7 @@ Data flow::
 ``binding``             whether and how a port is plugged into a host (pure)
 ``translate``           Neutron's objects as resources of the data model (pure)
 ``reading``             the facts for it, from the database (and ``reading_ports``,
-                        ``reading_qos``, ``reading_logs``, ``queries``)
+                        ``reading_parts``, ``reading_qos``, ``reading_logs``, ``queries``)
 ``sync``                makes keys in etcd equal to the translation
 ``failures``            what happens while etcd does not work
 ``resync``              compares everything or a part (``resync_report``); ``resync_service`` and
@@ -32,6 +33,7 @@ Data flow::
 ``status_service``      the threads; ``status_database`` reads and writes Neutron's tables;
                         ``status_metrics`` tells how it goes
 ``provisioning``        how a port becomes ACTIVE, and what Nova hears
+``segments``            tells Neutron that every host reaches every segment
 ``projects``            names of projects, from Keystone
 ``compaction``          lets etcd forget old revisions
 ``markers``             the driver's own keys in etcd

@@ -6,9 +6,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from calico_openstack.neutron.translate.facts import VIF_TAP
+
 AGENT_TYPE = "Calico per-host agent (felix)"
 AGENT_BINARY = "calico-felix"
-VIF_TYPE = "tap"
+VIF_TYPE = VIF_TAP
 NETWORK_TYPES = ("local", "flat")
 VNIC_TYPE = "normal"
 

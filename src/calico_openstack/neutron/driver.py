@@ -150,7 +150,7 @@ class CalicoMechanismDriver(mech_agent.SimpleAgentMechanismDriverBase):
 
     def create_port_precommit(self, context: Any) -> None:
         """A port that is created for a host is bound next, which is an update."""
-        block_until_programmed(context, self.agent_type)
+        block_until_programmed(context, self.agent_type, is_new=True)
         if _is_bound(context.current):
             self._record_port(context, context.current)
 
@@ -181,14 +181,17 @@ class CalicoMechanismDriver(mech_agent.SimpleAgentMechanismDriverBase):
     def _record_port(self, context: Any, *states: Port) -> None:
         """Record a change of a port, which was in these states.
 
-        Bindings that are not active vanish with a port, and endpoints are named by its device.
+        Bindings that are not active vanish with a port, and endpoints are named by its device:
+        where both stay, what they were follows from what they are.
         """
+        stays = len(states) > 1 and len({state["device_id"] for state in states}) == 1
         states = tuple(state for state in states if is_endpoint(state["device_owner"]))
         if not states:
             return
         session, port_id = context.plugin_context.session, states[0]["id"]
         hosts = {host for state in states for host in _hosts(state)}
-        hosts.update(reading.inactive_hosts(session, port_id))
+        if not stays:
+            hosts.update(reading.inactive_hosts(session, port_id))
         devices = {state["device_id"] for state in states}
         names = (endpoint_name(host, device, port_id) for host in hosts for device in devices)
         changes = {Change(Kind.ENDPOINT, name) for name in names if name}

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from neutron.db import provisioning_blocks
+from neutron.objects import provisioning_blocks as pb_objects
 from neutron.plugins.ml2 import db as ml2_db
 from neutron.plugins.ml2.common.constants import NO_PBLOCKS_TYPES
 from neutron_lib import constants
@@ -32,7 +33,7 @@ from calico_openstack.neutron.translate.labels import ORCHESTRATOR
 from calico_openstack.neutron.translate.places import places
 
 
-def block_until_programmed(context: Any, agent_type: str) -> None:
+def block_until_programmed(context: Any, agent_type: str, *, is_new: bool = False) -> None:
     """Keep a port from becoming ACTIVE until its host has programmed it.
 
     As ML2's base class does it, with one query that costs a tenth of its.
@@ -44,11 +45,19 @@ def block_until_programmed(context: Any, agent_type: str) -> None:
         return
     if port.get(portbindings.VNIC_TYPE, VNIC_TYPE) != VNIC_TYPE:
         return
-    session = context.plugin_context.session
-    if reading.agents_on(session, agent_type, context.host):
-        provisioning_blocks.add_provisioning_component(
-            context.plugin_context, port["id"], resources.PORT, provisioning_blocks.L2_AGENT_ENTITY
+    session, entity = context.plugin_context.session, provisioning_blocks.L2_AGENT_ENTITY
+    if not reading.agents_on(session, agent_type, context.host):
+        return
+    if is_new and port.get("standard_attr_id"):
+        # What adds a block looks up this number, and whether there is one already.
+        block = pb_objects.ProvisioningBlock(
+            context.plugin_context, standard_attr_id=port["standard_attr_id"], entity=entity
         )
+        block.create()
+        return
+    provisioning_blocks.add_provisioning_component(
+        context.plugin_context, port["id"], resources.PORT, entity
+    )
 
 
 def provisioned(port_id: str, *, migrating: bool = False) -> None:

@@ -31,12 +31,14 @@ from calico_openstack.neutron.queries import (
 )
 from calico_openstack.neutron.reading_logs import enabled_logs, groups_of_log
 from calico_openstack.neutron.translate.facts import (
+    VIF_TAP,
     GroupFacts,
     HostRoute,
     LogFacts,
     RuleFacts,
     SubnetFacts,
 )
+from calico_openstack.neutron.translate.refusals import KEY
 
 _Port = models_v2.Port
 _Subnet = models_v2.Subnet
@@ -102,6 +104,27 @@ def ports_of_group(group_id: str) -> list[str]:
     binding = group_models.SecurityGroupPortBinding
     statement = sa.select(binding.port_id).join(_Port, _Port.id == binding.port_id)
     return column(statement.where(binding.security_group_id == group_id, may_be_endpoint()))
+
+
+@retried
+def members_to_tell(group_ids: Collection[str], refused: Collection[str]) -> list[str]:
+    """Return members of security groups whose bindings may have to tell something else.
+
+    All of groups with rules that are ``refused``, and of others those that tell something.
+    """
+    member, binding = group_models.SecurityGroupPortBinding, ml2_models.PortBinding
+    telling = binding.vif_details.contains(f'"{KEY}"', autoescape=True)
+    return column(
+        sa.select(member.port_id)
+        .join(binding, binding.port_id == member.port_id)
+        .where(
+            member.security_group_id.in_(group_ids),
+            binding.status == constants.ACTIVE,
+            binding.vif_type == VIF_TAP,
+            sa.or_(member.security_group_id.in_(refused), telling),
+        )
+        .distinct()
+    )
 
 
 @retried

@@ -3,42 +3,31 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
 from typing import Any
 
-import msgspec
 import sqlalchemy as sa
 from neutron.db import models_v2
-from neutron.db.extra_dhcp_opt import models as option_models
-from neutron.db.models import allowed_address_pair as pair_models
 from neutron.db.models import dns as dns_models
-from neutron.db.models import l3 as l3_models
 from neutron.db.models import securitygroup as group_models
 from neutron.db.port_security import models as port_security_models
 from neutron.db.qos import models as qos_models
-from neutron.plugins.ml2 import models as ml2_models
 from neutron_lib import constants
 from oslo_config import cfg
 
 from calico_openstack.neutron.queries import (
     Ids,
-    grouped,
     may_be_endpoint,
-    part_rows,
     reader,
     retried,
     rows,
 )
 from calico_openstack.neutron.reading_logs import enabled_logs
+from calico_openstack.neutron.reading_parts import read_parts
 from calico_openstack.neutron.reading_qos import policies
 from calico_openstack.neutron.translate.dns import port_fqdn
 from calico_openstack.neutron.translate.facts import (
-    AddressPair,
     Binding,
-    DhcpOption,
     FixedIp,
-    FloatingIp,
-    GroupName,
     PortFacts,
     QosFacts,
 )
@@ -59,16 +48,6 @@ def read_ports(ids: Ids) -> dict[str, PortFacts]:
     """Return ports by id; those that do not exist are missing, and so are no endpoints for None."""
     with reader() as session:
         return _ports(session, ids)
-
-
-def migrating_to(profile: str) -> str:
-    """Return the host that a binding's profile names as a migration's target, empty for none."""
-    try:
-        content = msgspec.json.decode(profile or "{}")
-    except msgspec.DecodeError:
-        return ""
-    host = content.get("migrating_to") if isinstance(content, Mapping) else None
-    return host if isinstance(host, str) else ""
 
 
 @functools.cache
@@ -112,12 +91,7 @@ def _ports(session: Any, ids: Ids) -> dict[str, PortFacts]:
     found = list(rows(session, statement, _Port.id, ids))
     if not found:
         return {}
-    bindings = _bindings(session, ids)
-    fixed_ips = _fixed_ips(session, ids)
-    pairs = _address_pairs(session, ids)
-    floating = _floating_ips(session, ids)
-    groups = _group_names(session, ids)
-    options = _dhcp_options(session, ids)
+    parts = read_parts(session, ids)
     logs = enabled_logs(session)
     qos = policies(session, {row[10] for row in found if row[10] is not None})
     return {
@@ -133,87 +107,22 @@ def _ports(session: Any, ids: Ids) -> dict[str, PortFacts]:
             network_admin_state_up=bool(row[8]),
             # Without the port security extension there is no row, and security is on.
             port_security_enabled=row[9] is None or bool(row[9]),
-            binding=next((b for status, b in bindings[row[0]] if status == _ACTIVE), Binding()),
-            inactive_bindings=tuple(b for status, b in bindings[row[0]] if status != _ACTIVE),
-            fixed_ips=tuple(fixed_ips[row[0]]),
-            address_pairs=tuple(pairs[row[0]]),
-            floating_ips=tuple(floating[row[0]]),
-            groups=tuple(groups[row[0]]),
+            binding=next(iter(parts[row[0]].bindings), Binding()),
+            inactive_bindings=tuple(parts[row[0]].inactive_bindings),
+            fixed_ips=tuple(parts[row[0]].fixed_ips),
+            address_pairs=tuple(parts[row[0]].address_pairs),
+            floating_ips=tuple(parts[row[0]].floating_ips),
+            groups=tuple(parts[row[0]].groups),
+            odd_rules=tuple(parts[row[0]].odd_rules),
             qos=qos.get(row[10], QosFacts()),
-            dhcp_options=tuple(options[row[0]]),
+            dhcp_options=tuple(parts[row[0]].dhcp_options),
             logs=tuple(log for log in logs if has_label(log, row[0], row[1])),
-            fqdn=_fqdn(row[11] or "", row[12] or "", fixed_ips[row[0]]),
+            fqdn=_fqdn(row[11] or "", row[12] or "", parts[row[0]].fixed_ips),
             dns_name=row[11] or "",
             name=row[13] or "",
         )
         for row in found
     }
-
-
-@functools.cache
-def _binding_statement() -> Any:
-    binding = ml2_models.PortBinding
-    return sa.select(
-        binding.port_id, binding.status, binding.host, binding.vif_type, binding.profile
-    )
-
-
-def _bindings(session: Any, ids: Ids) -> dict[str, list[tuple[str, Binding]]]:
-    """Return the status and content of ports' bindings."""
-    found = part_rows(session, _binding_statement(), ml2_models.PortBinding.port_id, ids)
-    return grouped(
-        (row[0], (row[1], Binding(row[2], row[3], migrating_to(row[4])))) for row in found
-    )
-
-
-@functools.cache
-def _fixed_ip_statement() -> Any:
-    allocation = models_v2.IPAllocation
-    return sa.select(
-        allocation.port_id, allocation.ip_address, allocation.subnet_id, _Subnet.gateway_ip
-    ).join(_Subnet, _Subnet.id == allocation.subnet_id)
-
-
-def _fixed_ips(session: Any, ids: Ids) -> dict[str, list[FixedIp]]:
-    found = part_rows(session, _fixed_ip_statement(), models_v2.IPAllocation.port_id, ids)
-    return grouped((row[0], FixedIp(row[1], row[2], row[3])) for row in found)
-
-
-@functools.cache
-def _address_pair_statement() -> Any:
-    pair = pair_models.AllowedAddressPair
-    return sa.select(pair.port_id, pair.ip_address, pair.mac_address)
-
-
-def _address_pairs(session: Any, ids: Ids) -> dict[str, list[AddressPair]]:
-    found = part_rows(
-        session, _address_pair_statement(), pair_models.AllowedAddressPair.port_id, ids
-    )
-    return grouped((row[0], AddressPair(row[1], row[2])) for row in found)
-
-
-@functools.cache
-def _floating_ip_statement() -> Any:
-    floating = l3_models.FloatingIP
-    return sa.select(
-        floating.fixed_port_id, floating.fixed_ip_address, floating.floating_ip_address
-    ).where(floating.fixed_ip_address.is_not(None))
-
-
-def _floating_ips(session: Any, ids: Ids) -> dict[str, list[FloatingIp]]:
-    found = part_rows(session, _floating_ip_statement(), l3_models.FloatingIP.fixed_port_id, ids)
-    return grouped((row[0], FloatingIp(row[1], row[2])) for row in found)
-
-
-@functools.cache
-def _dhcp_option_statement() -> Any:
-    option = option_models.ExtraDhcpOpt
-    return sa.select(option.port_id, option.opt_name, option.opt_value, option.ip_version)
-
-
-def _dhcp_options(session: Any, ids: Ids) -> dict[str, list[DhcpOption]]:
-    found = part_rows(session, _dhcp_option_statement(), option_models.ExtraDhcpOpt.port_id, ids)
-    return grouped((row[0], DhcpOption(row[1], row[2], row[3])) for row in found)
 
 
 def _fqdn(name: str, domain: str, fixed_ips: list[FixedIp]) -> str | None:
@@ -222,18 +131,3 @@ def _fqdn(name: str, domain: str, fixed_ips: list[FixedIp]) -> str | None:
         return None
     first = min(fixed_ips, key=lambda ip: (ip.address, ip.subnet_id))
     return port_fqdn(name, domain, first.address, cfg.CONF.dns_domain)
-
-
-@functools.cache
-def _group_name_statement() -> Any:
-    binding = group_models.SecurityGroupPortBinding
-    return sa.select(binding.port_id, _Group.id, _Group.name).join(
-        _Group, _Group.id == binding.security_group_id
-    )
-
-
-def _group_names(session: Any, ids: Ids) -> dict[str, list[GroupName]]:
-    found = part_rows(
-        session, _group_name_statement(), group_models.SecurityGroupPortBinding.port_id, ids
-    )
-    return grouped((row[0], GroupName(row[1], row[2] or "")) for row in found)

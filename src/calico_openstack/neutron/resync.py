@@ -174,6 +174,9 @@ class Resync:
             return self._synchroniser.sync_ports([], left=names)
 
         yield from self._repair(phase, "", expected, repair)
+        if not self._audit:
+            self._synchroniser.tell(wanted.details.keys())
+        yield from ((f"binding of port {port_id}", Outcome.UPDATED) for port_id in wanted.details)
 
     def _compare(
         self, phase: Phase, prefix: str, wanted: Wanted, is_own: Callable[[str], bool]

@@ -23,7 +23,7 @@ from oslo_utils import timeutils
 
 from calico_openstack.neutron.binding import VIF_TYPE
 from calico_openstack.neutron.queries import Ids, grouped, part_rows, portions, reader, rows, writer
-from calico_openstack.neutron.reading_ports import migrating_to
+from calico_openstack.neutron.reading_parts import migrating_to
 from calico_openstack.neutron.status import Agent, AgentKind, PortState
 from calico_openstack.neutron.translate.facts import VIF_UNBOUND, Binding
 from calico_openstack.neutron.translate.places import migration_targets

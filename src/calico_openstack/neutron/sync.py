@@ -50,11 +50,12 @@ from calico_openstack.neutron.queries import Ids, snapshot
 from calico_openstack.neutron.reading_logs import read_logs
 from calico_openstack.neutron.reading_ports import read_ports
 from calico_openstack.neutron.records import Records, forget, oldest_records
+from calico_openstack.neutron.telling import store_details
 from calico_openstack.neutron.transactions import get_many, write_portions
 from calico_openstack.neutron.translate.envelope import Birth, renewed
 from calico_openstack.neutron.translate.facts import PortFacts, Problem
 from calico_openstack.neutron.translate.order import writing_order
-from calico_openstack.neutron.translate.policy import policy_name
+from calico_openstack.neutron.translate.policy import policy_name, refusals
 from calico_openstack.neutron.translate.qos import NO_LIMITS, Limits
 from calico_openstack.neutron.translate.wanted import (
     Content,
@@ -98,10 +99,14 @@ def new_value(stored: bytes | None, content: Content) -> bytes | None:
 
 @dataclass(frozen=True, slots=True)
 class _Picture:
-    """What must be stored, as of one moment, and the records that are done when it is."""
+    """What must be stored, as of one moment, and the records that are done when it is.
+
+    ``members`` are ports whose bindings may have to tell something else of their groups.
+    """
 
     wanted: Wanted
     records: set[str] = field(default_factory=set)
+    members: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +170,17 @@ class Synchroniser:
         named = (_with_project(port, known.get(port.project_id or "")) for port in ports)
         return wanted_endpoints(named, self.namespace, self._limits)
 
+    def tell(self, ids: Collection[str]) -> None:
+        """Let the bindings of ports tell what cannot be honoured.
+
+        Until they do: who has read older data may have written after us.
+        """
+        for _ in range(ATTEMPTS):
+            details = self.wanted_endpoints(ids).details if ids else {}
+            if not details:
+                return
+            store_details(details)
+
     def _sync(self, concerned: Concerned) -> dict[str, Outcome]:
         paths = self._paths(concerned)
         done = self._converge(paths, {}, concerned)
@@ -195,14 +211,17 @@ class Synchroniser:
                 return _Picture(Wanted()) if len(waiting) < WAITING_AT_ONCE else None
             concerned = concerned_by(waiting.values())
             concerned.add(also)
-            return _Picture(self._wanted(concerned), set(waiting))
+            members: set[str] = set()
+            return _Picture(self._wanted(concerned, members), set(waiting), members)
 
-    def _wanted(self, concerned: Concerned) -> Wanted:
+    def _wanted(self, concerned: Concerned, members: set[str]) -> Wanted:
         wanted = Wanted(possible=self._paths(concerned))
         ports = set(concerned.ports)
         ports |= {_port_of(name) for name in concerned.left} - {""}
         if concerned.groups:
             groups = reading.read_groups(concerned.groups).values()
+            refused = {group.id for group in groups if refusals(group.rules)}
+            members.update(reading.members_to_tell(concerned.groups, refused))
             logs = read_logs(concerned.groups)
             wanted.add(wanted_policies(groups, logs, self.namespace))
         if concerned.subnets:
@@ -242,6 +261,7 @@ class Synchroniser:
                 outcomes.pop(self._order_path, None)
                 report(picture.wanted.elsewhere)
                 self._report_rules(picture.wanted, written)
+                self.tell(picture.wanted.details.keys() | picture.members)
                 return _Done(outcomes, picture.records)
         LOG.warning("Others kept writing; left to the journal: %s", ", ".join(sorted(written)))
         return _Done(outcomes, set())

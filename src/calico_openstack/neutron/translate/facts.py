@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 VIF_UNBOUND = "unbound"
+VIF_TAP = "tap"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +96,13 @@ class Binding:
     """Where a port is plugged: ``host`` is empty and ``vif_type`` ``unbound`` where nowhere.
 
     ``migrating_to`` is the host that Nova has put into the binding's profile, empty for none.
+    ``details`` are its VIF details as they are stored, in JSON.
     """
 
     host: str = ""
     vif_type: str = VIF_UNBOUND
     migrating_to: str = ""
+    details: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,11 +110,11 @@ class PortFacts:
     """A port with everything its workload endpoint depends on.
 
     ``binding`` is the active one; ``inactive_bindings`` are those that Nova has made on hosts that
-    the port may move to, or has left behind where it was. ``logs`` are those that are about this
-    port or all ports of its project. ``fqdn`` is the first name in Neutron's
-    DNS assignment, None without the DNS extension; ``dns_name`` is the port's own, empty for
-    none. The project's name and the id of its parent are
-    None where Keystone does not tell.
+    the port may move to, or has left behind where it was. ``odd_rules`` are rules of its groups,
+    among them all that have no counterpart. ``logs`` are those that are about this port or all
+    ports of its project. ``fqdn`` is the first name in Neutron's DNS assignment, None without the
+    DNS extension; ``dns_name`` is the port's own, empty for none. The project's name and the id of
+    its parent are None where Keystone does not tell.
     """
 
     id: str
@@ -133,6 +136,7 @@ class PortFacts:
     address_pairs: tuple[AddressPair, ...] = ()
     floating_ips: tuple[FloatingIp, ...] = ()
     groups: tuple[GroupName, ...] = ()
+    odd_rules: tuple[RuleFacts, ...] = ()
     qos: QosFacts = QosFacts()
     dhcp_options: tuple[DhcpOption, ...] = ()
     logs: tuple[LogFacts, ...] = ()
@@ -140,7 +144,7 @@ class PortFacts:
     dns_name: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class RuleFacts:
     """A rule of a security group, with the columns' values.
 

@@ -7,6 +7,7 @@ it would have allowed, and is reported; it never becomes a wider rule.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from calico_openstack.datamodel.addresses import parse_network
@@ -77,15 +78,41 @@ def translate_group(group: GroupFacts, namespace: str) -> TranslatedGroup:
     return TranslatedGroup(policy, tuple(problems))
 
 
-def _rule(facts: RuleFacts, group: GroupFacts) -> Rule | None:
-    """Translate one rule; None for a rule that can match nothing."""
+def refusals(rules: Iterable[RuleFacts]) -> list[Problem]:
+    """Return why rules are left out, by what they match; of whom they are about nothing is said."""
+    problems = []
+    for facts in sorted(rules, key=lambda rule: rule.id):
+        try:
+            _match(facts)
+        except _UntranslatableError as error:
+            problems.append(Problem(f"rule {facts.id}", error.field, error.reason))
+    return problems
+
+
+@dataclass(frozen=True, slots=True)
+class _Match:
+    version: int
+    number: int | None
+    ports: tuple[int | str, ...]
+    icmp: IcmpMatch | None
+
+
+def _match(facts: RuleFacts) -> _Match:
+    """Translate what a rule says of packets, but for whom they come from or go to."""
     version = _VERSIONS.get(facts.ethertype)
     if version is None:
         raise _UntranslatableError("ethertype", f"{facts.ethertype!r} is neither IPv4 nor IPv6")
     number = _protocol_number(facts, version)
-    icmp = number in _ICMP_NAMES
-    ports = () if icmp else _ports(facts, number)
-    remote = _remote(facts, group, version)
+    if number in _ICMP_NAMES:
+        return _Match(version, number, (), _icmp(facts))
+    return _Match(version, number, _ports(facts, number), None)
+
+
+def _rule(facts: RuleFacts, group: GroupFacts) -> Rule | None:
+    """Translate one rule; None for a rule that can match nothing."""
+    match = _match(facts)
+    number, ports = match.number, match.ports
+    remote = _remote(facts, group, match.version)
     if remote is None:
         return None
     if facts.direction == "ingress":
@@ -96,9 +123,9 @@ def _rule(facts: RuleFacts, group: GroupFacts) -> Rule | None:
         destination = EntityRule(nets=remote.nets, selector=remote.selector, ports=ports)
     return Rule(
         action="Allow",
-        ip_version=version,
+        ip_version=match.version,
         protocol=None if number is None else _ICMP_NAMES.get(number, number),
-        icmp=_icmp(facts) if icmp else None,
+        icmp=match.icmp,
         source=source,
         destination=destination,
     )

@@ -22,6 +22,7 @@ from calico_openstack.neutron.translate.logs import LOG_POLICY, drop_policy
 from calico_openstack.neutron.translate.places import possible_hosts
 from calico_openstack.neutron.translate.policy import policy_name, translate_group
 from calico_openstack.neutron.translate.qos import NO_LIMITS, Limits
+from calico_openstack.neutron.translate.refusals import Details, told_details
 from calico_openstack.neutron.translate.subnet import translate_subnet
 
 Content = Resource | DhcpSubnet
@@ -34,7 +35,8 @@ class Wanted:
 
     ``elsewhere`` are problems of objects that have no key because of them. ``possible`` are keys
     at which the objects may have been stored while their attributes were others. ``kept`` are
-    keys whose content is only written where something is stored already.
+    keys whose content is only written where something is stored already. ``details`` are those of
+    ports' bindings that differ.
     """
 
     contents: dict[str, Content] = field(default_factory=dict)
@@ -42,6 +44,7 @@ class Wanted:
     elsewhere: list[Problem] = field(default_factory=list)
     possible: set[str] = field(default_factory=set)
     kept: set[str] = field(default_factory=set)
+    details: dict[str, Details] = field(default_factory=dict)
 
     def add(self, other: Wanted) -> None:
         """Add what another wants."""
@@ -50,6 +53,7 @@ class Wanted:
         self.elsewhere.extend(other.elsewhere)
         self.possible.update(other.possible)
         self.kept.update(other.kept)
+        self.details.update(other.details)
 
     @property
     def paths(self) -> set[str]:
@@ -90,6 +94,9 @@ def wanted_endpoints(
                 wanted.kept.add(path)
         for migration in translated.migrations:
             wanted.contents[path_of(migration)] = migration
+        details = told_details(port, translated.problems)
+        if details is not None:
+            wanted.details[port.id] = details
         if not translated.endpoints:
             wanted.elsewhere.extend(translated.problems)
         for host in possible_hosts(port):
