@@ -51,7 +51,7 @@ class Api:
 
     def request(self, method: str, path: str, body: Json | None = None) -> Any:
         """Send a request below ``/v2.0``; return the decoded answer, None for an empty one."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=300)
         try:
             content = None if body is None else json.dumps(body)
             headers = {"Content-Type": "application/json", **self.headers}

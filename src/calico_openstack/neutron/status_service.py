@@ -192,7 +192,8 @@ class StatusService:
         self._metrics.waiting.set(len(self._ports))
         if not ids:
             return
-        portions = [ids[start :: self._settings.status_threads] for start in range(len(ids))]
+        threads = self._settings.status_threads
+        portions = [ids[start::threads] for start in range(threads)]
         for failed in writers.map(self._write_some, filter(None, portions)):
             self._retry.update(failed)
         now = time.monotonic()

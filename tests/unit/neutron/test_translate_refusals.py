@@ -70,6 +70,7 @@ def test_details_that_cannot_be_read_are_left_alone() -> None:
         assert told(replace(PORT, binding=binding, odd_rules=(REFUSED,))) is None
 
 
+@settings(deadline=None)
 @given(st.integers(0, 300))
 def test_details_fit_into_neutrons_column(number: int) -> None:
     rules = tuple(replace(REFUSED, id=f"{n:036}") for n in range(number))
