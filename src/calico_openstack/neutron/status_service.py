@@ -243,10 +243,12 @@ def _write(port: PortState, status: str | None, target_is_up: bool) -> None:
 
 def _register_agent(agent: Agent, started: bool) -> None:
     """Make an agent alive, and bind the ports whose binding failed because Felix was not."""
-    database.register_agent(agent, started)
     if agent.kind is not AgentKind.FELIX:
+        database.register_agent(agent, started)
         return
-    segments.map_hosts({agent.host})
+    # Before it counts as alive: without this a port there may get no address.
+    _guarded(f"segments of {agent}", segments.map_hosts, {agent.host})
+    database.register_agent(agent, started)
     for port_id in database.ports_not_bound(agent.host):
         LOG.info("Binding port %s again, now that %s is alive", port_id, agent)
         _guarded(f"port {port_id}", database.bind_port, port_id)
