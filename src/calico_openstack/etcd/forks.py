@@ -3,7 +3,9 @@
 The gRPC library survives a fork only while none of its calls runs in another thread; otherwise the
 child may crash in a mutex that the other thread held. So a fork waits until running calls have
 ended, and calls wait until the fork is done. (Starting another program, as subprocess does, is
-not affected.) Streams cannot be waited for: a process that watches should not fork.
+not affected.) That makes a crash rare and does not rule it out, since threads of the library work
+on for a moment after a call, and on streams for as long as those are open. So whoever forks should
+do so before the first call, as our processes do: a client without a connection is safe to fork.
 """
 
 from __future__ import annotations
