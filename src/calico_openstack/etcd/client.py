@@ -120,26 +120,15 @@ class EtcdClient:
         The next page is requested before the current one is yielded, so that etcd works while the
         caller does.
         """
-        key, end = to_bytes(prefix), range_end(prefix)
         request = pb.RangeRequest(
-            key=key or b"\0", range_end=end, limit=page_size, revision=revision, keys_only=keys_only
+            key=to_bytes(prefix) or b"\0",
+            range_end=range_end(prefix),
+            limit=page_size,
+            revision=revision,
+            keys_only=keys_only,
         )
-        pending = _Ahead(self.session, request)
-        while True:
-            response = pending.result()
-            revision = revision or response.header.revision
-            if response.more:
-                request = pb.RangeRequest(
-                    key=response.kvs[-1].key + b"\0",
-                    range_end=end,
-                    limit=page_size,
-                    revision=revision,
-                    keys_only=keys_only,
-                )
-                pending = _Ahead(self.session, request)
+        for response, _ in self._pages(request):
             yield response
-            if not response.more:
-                return
 
     def first(self, prefix: str) -> First:
         """Return the first key that begins with *prefix*, and how many there are."""
@@ -155,19 +144,25 @@ class EtcdClient:
     ) -> Iterator[StoredPage]:
         """Yield the keys from *start* to before *end* as etcd sends them; see `responses`."""
         request = pb.RangeRequest(key=start, range_end=end, limit=page_size, revision=revision)
-        pending = _Ahead(self.session, request, unparsed=True)
-        while True:
-            data = pending.unparsed()
-            response = pb.RangeResponse.FromString(data)
-            if response.more:
-                request = pb.RangeRequest(
-                    key=response.kvs[-1].key + b"\0",
-                    range_end=end,
-                    limit=page_size,
-                    revision=revision,
-                )
-                pending = _Ahead(self.session, request, unparsed=True)
+        for _, data in self._pages(request, unparsed=True):
             yield StoredPage(data)
+
+    def _pages(
+        self, request: pb.RangeRequest, *, unparsed: bool = False
+    ) -> Iterator[tuple[pb.RangeResponse, bytes]]:
+        """Yield the pages of a range, *unparsed* with the bytes that they came as."""
+        pending = _Ahead(self.session, request, unparsed=unparsed)
+        while True:
+            data = pending.unparsed() if unparsed else b""
+            response = pb.RangeResponse.FromString(data) if unparsed else pending.result()
+            if response.more:
+                following = pb.RangeRequest()
+                following.CopyFrom(request)
+                following.key = response.kvs[-1].key + b"\0"
+                following.revision = request.revision or response.header.revision
+                request = following
+                pending = _Ahead(self.session, request, unparsed=unparsed)
+            yield response, data
             if not response.more:
                 return
 
