@@ -34,7 +34,8 @@ class BirdVersion(NamedTuple):
 
         Seen with 3.1.8, 3.3.2 and 3.4.0: when the best path gives way to another one with
         ``merge paths``, the kernel's route is removed and comes back with the next scan only. In a
-        rack it also happens without, on the host that a workload leaves (3.1.8 and 3.3.2).
+        rack it also happens without: on the host that a workload leaves (3.1.8 and 3.3.2), and once
+        on another one (3.4.0).
         """
         return self.major < 3
 
