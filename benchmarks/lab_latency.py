@@ -29,10 +29,10 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.conditions import conditions, load_average
+from calico_openstack.checksum import internet_checksum
 from calico_openstack.lab import bring_up, namespaces, teardown
 from calico_openstack.lab.cloud import api, supervisor
 from calico_openstack.lab.neutron_api import NeutronApi
-from calico_openstack.lab.probing import checksum
 from calico_openstack.lab.processes import resident_bytes
 from calico_openstack.lab.progress import Progress
 from calico_openstack.lab.rest import Resource
@@ -89,7 +89,7 @@ class Client:
         """Send a request of a new flow; whether a reply of any earlier one has come."""
         self._identifier = (self._identifier + 1) & 0xFFFF
         body = struct.pack("!BBHHH", 8, 0, 0, self._identifier, 1)
-        packet = body[:2] + struct.pack("!H", checksum(body)) + body[4:]
+        packet = body[:2] + internet_checksum(body) + body[4:]
         with contextlib.suppress(OSError):
             self._socket.sendto(packet, (address, 0))
         time.sleep(INTERVAL)

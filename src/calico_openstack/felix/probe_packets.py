@@ -7,6 +7,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from calico_openstack.checksum import internet_checksum
 from calico_openstack.felix.kernel.followed_packets import ECHO_REQUEST
 
 TCP, UDP = 6, 17
@@ -64,12 +65,3 @@ class Probe(Struct, frozen=True):
         return (
             before + (b"\xff\xff" if self.protocol == UDP and found == _NO_SUM else found) + after
         )
-
-
-def internet_checksum(data: bytes) -> bytes:
-    """Return the checksum of RFC 1071."""
-    data += b"\0" * (len(data) % 2)
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return struct.pack("!H", ~total & 0xFFFF)

@@ -17,6 +17,7 @@ from enum import StrEnum
 
 import msgspec
 
+from calico_openstack.checksum import internet_checksum
 from calico_openstack.lab.security_groups import ICMP, TCP
 
 RETRY = 0.4
@@ -139,7 +140,7 @@ def echo_request(ipv6: bool, number: int) -> bytes:
     body = struct.pack("!BBHHH", kind, 0, 0, identifier, number & 0xFFFF) + b"calico-lab"
     if ipv6:
         return body
-    return body[:2] + struct.pack("!H", checksum(body)) + body[4:]
+    return body[:2] + internet_checksum(body) + body[4:]
 
 
 def is_echo_reply(data: bytes, request: bytes) -> bool:
@@ -148,14 +149,6 @@ def is_echo_reply(data: bytes, request: bytes) -> bool:
         data = data[(data[0] & 0x0F) * 4 :]
     reply = 0 if request[0] == 8 else 129
     return len(data) >= 8 and data[0] == reply and data[4:] == request[4:]
-
-
-def checksum(data: bytes) -> int:
-    """The Internet checksum (RFC 1071) of bytes of even length."""
-    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from calico_openstack.checksum import internet_checksum
 from calico_openstack.felix.calc import HostState
 from calico_openstack.felix.kernel.arrivals import program
 from calico_openstack.felix.kernel.followed_packets import (
@@ -20,7 +21,7 @@ from calico_openstack.felix.kernel.followed_packets import (
     headers_in,
     kind_of,
 )
-from calico_openstack.felix.probe_packets import PAYLOAD, Probe, internet_checksum
+from calico_openstack.felix.probe_packets import PAYLOAD, Probe
 from calico_openstack.felix.probes import ProbeError, prepared
 from calico_openstack.felix.render.nft import Family
 from calico_openstack.netlink import bpf

@@ -1,19 +1,16 @@
 """Small pure parts: identities, probes on the wire, logs, caches, the demonstration."""
 
-import struct
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from calico_openstack.lab import demo, identity
 from calico_openstack.lab.bgp_layout import resources
 from calico_openstack.lab.compute import configuration
 from calico_openstack.lab.database import cache_key
 from calico_openstack.lab.log_files import last_words, tail
-from calico_openstack.lab.probing import checksum, echo_request, is_echo_reply
+from calico_openstack.lab.probing import echo_request, is_echo_reply
 from calico_openstack.lab.settings import Lab
 from calico_openstack.lab.status_view import duration
 from calico_openstack.lab.supervisor import cap_log
@@ -50,11 +47,6 @@ def test_identity_headers_are_left_alone() -> None:
 def test_the_client_finds_the_api_as_administrator_and_as_project() -> None:
     assert identity.client_environment("http://a:1", None)["OS_AUTH_TYPE"] == "none"
     assert identity.client_environment("http://a:1", "red")["OS_TOKEN"] == "project:red"
-
-
-@given(st.binary(max_size=64).map(lambda data: data + bytes(len(data) % 2)))
-def test_a_checksum_over_itself_is_zero(data: bytes) -> None:
-    assert checksum(data + struct.pack("!H", checksum(data))) == 0
 
 
 def test_an_echo_reply_is_told_from_others() -> None:
