@@ -19,6 +19,7 @@ from calico_openstack.felix.render.dataplane import DesiredDataplane
 from tests.support import machine
 
 LOADS = [Load(local, rules) for local in (100, 1000) for rules in (1, 100, 1000)]
+FROM_ANOTHER_HOST = [Load(100, 1, uplink=True), Load(1000, 1000, uplink=True)]
 ESTABLISHED_TARGET, FIRST_TARGET = 500, 2000
 _BARE = "bare"
 _RESULT = re.compile(r"^RESULT (\S+) (\d+) (\d+)", re.MULTILINE)
@@ -29,7 +30,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="the smallest and the largest load")
     options = parser.parse_args()
-    show(measure([LOADS[0], LOADS[-1]] if options.quick else LOADS))
+    local = [LOADS[0], LOADS[-1]] if options.quick else LOADS
+    show(measure([*local, *FROM_ANOTHER_HOST]))
 
 
 def measure(loads: list[Load]) -> list[Row]:

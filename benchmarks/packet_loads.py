@@ -15,6 +15,7 @@ import msgspec
 from benchmarks.clusters import EXTRA, NAMESPACE, Cluster
 from benchmarks.packet_path import End, PacketHost
 from calico_openstack.datamodel import ResourceKey
+from calico_openstack.datamodel.remote import RemoteEndpoint
 from calico_openstack.etcd import Update
 from calico_openstack.felix.calc import HostCalculation
 from calico_openstack.felix.inputs import Inputs
@@ -22,18 +23,24 @@ from calico_openstack.felix.render import Renderer, RenderSettings
 
 _CLIENTS, _SERVERS = "sg.projectcalico.org/clients", "sg.projectcalico.org/servers"
 _LOCAL_PER_GROUP = 4
+_UPLINK = "eth9"
 
 
 class Load(msgspec.Struct, frozen=True):
-    """A host with *local* endpoints, and *rules* in the receiver's group."""
+    """A host with *local* endpoints, and *rules* in the receiver's group.
+
+    *uplink*: the sender is on another host, so that its packets come by an interface of the host.
+    """
 
     local: int
     rules: int
+    uplink: bool = False
 
     @property
     def name(self) -> str:
         """How it is called in the table."""
-        return f"{self.local} endpoints, {self.rules} rules"
+        sender = ", from another host" if self.uplink else ""
+        return f"{self.local} endpoints, {self.rules} rules{sender}"
 
 
 def render(load: Load, settings: RenderSettings | None = None) -> PacketHost:
@@ -44,7 +51,9 @@ def render(load: Load, settings: RenderSettings | None = None) -> PacketHost:
     calculation = HostCalculation(cluster.host(0))
     for key, value in _objects(cluster, load, ends):
         decoded = inputs.decode(Update(key, value, 1))
-        if decoded is not None:
+        if isinstance(decoded, RemoteEndpoint):
+            calculation.update_remote(decoded)
+        elif decoded is not None:
             calculation.update(*decoded)
     renderer = Renderer(settings or RenderSettings(), calculation.state)
     renderer.apply(calculation.flush())
@@ -58,14 +67,15 @@ def _objects(cluster: Cluster, load: Load, ends: list[End]) -> Iterator[tuple[st
     yield _policy(_CLIENTS, ingress=[])
     yield _policy(_SERVERS, ingress=[*_others(load.rules - 1), _admits_clients()])
     # In the middle of the cluster's addresses, whatever the order of anything is.
-    for number, group in ((EXTRA, _CLIENTS), (EXTRA + 1, _SERVERS)):
-        endpoint = cluster.endpoint(number, like=0, host=0)
+    for number, group, host in ((EXTRA, _CLIENTS, int(load.uplink)), (EXTRA + 1, _SERVERS, 0)):
+        endpoint = cluster.endpoint(number, like=0, host=host)
         resource: dict[str, Any] = msgspec.json.decode(endpoint.value)
         labels = resource["metadata"]["labels"]
         for label in [name for name in labels if name.startswith("sg")]:
             del labels[label]
         labels[group] = "group"
-        ends.append(End(endpoint.interface, endpoint.address, resource["spec"]["mac"]))
+        interface = endpoint.interface if host == 0 else _UPLINK
+        ends.append(End(interface, endpoint.address, resource["spec"]["mac"]))
         yield endpoint.key, msgspec.json.encode(resource)
 
 
