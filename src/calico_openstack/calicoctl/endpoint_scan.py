@@ -1,14 +1,15 @@
 """All stored endpoints, searched for texts without being taken apart.
 
 A hundred thousand endpoints are 130 MB, which etcd needs most of a second to read and hand out. So
-several ranges of keys are read at once, one etcd's processor for each, and what comes is searched
-as bytes: only of pages that have a text somewhere, and of these only what has it, is decoded.
+many small ranges of keys are read, several at once, one etcd's processor for each, and what comes
+is searched as bytes: only of pages that have a text somewhere, and of these only what has it, is
+decoded.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, NamedTuple
 
 from calico_openstack.calicoctl.ends import trace_of
@@ -27,9 +28,11 @@ from calico_openstack.etcd.records import KeyValue, range_end, to_bytes
 
 Resources = dict[ResourceKey, Resource | Invalid]
 
-# etcd counts what is left of a range for every page.
+# Ranges are about so long; small ones are in the processor's caches while they are searched.
+_A_RANGE: Final = 2_500
+# etcd counts what is left of a range for every page, so a range should be one page.
 _A_PAGE: Final = 10_000
-_AT_ONCE: Final = 4
+_AT_ONCE: Final = 6
 
 
 def decoded(stored: Collection[KeyValue] | Iterator[KeyValue]) -> Resources:
@@ -66,20 +69,23 @@ class StoredEndpoints:
         self._beginnings = [trace.beginning for trace in map(trace_of, texts) if trace]
         self._pool = ThreadPoolExecutor(_AT_ONCE)
         self._searched: list[_Searched] = []
-        self._parts = [self._pool.submit(self._read, *each) for each in self._ranges()]
+        self._parts = self._pool.submit(self._start)
 
     def holding(self, texts: Collection[str]) -> Resources:
         """Return the endpoints that contain one of *texts*, all of them if that cannot be told."""
-        for part in self._parts:
-            self._searched += part.result()
-        self._parts = []
-        self._pool.shutdown(wait=False)
+        if not self._searched:
+            for part in self._parts.result():
+                self._searched += part.result()
+            self._pool.shutdown(wait=False)
         found: Resources = {}
         for trace in map(trace_of, texts):
             beginning = trace.beginning if trace else b""
             stored = (kv for each in self._searched for kv in each.holding(beginning))
             found |= decoded(kv for kv in stored if trace is None or trace.is_in(kv.value))
         return found
+
+    def _start(self) -> list[Future[list[_Searched]]]:
+        return [self._pool.submit(self._read, *each) for each in self._ranges()]
 
     def _ranges(self) -> list[tuple[bytes, bytes, int]]:
         """Return ranges of keys that are about equally long, and the revision to read all at.
@@ -89,11 +95,11 @@ class StoredEndpoints:
         nodes = self._pool.submit(self._nodes)
         first = self._client.first(self._prefix)
         cuts = [to_bytes(self._prefix)]
-        if first.count > _A_PAGE:
+        if first.count > _A_RANGE:
             namespace = first.key.rpartition("/")[0]
             hosts = sorted(to_bytes(on_host(namespace, each)) for each in nodes.result())
-            if len(hosts) >= _AT_ONCE:
-                cuts += [hosts[len(hosts) * part // _AT_ONCE] for part in range(1, _AT_ONCE)]
+            parts = min(first.count // _A_RANGE, len(hosts))
+            cuts += [hosts[len(hosts) * part // parts] for part in range(1, parts)]
         ends = [*cuts[1:], range_end(self._prefix)]
         return [(start, end, first.revision) for start, end in zip(cuts, ends, strict=True)]
 

@@ -8,7 +8,7 @@ out that select by a label which neither end has.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -23,6 +23,7 @@ from calico_openstack.calicoctl.ends import (
     End,
     candidates,
     matched,
+    trace_of,
     where_they_run,
 )
 from calico_openstack.datamodel import (
@@ -94,7 +95,7 @@ def excerpt(client: EtcdClient, source: str, destination: str) -> Excerpt:
     # While etcd hands out the endpoints, what is few is read.
     spoofing = _spoofing(client)
     few = decoded(kv for kind in (Profile, *_KINDS) for kv in _all(client, kind))
-    policies = list(_all(client, NetworkPolicy))
+    policies = [(needed_label(kv.value), kv) for kv in _all(client, NetworkPolicy)]
     # OpenStack names a migration like the endpoint that it leads to.
     arriving = {kv.key.rpartition("/")[2] for kv in _all(client, LiveMigration)}
     named = stored.holding(texts)
@@ -106,24 +107,24 @@ def excerpt(client: EtcdClient, source: str, destination: str) -> Excerpt:
     workloads = {**named, **stored.holding(addresses.difference(texts))}
     for end in ends:
         if end.endpoint is not None:
-            workloads |= _beside(client, end.endpoint, endpoints[end.endpoint].spec.node)
+            workloads |= _beside(client, end.endpoint, endpoints[end.endpoint])
     resources = {**_near(workloads, ends), **few}
     labels = {label for endpoint in own for label in endpoint.metadata.labels}
     for value in resources.values():
         if isinstance(value, Profile):
             labels |= set(value.spec.labels_to_apply)
-    resources |= decoded(kv for kv in policies if may_select(kv.value, labels))
+    resources |= decoded(kv for label, kv in policies if not label or label in labels)
     return Excerpt(*ends, resources, Cluster(resources, source_spoofing=spoofing))
 
 
-def may_select(policy: bytes, labels: Collection[str]) -> bool:
-    """Tell whether a stored policy may select something that has *labels* and no others."""
+def needed_label(policy: bytes) -> str:
+    """Return a label without which a stored policy selects nothing, "" if there may be none."""
     try:
         selector = _PEEK.decode(policy).spec.selector
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        return True
+        return ""
     needed = _HAS_LABEL.fullmatch(selector)
-    return needed is None or needed[1] in labels
+    return needed[1] if needed else ""
 
 
 def _spoofing(client: EtcdClient) -> bool:
@@ -139,11 +140,13 @@ def _all(client: EtcdClient, cls: type[Resource]) -> Iterable[KeyValue]:
     return (kv for page in client.iterate_prefix(prefix_of(cls.KIND)) for kv in page.kvs)
 
 
-def _beside(client: EtcdClient, key: ResourceKey, host: str) -> Resources:
-    """Return the endpoints of the host of one of them."""
+def _beside(client: EtcdClient, key: ResourceKey, endpoint: WorkloadEndpoint) -> Resources:
+    """Return the endpoints of the host of one of them that may have its interface."""
     namespace = prefix_of(key.kind, key.namespace).removesuffix("/")
-    pages = client.iterate_prefix(on_host(namespace, host))
-    return decoded(kv for page in pages for kv in page.kvs)
+    interface = trace_of(endpoint.spec.interface_name)
+    pages = client.iterate_prefix(on_host(namespace, endpoint.spec.node))
+    stored = (kv for page in pages for kv in page.kvs)
+    return decoded(kv for kv in stored if interface is None or interface.is_in(kv.value))
 
 
 def _near(workloads: Mapping[ResourceKey, Resource | Invalid], ends: tuple[End, End]) -> Resources:

@@ -46,6 +46,9 @@ def _member(*path: str) -> Callable[[Row], str]:
         value: Any = row
         for name in path:
             value = value.get(name) if isinstance(value, dict) else None
+        # Most members are texts, and there can be a million of them.
+        if isinstance(value, str):
+            return value
         if value is None:
             return ""
         if isinstance(value, bool):
