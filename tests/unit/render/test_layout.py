@@ -7,6 +7,7 @@ from ipaddress import IPv4Address, ip_network
 
 import pytest
 
+from calico_openstack.datamodel.endpoints import QosControls
 from calico_openstack.datamodel.invalid import Invalid
 from calico_openstack.datamodel.keys import ResourceKey
 from calico_openstack.datamodel.resource import Resource
@@ -19,7 +20,7 @@ from calico_openstack.felix.render.dataplane import (
     NeighbourKey,
     Route,
 )
-from calico_openstack.felix.render.nft import CtState, Reject, TableState
+from calico_openstack.felix.render.nft import CtState, Reject, TableState, Verdict, VerdictMap
 from calico_openstack.felix.render.policy_chains import log_prefix
 from calico_openstack.felix.render.renderer import ARP_TABLE, IP6_TABLE, IP_TABLE
 from calico_openstack.policy.addresses import pack_address
@@ -342,6 +343,34 @@ def test_log_rules_go_on() -> None:
     outcome = felix.run("filter-forward", frame)
     assert outcome.accepted
     assert outcome.logs == ("t np ossg.default.open: ",)
+
+
+def look_along(table: TableState, chain: str, looked: frozenset[str] = frozenset()) -> None:
+    """Follow all ways through *chain*; on none may a map be looked into twice."""
+    for rule in table.chains[chain].rules:
+        targets: list[str] = []
+        for each in rule.expressions:
+            if isinstance(each, VerdictMap):
+                assert each.map_name not in looked, f"{each.map_name} again in {chain}"
+                looked |= {each.map_name}
+                verdicts = table.elements[each.map_name].values()
+                targets += [one.chain for one in verdicts if isinstance(one, Verdict)]
+            elif isinstance(each, Verdict):
+                targets.append(each.chain)
+        for target in filter(None, targets):
+            look_along(table, target, looked)
+
+
+@pytest.mark.parametrize("limited", [False, True])
+def test_no_way_leads_to_a_map_twice(limited: bool) -> None:
+    """The kernel follows them all, and reads the whole map each time."""
+    controls = {"qos_controls": QosControls(ingress_max_connections=3)} if limited else {}
+    felix = Felix(OPEN, workload(1, "open", **controls))
+    table = felix.table()
+    assert (names.BETWEEN_WORKLOADS in table.chains) is limited
+    for name, chain in table.chains.items():
+        if chain.hook:
+            look_along(table, name)
 
 
 def test_a_log_prefix_tells_the_rule() -> None:

@@ -16,9 +16,13 @@ How a packet goes (all base chains have the policy accept; ``class`` and policy 
   then from-workload and by interface to the class chain; egress-allowed finds no outgoing interface
   and goes to endpoint-to-host.
 
-The look-ups by interface come before any comparison of its name, which costs as much: from-workload
-and between-workloads, to which the name leads, see packets of workload interfaces without an
-endpoint, and drop them. Where connections are limited all go that way.
+The look-ups by interface come before any comparison of its name, which costs as much: what has a
+workload's name then has no endpoint, and is dropped. Where connections are limited all packets are
+asked for the name, and go to from-workload and between-workloads.
+
+With every rule or element that leads to a chain the kernel follows all ways from all hooks anew,
+and reads a map for each chain that looks into it (nft_table_validate). So none is looked into twice
+on one way, and none is larger than it must be.
 
 Nothing that enters from-workload or to-workload comes back from there. Packets from the host itself
 to its workloads are not filtered (specification section 3.8).
@@ -26,10 +30,11 @@ to its workloads are not filtered (specification section 3.8).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from ipaddress import IPv6Network
 
 from calico_openstack.felix.render import metadata, names
-from calico_openstack.felix.render.host_layout import HostLayout
+from calico_openstack.felix.render.host_layout import HostLayout, goto
 from calico_openstack.felix.render.matches import ADDRESS_KEY, port_is, protocol_is
 from calico_openstack.felix.render.nft import (
     ACCEPT,
@@ -48,8 +53,6 @@ from calico_openstack.felix.render.nft import (
     KeyType,
     Rule,
     Set,
-    Verdict,
-    VerdictKind,
     VerdictMap,
 )
 from calico_openstack.felix.render.offload import offload
@@ -68,9 +71,14 @@ _DHCP_PORTS = {4: (68, 67), 6: (546, 547)}
 _ARP_REPLY = b"\x00\x02"
 
 _KNOWN = CtStateIs(CtState.ESTABLISHED | CtState.RELATED)
-# More than a host has: a set of a given size is quicker to look into.
-_MOST_ENDPOINTS, _MOST_ADDRESSES = 1 << 14, 1 << 16
+# More than a host has: a set of a given size is quicker to look into. Of buckets the kernel makes a
+# power of two, at least a third more than that: just so many are in the maps.
+_MOST_ENDPOINTS, _MOST_ADDRESSES = 3 << 12, 1 << 16
 _DISPATCH = Set((KeyType.INTERFACE,), verdicts=True, size=_MOST_ENDPOINTS)
+_UNKNOWN = {
+    Direction.EGRESS: ((Counter(), DROP), "from an unknown workload interface"),
+    Direction.INGRESS: ((Counter(), DROP), "to an unknown workload interface"),
+}
 
 
 class IpLayout:
@@ -87,6 +95,7 @@ class IpLayout:
         self._limits: frozenset[str] = frozenset()
         self._host = HostLayout(version, settings, {})
         self._offload: tuple[Rule, ...] = ()
+        self._written: set[str] = set()
         if settings.flow_offload:
             writer.add_flowtable(names.FLOWTABLE)
             self._offload = offload(version, exceptions=False)
@@ -114,17 +123,16 @@ class IpLayout:
 
     def govern(self, host: HostLayout) -> None:
         """Lead the packets of the host's own interfaces to the policy of host endpoints."""
-        before, self._host = self._host.chains(), host
-        after = host.chains()
-        for name, chain in after.items():
-            self._writer.put_chain(name, chain)
+        self._host = host
         self._put_chains()
-        for name in before.keys() - after.keys():
-            self._writer.remove_chain(name)
 
     def _put_chains(self) -> None:
-        for name, chain in self._chains().items():
+        chains = {**self._host.chains(), **self._chains()}
+        for name, chain in chains.items():
             self._writer.put_chain(name, chain)
+        for name in self._written - chains.keys():
+            self._writer.remove_chain(name)
+        self._written = set(chains)
 
     def _chains(self) -> dict[str, Chain]:
         settings, host = self.settings, self._host
@@ -132,22 +140,14 @@ class IpLayout:
         rates = {each: _limits(each, names.PACKET_RATES, self._limits) for each in Direction}
         connections = {each: _limits(each, names.CONNECTIONS, self._limits) for each in Direction}
         dispatch = {
-            egress: Rule((VerdictMap((Field.IIF,), names.FROM_WORKLOAD),)),
-            ingress: Rule((VerdictMap((Field.OIF,), names.TO_WORKLOAD),)),
+            egress: (*connections[egress], Rule((VerdictMap((Field.IIF,), names.FROM_WORKLOAD),))),
+            ingress: (*connections[ingress], Rule((VerdictMap((Field.OIF,), names.TO_WORKLOAD),))),
         }
-        to_workload = (
-            *connections[ingress],
-            dispatch[ingress],
-            Rule((Counter(), DROP), "to an unknown workload interface"),
-        )
-        # Most packets need not be asked for their interface's name. Where connections are limited
-        # they come to it by name.
-        directly = {each: () if connections[each] else (dispatch[each],) for each in Direction}
-        return {
+        chains = {
             names.RAW_PREROUTING: Chain(
                 (
                     _own_sources(self.version, settings),
-                    *_per_prefix(settings, Field.IIFNAME, VerdictKind.GOTO, names.ANTI_SPOOFING),
+                    *_per_prefix(settings, Field.IIFNAME, goto(names.ANTI_SPOOFING)),
                     *host.untracked,
                 ),
                 Hook("filter", "prerouting", -300),
@@ -158,42 +158,36 @@ class IpLayout:
                     *rates[ingress],
                     *self._offload,
                     Rule((_KNOWN, ACCEPT)),
-                    *directly[egress],
-                    *_per_prefix(settings, Field.IIFNAME, VerdictKind.GOTO, names.FROM_WORKLOAD),
+                    *_by_interface(settings, egress, dispatch, names.FROM_WORKLOAD),
                     *host.forward,
                 ),
                 Hook("filter", "forward", 0),
             ),
             names.FILTER_INPUT: Chain(
                 (
-                    *_per_prefix(settings, Field.IIFNAME, VerdictKind.GOTO, names.WORKLOAD_TO_HOST),
+                    *_per_prefix(settings, Field.IIFNAME, goto(names.WORKLOAD_TO_HOST)),
                     *host.input,
                 ),
                 Hook("filter", "input", 0),
             ),
             names.WORKLOAD_TO_HOST: _workload_to_host(self.version, settings, rates[egress]),
-            names.FROM_WORKLOAD: Chain(
-                (
-                    *connections[egress],
-                    dispatch[egress],
-                    Rule((Counter(), DROP), "from an unknown workload interface"),
-                )
-            ),
+            names.FROM_WORKLOAD: Chain((*dispatch[egress], Rule(*_UNKNOWN[egress]))),
             names.EGRESS_ALLOWED: Chain(
                 (
                     *_invalid(settings),
                     *_tunnels(self.version, settings),
-                    *directly[ingress],
-                    *_per_prefix(
-                        settings, Field.OIFNAME, VerdictKind.GOTO, names.BETWEEN_WORKLOADS
-                    ),
+                    *_by_interface(settings, ingress, dispatch, names.BETWEEN_WORKLOADS),
                     Rule((Compare(Field.OIF, bytes(4), invert=True), host.leaves)),
-                    Rule((Verdict(VerdictKind.GOTO, names.ENDPOINT_TO_HOST),)),
+                    Rule((goto(names.ENDPOINT_TO_HOST),)),
                 )
             ),
-            names.TO_WORKLOAD: Chain((*_invalid(settings), *to_workload)),
-            names.BETWEEN_WORKLOADS: Chain(to_workload),
+            names.TO_WORKLOAD: Chain(
+                (*_invalid(settings), *dispatch[ingress], Rule(*_UNKNOWN[ingress]))
+            ),
         }
+        if connections[ingress]:
+            chains[names.BETWEEN_WORKLOADS] = Chain((*dispatch[ingress], Rule(*_UNKNOWN[ingress])))
+        return chains
 
 
 def _limits(
@@ -212,10 +206,7 @@ def write_closed_layout(writer: TableWriter, settings: RenderSettings) -> None:
         (names.RAW_PREROUTING, Hook("filter", "prerouting", -300), Field.IIFNAME),
         (names.FILTER_FORWARD, Hook("filter", "forward", 0), Field.OIFNAME),
     ):
-        rules = tuple(
-            Rule((Compare(field, prefix.encode(), prefix=True), Counter(), DROP), "switched off")
-            for prefix in settings.interface_prefixes
-        )
+        rules = _per_prefix(settings, field, Counter(), DROP, comment="switched off")
         writer.put_chain(name, Chain(rules, hook))
 
 
@@ -265,12 +256,30 @@ def _own_sources(version: int, settings: RenderSettings) -> Rule:
     return Rule((*metadata.elsewhere(version, settings), known, ACCEPT))
 
 
-def _per_prefix(
-    settings: RenderSettings, field: Field, kind: VerdictKind, chain: str
+def _by_interface(
+    settings: RenderSettings,
+    direction: Direction,
+    dispatch: Mapping[Direction, tuple[Rule, ...]],
+    chain: str,
 ) -> tuple[Rule, ...]:
-    """Return rules that send the packets of workload interfaces to a chain."""
+    """Return rules that *dispatch* the packets of workload interfaces, and of no others.
+
+    Most packets need not be asked for their interface's name; where more than one rule dispatches
+    they are, once, and *chain* does the rest.
+    """
+    field = Field.IIFNAME if direction is Direction.EGRESS else Field.OIFNAME
+    if len(dispatch[direction]) > 1:
+        return _per_prefix(settings, field, goto(chain))
+    drop, comment = _UNKNOWN[direction]
+    return (*dispatch[direction], *_per_prefix(settings, field, *drop, comment=comment))
+
+
+def _per_prefix(
+    settings: RenderSettings, field: Field, *then: Expression, comment: str = ""
+) -> tuple[Rule, ...]:
+    """Return rules that do something with the packets of workload interfaces."""
     return tuple(
-        Rule((Compare(field, prefix.encode(), prefix=True), Verdict(kind, chain)))
+        Rule((Compare(field, prefix.encode(), prefix=True), *then), comment)
         for prefix in settings.interface_prefixes
     )
 
@@ -318,7 +327,7 @@ def _workload_to_host(version: int, settings: RenderSettings, rates: tuple[Rule,
         rules.append(Rule((*dns, ACCEPT), "DNS"))
     if rates:
         rules += [*rates, known]
-    rules.append(Rule((Verdict(VerdictKind.GOTO, names.FROM_WORKLOAD),)))
+    rules.append(Rule((goto(names.FROM_WORKLOAD),)))
     return Chain(tuple(rules))
 
 
