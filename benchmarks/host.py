@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.request
@@ -120,12 +121,14 @@ class Felix:
     """A running calico-felix."""
 
     def __init__(self, server: EtcdServer, host: str, directory: Path) -> None:
+        # In memory, as /run is, where the status files are unless told otherwise.
+        self._runtime = tempfile.TemporaryDirectory(dir="/dev/shm")
         file = directory / "felix.cfg"
         settings = {
             "EtcdEndpoints": server.endpoint,
             "FelixHostname": host,
             "EndpointReportingEnabled": "true",
-            "EndpointStatusPathPrefix": str(directory),
+            "EndpointStatusPathPrefix": self._runtime.name,
             "LogFilePath": "none",
             "LogSeveritySys": "none",
         }
@@ -157,6 +160,7 @@ class Felix:
         self._programmed.set()
         self._child.terminate()
         self._child.communicate()
+        self._runtime.cleanup()
 
     def wait_programmed(self) -> Programmed:
         """Wait until it says that the kernel is programmed."""

@@ -9,6 +9,7 @@ from ipaddress import ip_address
 import pytest
 from msgspec.structs import replace
 
+from calico_openstack.felix.kernel import conntrack
 from calico_openstack.felix.kernel.conntrack import ConntrackTable, Flow, FlowTuple
 from calico_openstack.felix.render.dataplane import DataplaneDelta, TableDelta
 from calico_openstack.felix.render.nft import (
@@ -204,3 +205,30 @@ def test_few_and_many_addresses_find_the_same(
     asked, listed = list(table.flows(few)), list(table.flows([*few, *nobody]))
     assert len(asked) == len(set(asked))
     assert {flow.id for flow in asked} == {flow.id for flow in listed}
+
+
+def test_flows_are_counted(namespace: NetworkNamespace, table: ConntrackTable) -> None:
+    assert table.count() == 0
+    insert(namespace, "10.0.0.1", "10.0.0.2")
+    insert(namespace, "fd00::1", "fd00::2")
+    assert table.count() == 2
+
+
+@pytest.mark.parametrize("per_walk", [0, 1000])
+def test_the_same_is_found_however_the_kernel_is_asked(
+    namespace: NetworkNamespace,
+    table: ConntrackTable,
+    monkeypatch: pytest.MonkeyPatch,
+    per_walk: int,
+) -> None:
+    monkeypatch.setattr(conntrack, "_FLOWS_PER_WALK", per_walk)
+    insert(namespace, "10.0.0.1", "10.0.0.2")
+    insert(namespace, "10.0.0.2", "10.0.0.3")
+    insert(namespace, "10.0.0.4", "10.0.0.5")
+    one, two = ip_address("10.0.0.1"), ip_address("10.0.0.2")
+    assert {str(flow.original.source) for flow in table.flows([one])} == {"10.0.0.1"}
+    assert {str(flow.original.source) for flow in table.flows([one, two])} == {
+        "10.0.0.1",
+        "10.0.0.2",
+    }
+    assert {str(flow.original.source) for flow in table.flows_to([two])} == {"10.0.0.1"}
