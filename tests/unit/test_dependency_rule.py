@@ -44,7 +44,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "etcd": frozenset(),
     "netlink": frozenset(),
     "agent": frozenset({"datamodel", "etcd"}),
-    "bgp": frozenset({"datamodel", "etcd", "agent"}),
+    "bgp": frozenset({"datamodel", "etcd", "agent", "netlink"}),
     "dhcp": frozenset({"datamodel", "etcd", "agent", "netlink"}),
     "neutron.translate": frozenset({"datamodel"}),
     "neutron": frozenset({"datamodel", "etcd", "neutron.translate"}),

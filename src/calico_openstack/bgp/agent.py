@@ -1,7 +1,7 @@
 """The BGP agent: its threads, its loop, and what happens in a pass.
 
 Two threads feed the loop: etcd's watch, and the one that keeps the Node registered. All decisions
-and everything that touches BIRD happen in the loop.
+and everything that touches BIRD happen in the loop, but for the scans that BIRD 3 needs at once.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ from calico_openstack.bgp.render import (
     secrets_of,
 )
 from calico_openstack.bgp.reporter import NodeStatusReporter
+from calico_openstack.bgp.rescans import Rescans
 from calico_openstack.bgp.safeguard import reason_to_wait
 from calico_openstack.bgp.service import BirdPaths, BirdService
 from calico_openstack.bgp.stanza import HostOptions
@@ -123,6 +124,7 @@ class BgpAgent:
         self._reporter = NodeStatusReporter(
             options.etcd, options.host, options.control_socket, options.status_period
         )
+        self._rescans = Rescans(options.control_socket)
         if not self._follow_version():
             _log.error("%s is not supported, BIRD %s is", options.bird, OLDEST_SUPPORTED)
         self._health = Health()
@@ -156,6 +158,8 @@ class BgpAgent:
             stack.callback(self._registrar.stop)
             self._reporter.start()
             stack.callback(self._reporter.stop)
+            self._rescans.start()
+            stack.callback(self._rescans.stop)
             self._loop.every(_REPORT_INTERVAL, self._report)
             tables = tables_of(lambda: self._reported)
             inside = IntrospectionServer(PROGRAM, options.host, tables, self._loop.call)
@@ -305,6 +309,7 @@ class BgpAgent:
         if version is not None and version != self._host_options.version:
             _log.info("Configurations are written for BIRD %s", version)
             self._host_options = replace(self._host_options, version=version)
+            self._rescans.wanted = version.needs_rescans
             self._debounce.touch(time.monotonic())
         return version is not None and version.supported
 

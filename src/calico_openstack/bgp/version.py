@@ -33,11 +33,17 @@ class BirdVersion(NamedTuple):
         """Whether equal paths can be merged into one kernel route without losing it.
 
         Seen with 3.1.8, 3.3.2 and 3.4.0: when the best path gives way to another one with
-        ``merge paths``, the kernel's route is removed and comes back with the next scan only. In a
-        rack it also happens without: on the host that a workload leaves (3.1.8 and 3.3.2), and once
-        on another one (3.4.0).
+        ``merge paths``, the kernel's route is removed and comes back with the next scan only.
         """
         return self.major < 3
+
+    @property
+    def needs_rescans(self) -> bool:
+        """Whether BIRD has to scan the kernel's routes when its own have changed, see `rescans`.
+
+        Seen with 3.1.8, 3.3.2 and 3.4.0.
+        """
+        return self.major >= 3
 
     @property
     def shortcomings(self) -> str:

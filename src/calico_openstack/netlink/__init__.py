@@ -2,5 +2,5 @@
 
 ``protocol`` has the wire format and the socket, ``rtnetlink`` links, addresses, routes and
 neighbours, ``batch`` many requests at once, ``bpf`` the filters of what sockets receive. Nothing
-here knows what Felix or the DHCP agent want of the kernel.
+here knows what the agents want of the kernel.
 """

@@ -66,6 +66,7 @@ _U32 = struct.Struct("=I")
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU = 1, 3, 4
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_PREFSRC, _RTA_TABLE = 1, 4, 5, 6, 7, 15
+_RTA_MULTIPATH, _RTA_VIA = 9, 18
 _NDA_DST, _NDA_LLADDR = 1, 2
 
 IFF_UP, IFF_LOWER_UP = 0x1, 0x10000
@@ -231,6 +232,34 @@ def parse_route(body: bytes) -> tuple[RouteKey, RouteAttributes] | None:
         protocol=protocol,
         source=_unpack_address(source) if source else None,
         gateway=_RTA_GATEWAY in found,
+    )
+
+
+class RouteWay(Struct, frozen=True):
+    """A route of the main table of any kind, and where it leads in the kernel's own form."""
+
+    family: int
+    destination: bytes
+    metric: int
+    protocol: int
+    way: tuple[bytes, ...]
+
+
+def parse_route_way(body: bytes) -> RouteWay | None:
+    """Return a route of the main table, None for one of another table and for cached ones."""
+    family, length, _, _, table, protocol, _, kind, flags = _ROUTE_HEADER.unpack_from(body)
+    if flags & _RTM_F_CLONED or family not in (AF_INET, AF_INET6):
+        return None
+    found = attributes(body, _ROUTE_HEADER.size)
+    if (_u32(found.get(_RTA_TABLE)) or table) != _RT_TABLE_MAIN:
+        return None
+    parts = (_RTA_OIF, _RTA_GATEWAY, _RTA_VIA, _RTA_MULTIPATH)
+    return RouteWay(
+        family=family,
+        destination=found.get(_RTA_DST, b"") + bytes([length]),
+        metric=_u32(found.get(_RTA_PRIORITY)),
+        protocol=protocol,
+        way=(bytes([kind]), *(found.get(part, b"") for part in parts)),
     )
 
 

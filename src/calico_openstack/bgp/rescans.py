@@ -1,0 +1,135 @@
+"""Scans of the kernel's routes that BIRD 3 needs: soon after every change of its own routes.
+
+BIRD 3 notes at each scan which of its routes the kernel has, by numbers that it gives to other
+routes when the first ones are gone. A new route with the number of one that was there at the last
+scan is taken for written already, and the kernel gets it with the next scan only, seconds later: a
+workload that is created, or that has moved, cannot be reached until then. So BIRD is told to scan
+whenever a route of its own has gone or leads elsewhere. The number is free to be used again then,
+and a route that came even sooner is written by that scan.
+
+Changes that the kernel does not tell of are left to BIRD's regular scans: an IPv4 route that is
+announced anew and leads where it did.
+"""
+
+from __future__ import annotations
+
+import logging
+import select
+import threading
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from calico_openstack.bgp.birdc import BirdCommandError, BirdControl, BirdUnavailableError
+from calico_openstack.bgp.detection import Family
+from calico_openstack.netlink.protocol import (
+    NETLINK_ROUTE,
+    NLM_F_REPLACE,
+    Message,
+    NetlinkSocket,
+)
+from calico_openstack.netlink.rtnetlink import AF_INET, RtGroup, RtMessage, parse_route_way
+
+_log = logging.getLogger(__name__)
+
+# RTPROT_BIRD.
+_BIRD_PROTOCOL: Final = 12
+_SHORTEST_PAUSE: Final = 0.05
+# Scans may take a tenth of BIRD's time.
+_PAUSE_PER_SCAN: Final = 9.0
+_LOOK_AGAIN: Final = 1.0
+
+
+class RouteChanges:
+    """Which notifications say that a number of BIRD's has become free."""
+
+    def __init__(self) -> None:
+        self._ways: dict[tuple[int, bytes, int], tuple[bytes, ...]] = {}
+
+    def take(self, notifications: Iterable[Message | None]) -> set[Family]:
+        """Return the families in which routes of BIRD's have gone or lead elsewhere.
+
+        None among the notifications says that some were lost.
+        """
+        changed: set[Family] = set()
+        for received in notifications:
+            if received is None:
+                self._ways.clear()
+                changed |= {4, 6}
+            elif received.kind in (RtMessage.NEWROUTE, RtMessage.DELROUTE):
+                family = self._take_route(received)
+                changed |= {family} if family else set()
+        return changed
+
+    def _take_route(self, received: Message) -> Family | None:
+        route = parse_route_way(received.body)
+        if route is None or route.protocol != _BIRD_PROTOCOL:
+            return None
+        family: Family = 4 if route.family == AF_INET else 6
+        key = (route.family, route.destination, route.metric)
+        before = self._ways.pop(key, None)
+        if received.kind == RtMessage.DELROUTE:
+            return family
+        self._ways[key] = route.way
+        # A route is also written again as it was, which the kernel tells of in IPv6.
+        replaced = bool(received.flags & NLM_F_REPLACE) and before != route.way
+        return family if replaced else None
+
+
+class Rescans:
+    """The thread that has BIRD scan; it does so while ``wanted``."""
+
+    def __init__(self, control: Path) -> None:
+        self.wanted = False
+        self._control = BirdControl(control)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="rescans", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stopping.set()
+        self._thread.join()
+        self._control.close()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._follow()
+            except OSError as error:
+                _log.warning("Changes of the kernel's routes cannot be followed: %s", error)
+            self._stopping.wait(_LOOK_AGAIN)
+
+    def _follow(self) -> None:
+        if not self.wanted:
+            return
+        socket = NetlinkSocket(NETLINK_ROUTE, groups=(RtGroup.IPV4_ROUTE, RtGroup.IPV6_ROUTE))
+        changes = RouteChanges()
+        # What has changed before is not known.
+        families: set[Family] = {4, 6}
+        try:
+            while self.wanted and not self._stopping.is_set():
+                if families:
+                    pause = _PAUSE_PER_SCAN * self._scan(families)
+                    self._stopping.wait(max(_SHORTEST_PAUSE, pause))
+                select.select([socket], [], [], _LOOK_AGAIN)
+                families = changes.take(socket.notifications())
+        finally:
+            socket.close()
+
+    def _scan(self, families: Iterable[Family]) -> float:
+        """Have BIRD scan; return for how many seconds it was busy with that."""
+        begun = time.monotonic()
+        try:
+            for family in sorted(families):
+                # Reading the routes again is a scan.
+                self._control.command(f"reload filters in calico_kernel{family}")
+            # Answered after the scan.
+            self._control.command("show status")
+        except (BirdUnavailableError, BirdCommandError) as error:
+            _log.debug("BIRD cannot be told to scan: %s", error)
+        return time.monotonic() - begun
