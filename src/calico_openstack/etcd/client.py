@@ -24,7 +24,7 @@ from calico_openstack.etcd.connection import (
     Metadata,
 )
 from calico_openstack.etcd.errors import EtcdError, EtcdUnavailable
-from calico_openstack.etcd.pages import First, StoredPage
+from calico_openstack.etcd.pages import First, StoredPage, Walk
 from calico_openstack.etcd.proto import etcd_pb2 as pb
 from calico_openstack.etcd.records import (
     Compare,
@@ -44,7 +44,7 @@ from calico_openstack.etcd.records import (
 )
 from calico_openstack.etcd.session import Attempt, Session
 
-# etcd counts the whole range for every page, so small pages are slow; larger ones cost memory.
+# Each page costs etcd a look at all keys of the part that it is asked for; larger ones cost memory.
 PAGE_SIZE: Final = 2500
 
 
@@ -151,19 +151,21 @@ class EtcdClient:
         self, request: pb.RangeRequest, *, unparsed: bool = False
     ) -> Iterator[tuple[pb.RangeResponse, bytes]]:
         """Yield the pages of a range, *unparsed* with the bytes that they came as."""
+        walk = Walk(request.key, request.range_end)
         pending = _Ahead(self.session, request, unparsed=unparsed)
         while True:
             data = pending.unparsed() if unparsed else b""
             response = pb.RangeResponse.FromString(data) if unparsed else pending.result()
-            if response.more:
+            goes_on = walk.follow(response)
+            if goes_on:
                 following = pb.RangeRequest()
                 following.CopyFrom(request)
-                following.key = response.kvs[-1].key + b"\0"
+                following.key, following.range_end = walk.start, walk.end
                 following.revision = request.revision or response.header.revision
                 request = following
                 pending = _Ahead(self.session, request, unparsed=unparsed)
             yield response, data
-            if not response.more:
+            if not goes_on:
                 return
 
     # --- writing ------------------------------------------------------------------------------

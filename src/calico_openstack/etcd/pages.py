@@ -1,13 +1,67 @@
-"""Pages of a range as etcd sent them, to be searched before they are taken apart."""
+"""Reading a range page by page: what to ask for next, and pages as etcd sent them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from msgspec import Struct
 
 from calico_openstack.etcd.proto import etcd_pb2 as pb
-from calico_openstack.etcd.records import KeyValue, key_value
+from calico_openstack.etcd.records import EVERYTHING, KeyValue, end_of, key_value
+
+# How many pages have to be left for a nearer end to be worth a request more.
+_MANY: Final = 3
+
+
+class Walk:
+    """Which part of the range from *start* to before *end* to ask for next.
+
+    etcd visits every key of the range that it is asked for, however few it is to return, so asking
+    for all that is left makes the work grow with the square of the number of keys. A page shows
+    how far apart keys are: the next part ends where they cease to begin with what those of the page
+    have in common.
+    """
+
+    def __init__(self, start: bytes, end: bytes) -> None:
+        self.start = start
+        self.end = end
+        self._whole = end
+        self._widened = False
+
+    def follow(self, response: pb.RangeResponse) -> bool:
+        """Take up the answer for the part; return whether there is another one to ask for."""
+        if response.more:
+            first, last = response.kvs[0].key, response.kvs[-1].key
+            self.start = last + b"\0"
+            if response.count > _MANY * len(response.kvs):
+                self.end = self._nearer(_in_common(first, last))
+                self._widened = False
+            return True
+        if self.end == self._whole:
+            return False
+        self.start = self.end
+        # Once by what one byte less has in common; who needs more than that may need any number.
+        self.end = self._whole if self._widened else self._nearer(self.end[:-1], self._whole)
+        self._widened = True
+        return True
+
+    def _nearer(self, prefix: bytes, end: bytes | None = None) -> bytes:
+        """Return the end of the keys with *prefix*, or *end* (that of the part) if it is nearer."""
+        limit, found = self.end if end is None else end, end_of(prefix)
+        if found == EVERYTHING or (limit != EVERYTHING and limit < found):
+            return limit
+        return found
+
+
+def _in_common(one: bytes, other: bytes) -> bytes:
+    """Return what both begin with."""
+    length = 0
+    for mine, its in zip(one, other, strict=False):
+        if mine != its:
+            break
+        length += 1
+    return one[:length]
 
 
 class First(Struct, frozen=True):

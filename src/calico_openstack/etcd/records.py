@@ -6,7 +6,7 @@ escapes (PEP 383), so that garbage can be seen, reported and deleted.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 from msgspec import Struct
@@ -24,15 +24,19 @@ def to_text(key: bytes) -> str:
     return key.decode("utf-8", "surrogateescape")
 
 
+EVERYTHING: Final = b"\0"
+"""etcd's spelling of "to the end of all keys"."""
+
+
 def range_end(prefix: str) -> bytes:
     """Return the end of the range of keys that begin with *prefix* (not included in the range)."""
-    data = bytearray(to_bytes(prefix))
-    while data:
-        if data[-1] < 0xFF:
-            data[-1] += 1
-            return bytes(data)
-        data.pop()
-    return b"\0"  # etcd's spelling of "to the end of all keys"
+    return end_of(to_bytes(prefix))
+
+
+def end_of(prefix: bytes) -> bytes:
+    """Do what `range_end` does, given bytes."""
+    kept = prefix.rstrip(b"\xff")
+    return kept[:-1] + bytes((kept[-1] + 1,)) if kept else EVERYTHING
 
 
 class KeyValue(msgspec.Struct, frozen=True, gc=False):

@@ -38,7 +38,6 @@ from calico_openstack.felix.host_endpoints import HostEndpointFollower
 from calico_openstack.felix.inputs import Inputs
 from calico_openstack.felix.introspection import Insides
 from calico_openstack.felix.kernel.dataplane import Dataplane
-from calico_openstack.felix.kernel.leftovers import remove_leftovers
 from calico_openstack.felix.memory import expect_growth, settle_memory
 from calico_openstack.felix.metrics import FelixMetrics
 from calico_openstack.felix.migrations import MigrationFollower, MigrationSettings
@@ -48,6 +47,7 @@ from calico_openstack.felix.render import Renderer
 from calico_openstack.felix.render.dataplane import DataplaneDelta
 from calico_openstack.felix.reporting import StatusReporter
 from calico_openstack.felix.schedule import ApplySchedule
+from calico_openstack.felix.startup import clean_up
 from calico_openstack.felix.status_files import StatusFileWriter
 
 _log = logging.getLogger(__name__)
@@ -228,32 +228,38 @@ class FelixAgent:
                 self.loop.stop(RESTART)
                 return
         if self._in_sync:
-            delta = self._calculate()
-            moved = self._migrations.follow(self._calculation, delta.endpoints)
-            self._renderer.prioritise(moved)
-            changed = self._renderer.apply(delta)
-            self._endpoints.note(delta.endpoints, self._calculation.state.endpoints)
-            if self._settings.policy_ends_flows:
-                self._flow_ending.add(delta.withdrawals)
-            if changed or self._schedule.due or not self._complete:
-                self._program(changed, delta)
-            # From here on nobody waits for the kernel.
-            self._metrics.note_changes(delta, changed)
-            if moved:
-                self._report(self._endpoints.of(moved))
-            unprotected = self._dataplane.unprotected
-            if (
-                delta.host_endpoints
-                or self._own_interfaces_changed
-                or unprotected != self._unprotected
-            ):
-                self._report_host_endpoints(unprotected)
-            self._report_refusals()
+            self._follow_cluster()
+        elif batches:
+            # While the rest is listed, what is known is got ready; nothing of it goes anywhere.
+            change = self._calculate()
+            self._metrics.note_changes(change, self._renderer.apply(change))
         if batches:
             overrides = dict(self._parameters.settings.health_timeout_overrides)
             self._health.override_timeouts(overrides)
         self._health.report(CALCULATION, ready=self._in_sync)
         self._health.report(DATAPLANE, ready=self._complete)
+
+    def _follow_cluster(self) -> None:
+        """Bring this host up to date with what is known of the cluster."""
+        delta = change = self._calculate()
+        if not self._complete:
+            delta = self._calculation.state.news()
+        moved = self._migrations.follow(self._calculation, delta.endpoints)
+        self._renderer.prioritise(moved)
+        changed = self._renderer.apply(change)
+        self._endpoints.note(delta.endpoints, self._calculation.state.endpoints)
+        if self._settings.policy_ends_flows:
+            self._flow_ending.add(delta.withdrawals)
+        if changed or self._schedule.due or not self._complete:
+            self._program(changed, delta)
+        # From here on nobody waits for the kernel.
+        self._metrics.note_changes(change, changed)
+        if moved:
+            self._report(self._endpoints.of(moved))
+        unprotected = self._dataplane.unprotected
+        if delta.host_endpoints or self._own_interfaces_changed or unprotected != self._unprotected:
+            self._report_host_endpoints(unprotected)
+        self._report_refusals()
 
     def _take(self, batches: Sequence[Batch]) -> None:
         began = time.monotonic()
@@ -343,17 +349,9 @@ class FelixAgent:
             ),
         )
         self._reporter.begin(self._endpoints.all())
-        self._remove_leftovers()
+        clean_up()
         self._inputs.settle()
         settle_memory()
-
-    def _remove_leftovers(self) -> None:
-        """Take away what upstream's rules still do, now that ours are in force."""
-        removed, problems = remove_leftovers()
-        for what in removed:
-            _log.warning("Removed what another Felix had left", extra=fields(what=what))
-        for what in problems:
-            _log.error("Cannot remove what another Felix has left", extra=fields(what=what))
 
     def _arrange(self, now: float) -> None:
         """Arrange the next apply where something is left to do."""

@@ -26,7 +26,7 @@ class Frame(msgspec.Struct, array_like=True, gc=False):
 
     ``labels`` are those that no frame had before. ``others`` have key, value and revision as
     stored: endpoints of this host, and what has to be looked at more closely. The first frame is
-    empty; the listing is complete if one is the ``last``.
+    empty, and so is the ``last``: only with that one the listing is complete.
     """
 
     revision: int

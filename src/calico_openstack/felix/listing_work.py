@@ -30,6 +30,7 @@ def list_endpoints(config_file: str, descriptor: int) -> None:
             if pages.is_first:
                 write_frame(file, pages.begin(response))
             write_frame(file, pages.frame(response))
+        write_frame(file, pages.end())
 
 
 class Pages:
@@ -49,7 +50,7 @@ class Pages:
 
     def frame(self, response: pb.RangeResponse) -> Frame:
         """Return the frame of a page."""
-        frame = Frame(self._revision, labels=[], endpoints=[], others=[], last=not response.more)
+        frame = Frame(self._revision, labels=[], endpoints=[], others=[])
         read, numbers, endpoints = self._endpoints.read, self._labels, frame.endpoints
         for kv in response.kvs:
             key, value, revision = kv.key, kv.value, kv.mod_revision
@@ -65,3 +66,7 @@ class Pages:
                 ListedEndpoint(found.path, revision, labels, found.profiles, found.addresses)
             )
         return frame
+
+    def end(self) -> Frame:
+        """Return the frame that says that everything was told."""
+        return Frame(self._revision, last=True)

@@ -1,4 +1,4 @@
-"""Waiting for the datastore to be ready, and for settings that can be used."""
+"""The ends of a start: waiting for a ready datastore and usable settings, and cleaning up."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from calico_openstack.agent.log import fields
 from calico_openstack.datamodel.codec import decode_at
 from calico_openstack.datamodel.keys import ResourceKey, parse_key
 from calico_openstack.datamodel.resource import Resource
 from calico_openstack.etcd import EtcdClient, EtcdError
 from calico_openstack.felix.config import FelixSettings, Resolution
+from calico_openstack.felix.kernel.leftovers import remove_leftovers
 from calico_openstack.felix.parameters import ParameterSources
 
 _log = logging.getLogger(__name__)
@@ -76,3 +78,12 @@ def usable(resolution: Resolution) -> FelixSettings:
     if resolution.errors:
         raise UnusableConfiguration("; ".join(map(str, resolution.errors)))
     return resolution.settings
+
+
+def clean_up() -> None:
+    """Take away what upstream's rules still do, now that ours are in force."""
+    removed, problems = remove_leftovers()
+    for what in removed:
+        _log.warning("Removed what another Felix had left", extra=fields(what=what))
+    for what in problems:
+        _log.error("Cannot remove what another Felix has left", extra=fields(what=what))

@@ -173,6 +173,9 @@ def test_equals_from_scratch_after_every_batch(seed: int) -> None:
         assert whole(calculation.state) == from_scratch(resources, interfaces)
         follower.take(delta, calculation.state)
         assert follower.agrees(calculation.state)
+        newcomer = Follower()
+        newcomer.take(calculation.state.news(), calculation.state)
+        assert newcomer.agrees(calculation.state)
         assert not calculation.flush()
 
 
@@ -199,8 +202,11 @@ def test_order_and_repetition_do_not_matter(seed: int) -> None:
     direct.update_interfaces(interfaces)
     for key, value in final:
         direct.update(key, value)
-    direct.flush()
+    first = direct.flush()
     assert whole(wandering.state) == whole(direct.state)
+    news = wandering.state.news()
+    assert (news.endpoints, news.networks) == (first.endpoints, first.networks)
+    assert news.withdrawals == first.withdrawals
 
 
 @settings(max_examples=100, deadline=None, phases=PHASES)

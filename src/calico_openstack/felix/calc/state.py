@@ -60,6 +60,18 @@ class HostState(Struct):
     problems: dict[ResourceKey, str] = field(default_factory=dict)
     networks: ClusterNetworks = field(default_factory=ClusterNetworks)
 
+    def news(self) -> HostDelta:
+        """Return what changed for somebody who knew nothing of this."""
+        addresses = frozenset(one for each in self.endpoints.values() for one in each.addresses)
+        return HostDelta(
+            endpoints=set(self.endpoints),
+            host_endpoints=set(self.host_endpoints),
+            blocks=set(self.blocks),
+            new_sets=set(self.sets),
+            networks=self.networks != ClusterNetworks(),
+            withdrawals=(Withdrawal(addresses),) if addresses else (),
+        )
+
 
 class Withdrawal(Struct, frozen=True):
     """Established flows that may no longer be allowed, and so have to be judged again.
