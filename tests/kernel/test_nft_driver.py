@@ -218,6 +218,27 @@ def test_verdict_of_an_element_changes(namespace: NetworkNamespace, driver: NftD
     assert_in_place(namespace, ruleset)
 
 
+def test_a_full_map_changes_and_grows(namespace: NetworkNamespace, driver: NftDriver) -> None:
+    """All its verdicts at once; then it needs more room, which only a new table gives."""
+    ruleset = small_ruleset()
+    state = ruleset[IPV4]
+    taps = [ifname(f"tap{number}") for number in range(4)]
+    state.sets["from"] = Set((KeyType.IFNAME,), verdicts=True, size=4)
+    state.elements["from"] = dict.fromkeys(taps, goto("class-1"))
+    driver.apply(ruleset, {})
+    state.elements["from"] = dict.fromkeys(taps, DROP)
+    driver.apply(ruleset, {IPV4: TableDelta(elements={"from": set(taps)})})
+    assert not driver.failures
+    assert_in_place(namespace, ruleset)
+    created = driver.creations
+    state.sets["from"] = Set((KeyType.IFNAME,), verdicts=True, size=16)
+    state.elements["from"][ifname("tap4")] = DROP
+    driver.apply(ruleset, {IPV4: TableDelta(sets={"from"})})
+    assert not driver.failures
+    assert driver.creations == created + 1
+    assert_in_place(namespace, ruleset)
+
+
 def test_appended_rules_keep_counters(namespace: NetworkNamespace, driver: NftDriver) -> None:
     ruleset = small_ruleset()
     driver.apply(ruleset, {})

@@ -20,9 +20,18 @@ from calico_openstack.felix.render.dataplane import (
     NeighbourKey,
     Route,
 )
-from calico_openstack.felix.render.nft import CtState, Reject, TableState, Verdict, VerdictMap
+from calico_openstack.felix.render.layout import IpLayout
+from calico_openstack.felix.render.nft import (
+    ACCEPT,
+    CtState,
+    Reject,
+    TableState,
+    Verdict,
+    VerdictMap,
+)
 from calico_openstack.felix.render.policy_chains import log_prefix
 from calico_openstack.felix.render.renderer import ARP_TABLE, IP6_TABLE, IP_TABLE
+from calico_openstack.felix.render.tables import TableWriter
 from calico_openstack.policy.addresses import pack_address
 from calico_openstack.policy.packet import Direction
 from calico_openstack.policy.rules import Action, PolicyRule, RuleBlock
@@ -371,6 +380,26 @@ def test_no_way_leads_to_a_map_twice(limited: bool) -> None:
     for name, chain in table.chains.items():
         if chain.hook:
             look_along(table, name)
+
+
+def test_maps_of_endpoints_grow_with_them() -> None:
+    writer = TableWriter(TableState())
+    layout = IpLayout(writer, 4, RenderSettings())
+    writer.put_element(names.TO_WORKLOAD, b"tap1", ACCEPT)
+    writer.take_delta()
+    small = writer.state.sets[names.TO_WORKLOAD].size
+    layout.make_room(small)
+    assert not writer.take_delta()
+    layout.make_room(small + 1)
+    assert writer.take_delta().sets == {names.FROM_WORKLOAD, names.TO_WORKLOAD}
+    assert writer.state.sets[names.TO_WORKLOAD].size > small
+    assert writer.state.elements[names.TO_WORKLOAD] == {b"tap1": ACCEPT}
+    layout.make_room(0)
+    assert not writer.take_delta()
+    layout.make_room(1 << 20)
+    writer.take_delta()
+    layout.make_room(1 << 20)
+    assert not writer.take_delta()
 
 
 def test_a_log_prefix_tells_the_rule() -> None:

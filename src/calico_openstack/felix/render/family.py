@@ -198,6 +198,7 @@ class FamilyRenderer:
             self._update_spoofing(key, new)
             endpoint = self._state.endpoints.get(key) if new else None
             limited[key] = Limited.of(endpoint) if endpoint else None
+        self._layout.make_room(len(self._programmed))
         for name, element in before.keys() - after.keys():
             self._writer.remove_element(name, element)
         for (name, element), verdict in after.items():

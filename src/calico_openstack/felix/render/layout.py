@@ -71,10 +71,11 @@ _DHCP_PORTS = {4: (68, 67), 6: (546, 547)}
 _ARP_REPLY = b"\x00\x02"
 
 _KNOWN = CtStateIs(CtState.ESTABLISHED | CtState.RELATED)
-# More than a host has: a set of a given size is quicker to look into. Of buckets the kernel makes a
-# power of two, at least a third more than that: just so many are in the maps.
-_MOST_ENDPOINTS, _MOST_ADDRESSES = 3 << 12, 1 << 16
-_DISPATCH = Set((KeyType.INTERFACE,), verdicts=True, size=_MOST_ENDPOINTS)
+# More addresses than a host has: a set of a given size is quicker to look into.
+_MOST_ADDRESSES = 1 << 16
+# The sizes of the maps of endpoints, each for hosts with more endpoints than the one before. Of
+# buckets the kernel makes a power of two, at least a third more than a size: just that many.
+_MAP_SIZES = (3 << 10, 3 << 12, 3 << 14)
 _UNKNOWN = {
     Direction.EGRESS: ((Counter(), DROP), "from an unknown workload interface"),
     Direction.INGRESS: ((Counter(), DROP), "to an unknown workload interface"),
@@ -101,13 +102,26 @@ class IpLayout:
             self._offload = offload(version, exceptions=False)
         sources = Set((KeyType.INTERFACE, ADDRESS_KEY[version]), size=_MOST_ADDRESSES)
         writer.add_set(names.WORKLOAD_SOURCES, sources, {})
-        writer.add_set(names.FROM_WORKLOAD, _DISPATCH, {})
-        writer.add_set(names.TO_WORKLOAD, _DISPATCH, {})
+        self._map_size = 0
+        self.make_room(0)
         for name, chain in metadata.chains(version, settings).items():
             writer.put_chain(name, chain)
         writer.put_chain(names.ANTI_SPOOFING, anti_spoofing(version, settings, ()))
         writer.put_chain(names.ENDPOINT_TO_HOST, _endpoint_to_host(settings))
         self._put_chains()
+
+    def make_room(self, endpoints: int) -> None:
+        """Have the maps of endpoints large enough; they never shrink.
+
+        In the kernel, maps of another size take a new table: few hosts ever need one.
+        """
+        size = next((each for each in _MAP_SIZES if endpoints <= each), _MAP_SIZES[-1])
+        if size <= self._map_size:
+            return
+        self._map_size = size
+        kind = Set((KeyType.INTERFACE,), verdicts=True, size=size)
+        for name in (names.FROM_WORKLOAD, names.TO_WORKLOAD):
+            self._writer.add_set(name, kind, self._writer.state.elements.get(name, {}))
 
     def limit(self, maps: frozenset[str]) -> None:
         """Look into *maps*, those of endpoints with limits that are there."""
