@@ -17,8 +17,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from calico_openstack.bgp.extras import DOMAIN
 from calico_openstack.bgp.service import installed_version
 from calico_openstack.bgp.version import OLDEST_SUPPORTED
@@ -38,11 +36,6 @@ BIRD = installed_version("bird") or OLDEST_SUPPORTED
 def bird_3() -> bool:
     """Whether the installed BIRD is 3 or newer."""
     return BIRD.major >= 3
-
-
-loses_routes_in_restarts = pytest.mark.xfail(
-    bird_3(), reason="see BirdVersion.shortcomings", strict=False
-)
 
 
 def birdc(control: Path, *command: str) -> str:

@@ -13,7 +13,7 @@ import pytest
 from calico_openstack.bgp.extras import DOMAIN
 from calico_openstack.bgp.nodestatus import REASONS_ANNOTATION
 from calico_openstack.bgp.tor import Neighbors, TorRouter, render_tor
-from tests.bgp.fabric import BIRD, Fabric, Host, bird_3, birdc, loses_routes_in_restarts
+from tests.bgp.fabric import BIRD, Fabric, Host, bird_3, birdc
 from tests.bgp.test_bgp_mesh import mesh, pair, start_mesh
 from tests.support.netns import needs_root, veth
 from tests.support.processes import eventually
@@ -209,7 +209,6 @@ def test_status_in_the_datastore_and_metrics(fabric: Fabric) -> None:
     eventually(lambda: status("host1")["bgp"].get("numberEstablishedV4") == 1, 40)
 
 
-@loses_routes_in_restarts
 def test_other_arguments_of_bird_lose_no_packet(fabric: Fabric, tmp_path: Path) -> None:
     one, other, here, there = pair(fabric)
     streams = [here.ping_stream(address, 400, tmp_path) for address in (there.ipv4, there.ipv6)]

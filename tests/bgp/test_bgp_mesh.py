@@ -8,7 +8,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from tests.bgp.fabric import PREFIX, Fabric, Host, loses_routes_in_restarts
+from tests.bgp.fabric import PREFIX, Fabric, Host
 from tests.bgp.workload import Workload
 from tests.support.netns import needs_root
 from tests.support.processes import eventually
@@ -164,7 +164,6 @@ def test_invalid_objects_cost_only_themselves(fabric: Fabric) -> None:
     assert here.ping(there.ipv6).returncode == 0
 
 
-@loses_routes_in_restarts
 def test_bird_killed_loses_no_packet(fabric: Fabric, tmp_path: Path) -> None:
     one, other, here, there = pair(fabric)
     streams = [here.ping_stream(address, 400, tmp_path) for address in (there.ipv4, there.ipv6)]
@@ -210,7 +209,6 @@ def test_the_agent_killed_leaves_bird_and_adopts_it(fabric: Fabric) -> None:
     assert one.established() == after
 
 
-@loses_routes_in_restarts
 def test_etcd_away_changes_nothing(fabric: Fabric) -> None:
     one, other, here, there = pair(fabric)
     fabric.etcd.kill()

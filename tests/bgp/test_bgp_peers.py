@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from calico_openstack.bgp.tor import Neighbors, TorRouter, render_tor
-from tests.bgp.fabric import BIRD, Fabric, Host, loses_routes_in_restarts
+from tests.bgp.fabric import BIRD, Fabric, Host
 from tests.support.netns import NetworkNamespace, needs_root
 from tests.support.processes import eventually
 
@@ -52,7 +52,6 @@ def use_tor(fabric: Fabric, **more: object) -> None:
         fabric.put("bgppeers", name, {"peerIP": address, "asNumber": 64513, **more})
 
 
-@loses_routes_in_restarts
 @pytest.mark.parametrize("dynamic", [True, False], ids=["dynamic", "listed"])
 def test_the_outside_behind_a_router(fabric: Fabric, dynamic: bool, tmp_path: Path) -> None:
     hosts = fabric.add_hosts(2)

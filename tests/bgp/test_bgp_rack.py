@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.bgp.fabric import Fabric, loses_routes_in_restarts
+from tests.bgp.fabric import Fabric
 from tests.bgp.rack import RackRouter, store_rack
 from tests.bgp.stream import Stream
 from tests.support.netns import needs_root
@@ -13,7 +13,6 @@ from tests.support.processes import eventually
 pytestmark = needs_root
 
 
-@loses_routes_in_restarts
 def test_a_router_that_is_killed_and_back_loses_no_packet(fabric: Fabric, tmp_path: Path) -> None:
     store_rack(fabric, {}, maxRestartTime="20s")
     hosts = fabric.add_hosts(3)

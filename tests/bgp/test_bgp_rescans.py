@@ -52,7 +52,6 @@ def test_a_new_route_reaches_the_kernel_without_a_regular_scan(
     process = Process(command, log=tmp_path / "bird.log", prefix=host.command([]))
     process.wait_until(control.exists, "control socket")
     rescans = Rescans(control)
-    rescans.wanted = True
 
     def scan() -> bool:
         return "reloading" in birdc(control, "reload", "filters", "in", "calico_kernel4")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bgp.fabric import Fabric, loses_routes_in_restarts
+from tests.bgp.fabric import Fabric
 from tests.bgp.test_bgp_mesh import mesh
 from tests.support.netns import needs_root
 from tests.support.processes import eventually
@@ -19,7 +19,6 @@ OLDER = os.environ.get("CALICO_OLDER_BIRD", "")
 pytestmark = [needs_root, pytest.mark.skipif(not OLDER, reason="needs two versions of BIRD")]
 
 
-@loses_routes_in_restarts
 def test_an_upgrade_loses_no_packet(fabric: Fabric, tmp_path: Path) -> None:
     one, other = fabric.add_hosts(2)
     program = one.directory / "bin" / "bird"

@@ -173,7 +173,13 @@ class BgpAgent:
                 self._take(event, now)
             else:
                 self._faults = event.faults
-        if self._in_sync and self._debounce.take(now):
+        written_for = self._host_options
+        if not self._service.running:
+            # One of another version starts with what is written for it: it would begin anew with
+            # the host's own routes when it got that afterwards.
+            self._follow_version()
+        changed = self._host_options is not written_for
+        if self._in_sync and (self._debounce.take(now) or changed):
             self._render()
         try:
             self._service.reconcile()
@@ -309,7 +315,6 @@ class BgpAgent:
         if version is not None and version != self._host_options.version:
             _log.info("Configurations are written for BIRD %s", version)
             self._host_options = replace(self._host_options, version=version)
-            self._rescans.wanted = version.needs_rescans
             self._debounce.touch(time.monotonic())
         return version is not None and version.supported
 

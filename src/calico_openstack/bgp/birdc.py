@@ -66,6 +66,11 @@ class BirdControl:
     ) -> None:
         self.close()
 
+    @property
+    def connection(self) -> socket.socket | None:
+        """The open connection, to be waited for: readable between commands means that BIRD ends."""
+        return self._socket
+
     def close(self) -> None:
         """Close the connection; the next command opens another."""
         if self._socket is not None:

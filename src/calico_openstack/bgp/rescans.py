@@ -7,12 +7,18 @@ workload that is created, or that has moved, cannot be reached until then. So BI
 whenever a route of its own has gone or leads elsewhere. The number is free to be used again then,
 and a route that came even sooner is written by that scan.
 
+A BIRD 3 that starts scans after a second for the first time, and may have told its neighbours by
+then that it has sent them all its routes: they drop those of this host's workloads, which BIRD
+learns by that scan. So it is told to scan as soon as it answers, and until its recovery is over,
+for it writes no route before the first scan after that.
+
 Changes that the kernel does not tell of are left to BIRD's regular scans: an IPv4 route that is
 announced anew and leads where it did.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import select
 import threading
@@ -22,6 +28,7 @@ from pathlib import Path
 from typing import Final
 
 from calico_openstack.bgp.birdc import BirdCommandError, BirdControl, BirdUnavailableError
+from calico_openstack.bgp.birdstatus import parse_status
 from calico_openstack.bgp.detection import Family
 from calico_openstack.netlink.protocol import (
     NETLINK_ROUTE,
@@ -36,6 +43,8 @@ _log = logging.getLogger(__name__)
 # RTPROT_BIRD.
 _BIRD_PROTOCOL: Final = 12
 _SHORTEST_PAUSE: Final = 0.05
+_PAUSE_IN_RECOVERY: Final = 0.2
+_RETRY: Final = 0.02
 # Scans may take a tenth of BIRD's time.
 _PAUSE_PER_SCAN: Final = 9.0
 _LOOK_AGAIN: Final = 1.0
@@ -78,11 +87,12 @@ class RouteChanges:
 
 
 class Rescans:
-    """The thread that has BIRD scan; it does so while ``wanted``."""
+    """The thread that has BIRD scan, if the one that runs needs it."""
 
     def __init__(self, control: Path) -> None:
-        self.wanted = False
         self._control = BirdControl(control)
+        self._due: set[Family] = set()
+        self._recovering = False
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="rescans", daemon=True)
 
@@ -99,37 +109,59 @@ class Rescans:
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
-                self._follow()
-            except OSError as error:
+                self._control.command("show status")
+                if self._control.version is not None and self._control.version.needs_rescans:
+                    self._follow()
+                else:
+                    self._due = set()
+                    while not self._ended():
+                        pass
+            except BirdUnavailableError:
+                # One that starts has to scan at once.
+                self._stopping.wait(_RETRY)
+            except (BirdCommandError, OSError) as error:
                 _log.warning("Changes of the kernel's routes cannot be followed: %s", error)
-            self._stopping.wait(_LOOK_AGAIN)
+                self._stopping.wait(_LOOK_AGAIN)
 
     def _follow(self) -> None:
-        if not self.wanted:
-            return
-        socket = NetlinkSocket(NETLINK_ROUTE, groups=(RtGroup.IPV4_ROUTE, RtGroup.IPV6_ROUTE))
+        """Have BIRD scan after each change until it ends."""
         changes = RouteChanges()
         # What has changed before is not known.
-        families: set[Family] = {4, 6}
-        try:
-            while self.wanted and not self._stopping.is_set():
-                if families:
-                    pause = _PAUSE_PER_SCAN * self._scan(families)
-                    self._stopping.wait(max(_SHORTEST_PAUSE, pause))
-                select.select([socket], [], [], _LOOK_AGAIN)
-                families = changes.take(socket.notifications())
-        finally:
-            socket.close()
+        self._due = {4, 6}
+        groups = (RtGroup.IPV4_ROUTE, RtGroup.IPV6_ROUTE)
+        with contextlib.closing(NetlinkSocket(NETLINK_ROUTE, groups=groups)) as socket:
+            while not self._ended(socket.fileno()):
+                self._due |= changes.take(socket.notifications())
+                if self._due:
+                    self._stopping.wait(self._scan())
 
-    def _scan(self, families: Iterable[Family]) -> float:
-        """Have BIRD scan; return for how many seconds it was busy with that."""
+    def _ended(self, *others: int) -> bool:
+        """Wait for something to happen; return whether it was the end of BIRD, or of this thread.
+
+        *others* are descriptors to wait for besides.
+        """
+        connection = self._control.connection
+        if connection is None or self._stopping.is_set():
+            return True
+        patience = 0 if self._due else _LOOK_AGAIN
+        readable, _, _ = select.select([connection.fileno(), *others], [], [], patience)
+        if connection.fileno() not in readable:
+            return False
+        # BIRD says nothing unasked.
+        self._control.close()
+        return True
+
+    def _scan(self) -> float:
+        """Have BIRD scan what is due; return how many seconds to wait before the next time."""
         begun = time.monotonic()
-        try:
-            for family in sorted(families):
-                # Reading the routes again is a scan.
-                self._control.command(f"reload filters in calico_kernel{family}")
-            # Answered after the scan.
-            self._control.command("show status")
-        except (BirdUnavailableError, BirdCommandError) as error:
-            _log.debug("BIRD cannot be told to scan: %s", error)
-        return time.monotonic() - begun
+        for family in sorted(self._due):
+            # Reading the routes again is a scan.
+            self._control.command(f"reload filters in calico_kernel{family}")
+        # Answered after the scan.
+        recovering = parse_status(self._control.command("show status")).recovering
+        # The recovery may have ended after the scan.
+        again = recovering or self._recovering
+        self._recovering = recovering
+        self._due = {4, 6} if again else set()
+        spent = time.monotonic() - begun
+        return max(_PAUSE_IN_RECOVERY if again else _SHORTEST_PAUSE, _PAUSE_PER_SCAN * spent)

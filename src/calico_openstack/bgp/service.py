@@ -92,6 +92,11 @@ class BirdService:
         return self._wanted
 
     @property
+    def running(self) -> bool:
+        """Whether BIRD runs."""
+        return self._process.running
+
+    @property
     def settled(self) -> bool:
         """Whether BIRD runs with the text that is wanted, or has refused it."""
         return self._wanted is not None and self._wanted in (self._running, self._refused)
@@ -105,7 +110,8 @@ class BirdService:
     def version(self) -> BirdVersion | None:
         """The version to write for: the older of the BIRD that runs and the one that is installed,
         which checks what is written and starts next. None if neither is known."""
-        known = [v for v in (self._control.version, self._program.version()) if v is not None]
+        running = self._control.version if self.running else None
+        known = [v for v in (running, self._program.version()) if v is not None]
         return min(known, default=None)
 
     @property
@@ -139,6 +145,8 @@ class BirdService:
             self._running = self._file.read()
             self._hang.answered()
             self._control.close()
+            # The one that has ended may have been another.
+            self._control.version = None
         if self._process.running and not self.settled:
             self._apply(self._wanted)
 

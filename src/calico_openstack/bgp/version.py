@@ -47,17 +47,10 @@ class BirdVersion(NamedTuple):
 
     @property
     def shortcomings(self) -> str:
-        """What operators must know before they run this version; empty if there is nothing.
-
-        Restarts were measured with 3.1.8 and 3.4.0: neighbours drop the routes of a restarted host
-        when its first session is back, and get them when its last one is.
-        """
-        if self.major < 3:
+        """What operators must know before they run this version; empty if there is nothing."""
+        if self.merges_paths_safely:
             return ""
-        return (
-            "equal-cost routes are not used, and restarts lose the host's routes for a moment; "
-            "with BIRD 2 neither is so"
-        )
+        return "equal-cost routes are not used; with BIRD 2 they are"
 
     @property
     def wants_authentication(self) -> bool:
