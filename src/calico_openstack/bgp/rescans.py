@@ -101,12 +101,14 @@ class Rescans:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread."""
+        """Ask the thread to end; it is not waited for, since a BIRD that hangs may keep it."""
         self._stopping.set()
-        self._thread.join()
-        self._control.close()
 
     def _run(self) -> None:
+        with self._control:
+            self._serve()
+
+    def _serve(self) -> None:
         while not self._stopping.is_set():
             try:
                 self._control.command("show status")
