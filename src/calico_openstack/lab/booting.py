@@ -26,6 +26,8 @@ from calico_openstack.lab.workload import Workload, WorkloadStore, check_name, t
 ACTIVE_TIMEOUT = 60.0
 ADDRESS_TIMEOUT = 60.0
 
+_OWNER = "compute:nova"
+
 
 @dataclass(frozen=True)
 class Order:
@@ -132,12 +134,14 @@ def _choose_host(lab: Lab, order: Order) -> str:
 
 
 def _create_port(neutron: NeutronApi, order: Order, host: str) -> Resource:
+    """Create the port of a workload, which has no other: whatever became of earlier attempts."""
     network = neutron.find("networks", order.network)
+    device = str(uuid.uuid4())
     attributes: dict[str, object] = {
         "name": order.name,
         "network_id": network["id"],
-        "device_owner": "compute:nova",
-        "device_id": str(uuid.uuid4()),
+        "device_owner": _OWNER,
+        "device_id": device,
         "binding__host_id": host,
         **order.port_attributes,
     }
@@ -145,7 +149,19 @@ def _create_port(neutron: NeutronApi, order: Order, host: str) -> Resource:
         attributes["security_groups"] = [
             neutron.find("security-groups", group)["id"] for group in order.security_groups
         ]
-    return neutron.create("ports", **attributes)
+    # The name is reserved, so nothing runs with a port of it that is there already.
+    for left in neutron.find_all("ports", name=order.name, device_owner=_OWNER):
+        neutron.delete("ports", left["id"])
+    try:
+        return neutron.create("ports", **attributes)
+    except RestError as error:
+        if error.status:
+            raise
+        # The answer is lost, but the port may be there.
+        created = neutron.find_all("ports", device_id=device)
+        if not created:
+            raise
+        return created[0]
 
 
 def _plug(lab: Lab, workload: Workload, tap_mac: str, mtu: int) -> None:

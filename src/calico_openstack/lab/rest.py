@@ -50,7 +50,18 @@ class RestApi:
     def exchange(
         self, method: str, url: str, body: Mapping[str, Any] | bytes | None = None
     ) -> Answer:
-        """As `request`, with the headers of the answer. A body of bytes is sent as it is."""
+        """As `request`, with the headers of the answer. A body of bytes is sent as it is.
+
+        What only reads is asked once more when a process of the service died over it.
+        """
+        try:
+            return self._exchange(method, url, body)
+        except RestError as error:
+            if method != "GET" or not isinstance(error.__cause__, ConnectionError):
+                raise
+        return self._exchange(method, url, body)
+
+    def _exchange(self, method: str, url: str, body: Mapping[str, Any] | bytes | None) -> Answer:
         connection = _UnixConnection(self.path, self.timeout)
         headers = {"Accept": "application/json", **self.headers}
         payload: bytes | None = None
