@@ -125,5 +125,19 @@ def test_cluster_diags_hold_everything_but_secrets(
     assert "tiers/bad" in files["resources/invalid"]
     assert "compute-1/status" in files["etcd/other_keys"]
     assert "no answer" in files["hosts/none/calico-felix/error"]
-    assert "no Felix was ever seen" in files["doctor"]
+    assert "none: no Felix was ever seen" in files["doctor"]
     assert not any("hidden-word" in text for text in files.values())
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [("doctor --no-neutron --node compute-3", 2), ("show --node compute-3 problems", 1)],
+)
+def test_hosts_of_a_similar_name_are_told(
+    calicoctl: Calicoctl, etcd: EtcdClient, words: str, status: int
+) -> None:
+    for host in ("compute-1", "compute-2", "controller"):
+        etcd.put(f"/calico/felix/v2/no-region/host/{host}/status", b"{}")
+    result = calicoctl(*words.split())
+    assert result.exit_code == status
+    assert "id you mean compute-2 or compute-1?" in result.output

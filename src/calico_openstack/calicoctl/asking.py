@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 import msgspec
@@ -28,7 +29,9 @@ _LEASE: Final = 15  # seconds
 # etcd takes 128 operations in a transaction.
 _AT_ONCE: Final = 100
 
-__all__ = ["PATIENCE", "ask_here", "ask_hosts", "living_hosts"]
+_NEAR: Final = 3
+
+__all__ = ["PATIENCE", "ask_here", "ask_hosts", "living_hosts", "near_hosts"]
 
 
 def ask_hosts(
@@ -64,12 +67,32 @@ def ask_hosts(
                 time.sleep(_POLL)
     finally:
         client.lease_revoke(lease)
-    silent = Answer(
-        error=f"no answer within {patience:g} s: is that the host's name, and is calico-felix "
-        "running there? See calicoctl doctor"
-    )
+    living = living_hosts(client) if waiting else []
     names = (answer_key(f"{batch}.{number}") for number in range(len(questions)))
-    return [found.get(name, silent) for name in names]
+    return [
+        found.get(name) or Answer(error=_silence(host, living, patience))
+        for name, (host, _) in zip(names, questions, strict=True)
+    ]
+
+
+def _silence(host: str, living: Collection[str], patience: float) -> str:
+    """Return what to say of a host that did not answer."""
+    if host in living:
+        return (
+            f"no answer within {patience:g} s, though its Felix gives signs of life: see "
+            f"calicoctl doctor --node {host}, and on {host}: journalctl -u calico-felix"
+        )
+    near = near_hosts(host, living)
+    meant = f" Did you mean {near}?" if near else ""
+    return (
+        f"no answer within {patience:g} s: is that the host's name, and is calico-felix running "
+        f"there? See calicoctl doctor.{meant}"
+    )
+
+
+def near_hosts(name: str, known: Collection[str]) -> str:
+    """Return the known hosts whose names are nearest to one that is not known, "" for none."""
+    return " or ".join(difflib.get_close_matches(name, sorted(known), n=_NEAR))
 
 
 def living_hosts(client: EtcdClient) -> list[str]:

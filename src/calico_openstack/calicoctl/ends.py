@@ -224,6 +224,16 @@ def described(end: End, endpoints: Mapping[ResourceKey, WorkloadEndpoint]) -> st
     return f"{end.address}{via}: port {port} of instance {instance} on {spec.node}"
 
 
+def titled(end: End, endpoints: Mapping[ResourceKey, WorkloadEndpoint]) -> str:
+    """Return an end as briefly as it is known: what its port is called, and its address."""
+    if end.endpoint is None:
+        return end.address
+    endpoint = endpoints[end.endpoint]
+    title = port_title(endpoint.metadata.annotations, endpoint.spec.endpoint)
+    by = f" by floating IP {end.floating}" if end.floating else ""
+    return f"{title} {end.address}{by}"
+
+
 def packet_words(packet: Packet) -> str:
     """Return a packet in words, without the source port that was made up."""
     protocol = PROTOCOL_NAMES.get(packet.protocol, f"protocol {packet.protocol}")

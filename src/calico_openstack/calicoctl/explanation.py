@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 from msgspec import Struct
 
-from calico_openstack.calicoctl.ends import End, EndError, described, packet_words
+from calico_openstack.calicoctl.ends import End, EndError, described, packet_words, titled
 from calico_openstack.calicoctl.kernels import HostView
 from calico_openstack.calicoctl.treatment import limits, outgoing_translation
 from calico_openstack.calicoctl.wording import SecurityGroup, groups_of, remedy, rule_words
@@ -59,14 +59,15 @@ class Stage(Struct, frozen=True, omit_defaults=True):
 class Explanation(Struct, frozen=True):
     """The stages of a packet in order, and whether it gets through.
 
-    *ends* are source and destination in words, *notes* what was assumed. *hosts* is what the
-    kernels on the way have, if they were asked.
+    *ends* are source and destination in words, *titles* briefly, *notes* what was assumed.
+    *hosts* is what the kernels on the way have, if they were asked.
     """
 
     packet: str
     source: End
     destination: End
     ends: tuple[str, str]
+    titles: tuple[str, str]
     allowed: bool
     stages: tuple[Stage, ...]
     notes: tuple[str, ...]
@@ -107,6 +108,7 @@ def explain(
         source=source,
         destination=destination,
         ends=(described(source, cluster.endpoints), described(destination, cluster.endpoints)),
+        titles=(titled(source, cluster.endpoints), titled(destination, cluster.endpoints)),
         allowed=allowed,
         stages=tuple(stages),
         notes=notes,

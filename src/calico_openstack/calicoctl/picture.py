@@ -19,10 +19,9 @@ def picture(found: Explanation) -> Iterator[str]:
 
     ``+`` allows, ``X`` refuses, ``|`` leaves it to the next; ``!`` is a fault of a kernel.
     """
-    source, destination = found.source.address, found.destination.address
+    source, destination = found.titles
     host = ""
-    inside = found.source.endpoint is not None
-    yield f"[ {source} ]" if inside else f"( {source} )"
+    yield f"[ {source} ]" if found.source.endpoint is not None else f"( {source} )"
     views = {view.host: view for view in found.hosts}
     told: set[str] = set()
     for stage in found.stages:
@@ -40,8 +39,8 @@ def picture(found: Explanation) -> Iterator[str]:
         yield "   |"
         yield f"   V  {_way(found, host)}"
     yield "   |" if found.passes else "   :"
-    end = destination if not found.destination.floating else f"{destination} by floating IP"
-    yield f"[ {end} ]" if found.destination.endpoint is not None else f"( {end} )"
+    inside = found.destination.endpoint is not None
+    yield f"[ {destination} ]" if inside else f"( {destination} )"
 
 
 def _label(stage: Stage) -> str:

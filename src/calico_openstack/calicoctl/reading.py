@@ -222,7 +222,7 @@ def _each(
                 missing.append(str(worse))
             else:
                 if other is None:
-                    missing.append(str(error))
+                    missing.append(f"{error}{_elsewhere(key)}")
         except StoreError as error:
             missing.append(str(error))
 
@@ -238,6 +238,13 @@ def _namesakes(config: str, namespace: str) -> Callable[[ResourceKey], ResourceK
         return endpoint_called(open_client(config), key.name, namespace)
 
     return namesake
+
+
+def _elsewhere(key: ResourceKey) -> str:
+    """Return where to look for what does not exist."""
+    if key.kind != WorkloadEndpoint.KIND:
+        return ""
+    return "; nor has a port or instance this name or id: calicoctl get wep -A -o wide lists them"
 
 
 def _show(

@@ -55,6 +55,7 @@ def _explanation(allowed: bool, *hosts: HostView) -> Explanation:
         source=End("10.0.0.1", KEY),
         destination=End("192.0.2.1"),
         ends=("a", "b"),
+        titles=("a", "b"),
         allowed=allowed,
         stages=(Stage("h", "the workload's policy", "egress", allowed, "so", remedy="change it"),),
         notes=(),

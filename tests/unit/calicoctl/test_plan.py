@@ -111,6 +111,7 @@ def test_a_policy_from_a_file_cuts_both_ends() -> None:
         ("security group rule create --remote-ip 10.0.0.256 db", "--remote-ip"),
         ("security group rule create --protocol tcp nobody", "'nobody' is no group"),
         ("security group rule delete --ingress --index 7 web", "number up to 0"),
+        ("security group rule delete --ingress web", "--index 0  Allow TCP to port 80"),
         ("security group rule create --dst-port", "needs a value"),
     ],
 )

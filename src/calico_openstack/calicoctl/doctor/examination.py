@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from itertools import chain, islice
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from typing import Final
 
 import msgspec
 
-from calico_openstack.calicoctl.asking import ask_hosts
+from calico_openstack.calicoctl.asking import ask_hosts, near_hosts
 from calico_openstack.calicoctl.doctor import datastore, hosts, neutron, objects
-from calico_openstack.calicoctl.doctor.findings import Finding, warning
+from calico_openstack.calicoctl.doctor.findings import Finding, critical, warning
 from calico_openstack.calicoctl.endpoint_scan import decoded
 from calico_openstack.calicoctl.naming import directory_of, readable
 from calico_openstack.datamodel import (
@@ -45,7 +46,7 @@ def examine(
 ) -> Iterator[Finding]:
     """Yield everything that is wrong; of hosts, with *only* those of them.
 
-    *audit* compares etcd with Neutron's database.
+    *audit* compares etcd with Neutron's database, meanwhile: it has to load Neutron.
 
     Raises `EtcdError` when etcd fails in the middle.
     """
@@ -53,11 +54,18 @@ def examine(
     yield from datastore.judge(members)
     if all(member.status is None for member in members):
         return
+    with ThreadPoolExecutor(1) as pool:
+        audited = pool.submit(lambda: list(audit()))
+        yield from _with_names(client, only, audited)
+
+
+def _with_names(
+    client: EtcdClient, only: Collection[str], audited: Future[list[Finding]]
+) -> Iterator[Finding]:
     stored = read(client)
     endpoints = (each for each in stored.resources.values() if isinstance(each, WorkloadEndpoint))
     names = directory_of(endpoints)
-    found = chain(_examine_stored(client, stored, only), audit())
-    for finding in found:
+    for finding in (*_examine_stored(client, stored, only), *audited.result()):
         yield msgspec.structs.replace(
             finding,
             subject=readable(finding.subject, names),
@@ -74,9 +82,9 @@ def _examine_stored(
     yield from neutron.judge(last, time.time())
     names = sorted(stored.alive if not only else stored.alive & set(only))
     for unknown in sorted(set(only) - stored.known):
-        near = objects.similar(unknown, stored.known)
-        hint = f"do you mean {near}?" if near else "calicoctl get nodes lists them"
-        yield warning(unknown, "no Felix was ever seen on a host of this name", hint)
+        near = near_hosts(unknown, stored.known)
+        hint = f"did you mean {near}?" if near else "calicoctl get nodes lists the hosts"
+        yield critical(unknown, "no Felix was ever seen on a host of this name", hint)
     versions: dict[str, list[str]] = {}
     waiting = iter(names)
     while some := list(islice(waiting, _HOSTS_AT_ONCE)):

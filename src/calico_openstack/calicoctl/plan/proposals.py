@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from calico_openstack.calicoctl.naming import project_title
-from calico_openstack.calicoctl.wording import groups_of
+from calico_openstack.calicoctl.wording import groups_of, rule_words
 from calico_openstack.datamodel import (
     EntityRule,
     IcmpMatch,
@@ -94,12 +94,25 @@ def with_group_rule(resources: Resources, words: Sequence[str]) -> Changed:
     key, policy = _policy(resources, names[0])
     rules = policy.spec.egress if direction == "egress" else policy.spec.ingress
     if verb == "delete":
-        index = _number(options.get("--index", ""), "--index", len(rules) - 1)
+        if "--index" not in options:
+            raise ProposalError(_choice(resources, names[0], direction, rules))
+        index = _number(options["--index"], "--index", len(rules) - 1)
         rules = rules[:index] + rules[index + 1 :]
     else:
         rules = (*rules, _rule(resources, options, egress=direction == "egress"))
     spec = msgspec.structs.replace(policy.spec, **{direction: rules})
     return {**resources, key: msgspec.structs.replace(policy, spec=spec)}
+
+
+def _choice(resources: Resources, name: str, direction: str, rules: Sequence[Rule]) -> str:
+    """Return what to say where it is not said which rule is meant."""
+    endpoints = (each for each in resources.values() if isinstance(each, WorkloadEndpoint))
+    groups = (group for each in endpoints for group in groups_of(each.metadata.labels).values())
+    titles = {group.id: group.name for group in groups}
+    listed = "".join(
+        f"\n  --index {number}  {rule_words(rule, titles)}" for number, rule in enumerate(rules)
+    )
+    return f"say which {direction} rule of security group {name} by its place:{listed}"
 
 
 def _parsed(words: Sequence[str]) -> tuple[str, dict[str, str], set[str], list[str]]:
