@@ -121,3 +121,39 @@ def test_a_watch_shows_what_is_there_and_then_changes(
     prefix = prefix_of("GlobalNetworkPolicy")
     follow(etcd, prefix, (), lambda resource: True, UntilDeleted("name", ()))
     assert seen == [("ADDED", "web"), ("DELETED", "web")]
+
+
+NODE_STATUS = """
+apiVersion: projectcalico.org/v3
+kind: CalicoNodeStatus
+metadata: {name: asked}
+spec: {node: compute-1, classes: [Agent, BGP], updatePeriodSeconds: 10}
+"""
+
+
+def test_a_host_is_asked_for_its_status_and_what_it_tells_survives_an_edit(
+    calicoctl: Calicoctl, etcd: EtcdClient
+) -> None:
+    assert calicoctl("create", "-f", "-", text=NODE_STATUS).exit_code == 0
+    key = f"{prefix_of('CalicoNodeStatus')}asked"
+    stored = etcd.get(key)
+    assert stored is not None
+    told = {**json.loads(stored.value), "status": {"bgp": {"numberEstablishedV4": 2}}}
+    etcd.put(key, json.dumps(told).encode())
+    patched = calicoctl("patch", "nodestatus", "asked", "-p", '{"spec": {"classes": ["BGP"]}}')
+    assert patched.exit_code == 0, patched.output
+    assert calicoctl("apply", "-f", "-", text=NODE_STATUS).exit_code == 0
+    shown = json.loads(calicoctl("get", "nodestatuses", "asked", "-o", "json").output)
+    assert shown["spec"]["classes"] == ["Agent", "BGP"]
+    assert shown["status"] == told["status"]
+    assert "asked   compute-1   Agent,BGP" in calicoctl("get", "nodestatus", "-o", "wide").output
+
+
+def test_what_is_wrong_with_a_patch_is_told_of_one_name(calicoctl: Calicoctl) -> None:
+    assert calicoctl("create", "-f", "-", text=NODE_STATUS).exit_code == 0
+    wrong = '{"spec": {"updatePeriodSeconds": -1}}'
+    result = calicoctl("patch", "nodestatus", "asked", "-p", wrong)
+    assert result.output == (
+        "CalicoNodeStatus(asked): error with the following fields:\n"
+        "-  spec.updatePeriodSeconds: -1 is not within 0 to 86400\n"
+    )

@@ -75,10 +75,12 @@ def backup(with_workloads: bool, config: str) -> None:
     for page in open_client(config).iterate_prefix(RESOURCE_PREFIX):
         for kv in page.kvs:
             value = decode(kv.key, kv.value)
+            if kv.key.startswith(_STATE):
+                continue
             if isinstance(value, Resource):
                 if value.KIND in kinds:
                     resources.append(value)
-            elif not kv.key.startswith(_STATE):
+            else:
                 reason = str(value) if isinstance(value, Invalid) else f"{kv.key}: unknown kind"
                 click.echo(f"not in the backup: {reason}", err=True)
                 lost += 1

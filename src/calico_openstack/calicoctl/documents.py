@@ -148,13 +148,15 @@ def _decoded(item: dict[str, Any], cls: type[Resource], where: str) -> Resource:
         namespace = "default"
         item["metadata"] = {**metadata, "namespace": namespace}
     key = ResourceKey(cls.KIND, name, namespace)
+    # What was read from etcd has no other place than its name.
+    place = what if where == what else f"{where}: {what}"
     try:
         decoded = decode_at(key.path, key, msgspec.json.encode(item))
     except (msgspec.MsgspecError, TypeError) as error:
-        raise DocumentError(f"{where}: {what}: {error}") from None
+        raise DocumentError(f"{place}: {error}") from None
     if isinstance(decoded, Invalid):
         fields = "\n".join(f"-  {reason}" for reason in decoded.reasons)
-        raise DocumentError(f"{where}: {what}: error with the following fields:\n{fields}")
+        raise DocumentError(f"{place}: error with the following fields:\n{fields}")
     if not isinstance(decoded, Resource):
         raise DocumentError(f"{where}: {what} is built in and cannot be written")
     version = str(metadata.get("resourceVersion") or "")

@@ -88,7 +88,8 @@ def _change(store: Store, verb: str, key: ResourceKey, change: Callable[[Row], R
         before = output.as_row(store.read(key))
         after = change(before)
         version = before["metadata"].get("resourceVersion", "")
-        resource = resource_of(after, f"{key.kind}({key.name})")
+        name = f"{key.namespace}/{key.name}" if key.namespace else key.name
+        resource = resource_of(after, f"{key.kind}({name})")
         metadata = resource.metadata
         if ResourceKey(resource.KIND, metadata.name, metadata.namespace) != key:
             raise StoreError(f"{verb} cannot change kind, name or namespace of a resource")

@@ -186,12 +186,16 @@ _POOL_WIDE: Final = (
     Column("DISABLEBGPEXPORT", _or_else(_member("spec", "disableBGPExport"), "false")),
     Column("SELECTOR", _or_else(_member("spec", "nodeSelector"), "all()")),
 )
+_NODE_STATUS: Final = (_NAME, _spec("NODE", "node"))
 _HOST_ENDPOINT: Final = (_NAME, _spec("NODE", "node"))
 
 _PRESENTATIONS: Final[dict[str, Presentation]] = {
     "BGPConfiguration": Presentation(("bgpconfig",), _BGP_CONFIGURATION, _BGP_CONFIGURATION),
     "BGPFilter": Presentation(("bgpf", "bf"), _BGP_FILTER, _BGP_FILTER),
     "BGPPeer": Presentation(("bgpp", "bp"), _BGP_PEER, _BGP_PEER),
+    "CalicoNodeStatus": Presentation(
+        ("nodestatus",), _NODE_STATUS, (*_NODE_STATUS, _spec("CLASSES", "classes"))
+    ),
     "ClusterInformation": Presentation(("clusterinfo",), _CLUSTER, _CLUSTER),
     "FelixConfiguration": Presentation(("felixconfig",), (_NAME,), (_NAME,)),
     "GlobalNetworkPolicy": Presentation(("gnp",), _POLICY, _POLICY_WIDE),
@@ -207,6 +211,12 @@ _PRESENTATIONS: Final[dict[str, Presentation]] = {
         ),
     ),
     "IPPool": Presentation(("ipp", "pool"), _POOL, _POOL_WIDE),
+    "IPReservation": Presentation(
+        ("reservation",),
+        (_NAME,),
+        (_NAME, Column("CIDRS", _shortened(_member("spec", "reservedCIDRs")))),
+    ),
+    "KubeControllersConfiguration": Presentation(("kubecontrollersconfig",), (_NAME,), (_NAME,)),
     "LiveMigration": Presentation((), (_NAME,), (_NAME,)),
     "NetworkPolicy": Presentation(("policy", "np", "pol"), _POLICY, _POLICY_WIDE),
     "NetworkSet": Presentation(("netset",), (_NAME,), _NETS_WIDE),
@@ -215,6 +225,11 @@ _PRESENTATIONS: Final[dict[str, Presentation]] = {
         ("pro",), (_NAME,), (_NAME, Column("LABELS", _pairs("spec", "labelsToApply")))
     ),
     "StagedGlobalNetworkPolicy": Presentation(("sgnp",), _POLICY, _POLICY_WIDE),
+    "StagedKubernetesNetworkPolicy": Presentation(
+        ("stagedkubernetespolicy", "sknp", "skpol"),
+        (_NAME,),
+        (_NAME, Column("PODSELECTOR", _pairs("spec", "podSelector", "matchLabels"))),
+    ),
     "StagedNetworkPolicy": Presentation(("snp",), _POLICY, _POLICY_WIDE),
     "Tier": Presentation((), (_NAME, _spec("ORDER", "order")), (_NAME, _spec("ORDER", "order"))),
     "WorkloadEndpoint": Presentation(
@@ -261,7 +276,9 @@ def columns_named(cls: type[Resource], headings: Sequence[str]) -> tuple[Column,
 
 
 def _plural(name: str) -> str:
-    return name[:-1] + "ies" if name.endswith("y") else name + "s"
+    if name.endswith("y"):
+        return name[:-1] + "ies"
+    return name + ("es" if name.endswith("s") else "s")
 
 
 def _spellings() -> dict[str, type[Resource]]:

@@ -251,7 +251,8 @@ def _versioned(resource: Resource, mod_revision: int) -> Resource:
 def _with_stored_metadata(resource: Resource, stored: object) -> Resource:
     """Return the new resource under the stored one's metadata, with new labels and annotations.
 
-    A stored value that is invalid may have lost its metadata; then it is made anew.
+    A stored value that is invalid may have lost its metadata; then it is made anew. A status is of
+    whoever is asked by the resource: one that is not given stays.
     """
     kept = stored.resource if isinstance(stored, Invalid) else stored
     base = kept.metadata if isinstance(kept, Resource) else Metadata()
@@ -266,6 +267,9 @@ def _with_stored_metadata(resource: Resource, stored: object) -> Resource:
         annotations=resource.metadata.annotations,
         resource_version="",
     )
+    reported = getattr(kept, "status", None)
+    if reported and not getattr(resource, "status", None):
+        resource = msgspec.structs.replace(resource, status=reported)
     return msgspec.structs.replace(resource, metadata=metadata)
 
 

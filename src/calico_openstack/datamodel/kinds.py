@@ -12,6 +12,12 @@ from calico_openstack.datamodel.endpoints import (
     NetworkSet,
     WorkloadEndpoint,
 )
+from calico_openstack.datamodel.kept import (
+    CalicoNodeStatus,
+    IPReservation,
+    KubeControllersConfiguration,
+    StagedKubernetesNetworkPolicy,
+)
 from calico_openstack.datamodel.migration import LiveMigration
 from calico_openstack.datamodel.nodes import Node
 from calico_openstack.datamodel.policies import (
@@ -54,14 +60,14 @@ RESOURCE_TYPES: Final[tuple[type[Resource], ...]] = (
     BGPFilter,
     FelixConfiguration,
     ClusterInformation,
+    CalicoNodeStatus,
+    IPReservation,
+    KubeControllersConfiguration,
+    StagedKubernetesNetworkPolicy,
 )
 
 # Upstream keeps these beside the ones above; nothing here reads them.
 _UNUSED_KINDS: Final = (
-    Kind("StagedKubernetesNetworkPolicy", "stagedkubernetesnetworkpolicies", True),
-    Kind("IPReservation", "ipreservations", False),
-    Kind("KubeControllersConfiguration", "kubecontrollersconfigurations", False),
-    Kind("CalicoNodeStatus", "caliconodestatuses", False),
     Kind("IPAMConfiguration", "ipamconfigurations", False),
     Kind("BlockAffinity", "blockaffinities", False),
 )

@@ -176,6 +176,18 @@ SPECS: dict[str, dict[str, Any]] = {
     },
     "FelixConfiguration": {"interfacePrefix": "tap", "reportingInterval": "30s", "x": [{"y": 1}]},
     "ClusterInformation": {"clusterType": "openstack", "datastoreReady": False},
+    "CalicoNodeStatus": {
+        "node": "compute-1",
+        "classes": ["Agent", "BGP", "Routes"],
+        "updatePeriodSeconds": 10,
+    },
+    "IPReservation": {"reservedCIDRs": ["192.168.2.3", "10.0.2.3/32", "cafe:f00d::/123"]},
+    "KubeControllersConfiguration": {"logSeverityScreen": "Info", "controllers": {"node": {}}},
+    "StagedKubernetesNetworkPolicy": {
+        "stagedAction": "Set",
+        "podSelector": {"matchLabels": {"role": "db"}},
+        "policyTypes": ["Ingress"],
+    },
 }
 NAMES = {
     "WorkloadEndpoint": ENDPOINT_NAME,
@@ -187,6 +199,7 @@ NAMESPACED = {
     "WorkloadEndpoint",
     "NetworkPolicy",
     "StagedNetworkPolicy",
+    "StagedKubernetesNetworkPolicy",
     "NetworkSet",
     "LiveMigration",
 }

@@ -194,8 +194,8 @@ def test_names_of_a_million_characters() -> None:
     [
         ("/calico/ipam/v2/config", b"{}"),
         (path_of("Tier") + "/deeper", b"{}"),
-        ("/calico/resources/v3/projectcalico.org/caliconodestatuses/n", b"garbage"),
-        ("/calico/resources/v3/projectcalico.org/stagedkubernetesnetworkpolicies/n/p", b"{}"),
+        ("/calico/resources/v3/projectcalico.org/ipamconfigurations/default", b"garbage"),
+        ("/calico/resources/v3/projectcalico.org/blockaffinities/n", b"{}"),
         ("/calico/resources/v3/projectcalico.org/profiles/projectcalico-default-allow", b"{}"),
     ],
 )

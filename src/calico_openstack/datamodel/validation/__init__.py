@@ -20,6 +20,12 @@ from calico_openstack.datamodel.endpoints import (
     WorkloadEndpoint,
 )
 from calico_openstack.datamodel.invalid import Reason
+from calico_openstack.datamodel.kept import (
+    CalicoNodeStatus,
+    IPReservation,
+    KubeControllersConfiguration,
+    StagedKubernetesNetworkPolicy,
+)
 from calico_openstack.datamodel.migration import LiveMigration
 from calico_openstack.datamodel.nodes import Node
 from calico_openstack.datamodel.policies import (
@@ -33,7 +39,7 @@ from calico_openstack.datamodel.policies import (
 from calico_openstack.datamodel.pools import IPPool
 from calico_openstack.datamodel.resource import Metadata, Resource
 from calico_openstack.datamodel.status import AgentStatus, EndpointStatus
-from calico_openstack.datamodel.validation import bgp, cluster, endpoints, plain, policies
+from calico_openstack.datamodel.validation import bgp, cluster, endpoints, kept, plain, policies
 from calico_openstack.datamodel.validation.findings import Findings
 from calico_openstack.datamodel.validation.syntax import (
     IDENTIFIER,
@@ -65,6 +71,10 @@ _CHECKS: Final[dict[type, Callable[[Findings, Any], None]]] = {
     BGPFilter: bgp.check_bgp_filter,
     FelixConfiguration: cluster.check_felix_configuration,
     ClusterInformation: cluster.check_cluster_information,
+    CalicoNodeStatus: kept.check_node_status,
+    IPReservation: kept.check_ip_reservation,
+    KubeControllersConfiguration: kept.check_nothing,
+    StagedKubernetesNetworkPolicy: kept.check_nothing,
     DhcpSubnet: plain.check_subnet,
     AgentStatus: plain.check_agent_status,
     EndpointStatus: plain.check_endpoint_status,
