@@ -14,6 +14,7 @@ from typing import Any
 from calico_openstack.lab import etcd_server
 from calico_openstack.lab.cloud import topology_of
 from calico_openstack.lab.namespaces import inside
+from calico_openstack.lab.traffic import Flow, FlowKind
 from tests.scenario.cloud import Cloud
 
 RESOURCES = "/calico/resources/v3/projectcalico.org/"
@@ -44,15 +45,12 @@ def fault(title: str) -> Callable[[Callable[[Cloud], Iterator[None]]], None]:
     return take
 
 
-def calicoctl(
-    cloud: Cloud, *words: str, given: str = "", environment: Mapping[str, str] | None = None
-) -> str:
+def calicoctl(cloud: Cloud, *words: str, environment: Mapping[str, str] | None = None) -> str:
     """Return what a command prints, on both its outputs."""
     endpoint = etcd_server.endpoint(topology_of(cloud.lab))
     program = str(Path(sys.executable).parent / "calicoctl")
     done = subprocess.run(
         inside(cloud.lab.namespace("controller"), [program, *words]),
-        input=given,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -113,6 +111,40 @@ def commands(cloud: Cloud, host: str, do: str, undo: str) -> Iterator[None]:
 def _no_rule(cloud: Cloud) -> Iterator[None]:
     with knocking(cloud, "web1", cloud.address("db1", 4), "9999"):
         yield
+
+
+@fault("Nothing listens in the instance")
+def _not_listening(_cloud: Cloud) -> Iterator[None]:
+    yield
+
+
+@fault("The instance has a firewall of its own")
+def _own_firewall(cloud: Cloud) -> Iterator[None]:
+    do = (
+        "nft 'add table ip own; add chain ip own input "
+        "{ type filter hook input priority 0 ; policy drop ; }'"
+    )
+    with commands(cloud, "db1", do, "nft delete table ip own"):
+        yield
+
+
+@fault("A change would cut somebody off")
+def _established(cloud: Cloud) -> Iterator[None]:
+    flow = Flow(FlowKind.STREAM, cloud.address("db1", 4), 5432)
+    with cloud.serving("db1", 5432), cloud.traffic("web1", [flow]):
+        yield
+
+
+@fault("An instance takes the bandwidth of others")
+def _greedy(cloud: Cloud) -> Iterator[None]:
+    ping = ["ping", "-i", "0.02", "-s", "1000", str(topology_of(cloud.lab).client.ipv4)]
+    with cloud.program("web1", ping, "ping"):
+        yield
+
+
+@fault("Where is everything?")
+def _nothing(_cloud: Cloud) -> Iterator[None]:
+    yield
 
 
 @fault("An operator's policy denies it")
@@ -269,15 +301,14 @@ def _unusable(cloud: Cloud) -> Iterator[None]:
 @fault("A security group has no policy")
 def _no_policy(cloud: Cloud) -> Iterator[None]:
     group = cloud.neutron.find("security-groups", "db")["id"]
-    name = f"ossg.default.{group}"
-    policy = json.loads(calicoctl(cloud, "get", "np", name, "-n", "openstack", "-o", "json"))
-    # What belongs to the object that is deleted below.
-    policy["metadata"] = {"name": name, "namespace": "openstack"}
-    cloud.delete_key(f"{RESOURCES}networkpolicies/openstack/{name}")
+    key = f"{RESOURCES}networkpolicies/openstack/ossg.default.{group}"
+    value = cloud.value(key)
+    cloud.delete_key(key)
     try:
         yield
     finally:
-        calicoctl(cloud, "apply", "-f", "-", given=json.dumps(policy))
+        # As it was: the driver repairs what anybody else has written.
+        cloud.put(key, value)
 
 
 @fault("A port has no security group")

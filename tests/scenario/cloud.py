@@ -43,6 +43,8 @@ request = json.load(sys.stdin)
 client = EtcdClient(EtcdConfig(endpoints=(request["endpoint"],)))
 if "put" in request:
     client.put(request["put"], request["value"].encode("latin-1"))
+elif "get" in request:
+    print(client.get(request["get"]).value.decode("latin-1"), end="")
 else:
     client.delete(request["delete"])
 client.close()
@@ -130,15 +132,21 @@ class Cloud:
         """Store a value under a key of any length."""
         self._etcd({"put": key, "value": value.decode("latin-1")})
 
+    def value(self, key: str) -> bytes:
+        """What is stored under a key."""
+        return self._etcd({"get": key}).encode("latin-1")
+
     def delete_key(self, key: str) -> None:
         self._etcd({"delete": key})
 
-    def _etcd(self, request: dict[str, str]) -> None:
+    def _etcd(self, request: dict[str, str]) -> str:
         # A command line has no room for the longest keys that etcd takes.
         argv = inside(self.lab.namespace("controller"), [sys.executable, "-c", _ETCD])
         endpoint = etcd_server.endpoint(topology_of(self.lab))
         text = json.dumps({"endpoint": endpoint, **request})
-        subprocess.run(argv, input=text, text=True, check=True, timeout=60, capture_output=True)
+        return subprocess.run(
+            argv, input=text, text=True, check=True, timeout=60, capture_output=True
+        ).stdout
 
     def api_answers(self) -> bool:
         return self.neutron.answers()

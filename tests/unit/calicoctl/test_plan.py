@@ -87,6 +87,22 @@ def test_a_deleted_rule_is_a_loss() -> None:
     assert any("port3" in line and "TCP port 80" in line for line in found)
 
 
+def test_a_rule_is_deleted_by_the_words_by_which_it_is_created() -> None:
+    words = [
+        "--ingress",
+        "--protocol",
+        "tcp",
+        "--dst-port",
+        "3306",
+        "--remote-group",
+        "web-servers",
+        "db",
+    ]
+    created = with_group_rule(cloud(), ["security", "group", "rule", "create", *words])
+    deleted = with_group_rule(created, ["security", "group", "rule", "delete", *words])
+    assert told(cloud(), deleted) == told(cloud(), cloud())
+
+
 def test_a_policy_from_a_file_cuts_both_ends() -> None:
     spec = GlobalNetworkPolicySpec(
         order=1,
@@ -112,6 +128,7 @@ def test_a_policy_from_a_file_cuts_both_ends() -> None:
         ("security group rule create --protocol tcp nobody", "'nobody' is no group"),
         ("security group rule delete --ingress --index 7 web", "number up to 0"),
         ("security group rule delete --ingress web", "--index 0  Allow TCP to port 80"),
+        ("security group rule delete --protocol udp web", "--index 0  Allow TCP to port 80"),
         ("security group rule create --dst-port", "needs a value"),
     ],
 )

@@ -45,8 +45,8 @@ _OPTIONS: Final = frozenset(
 _NAMES: Final = {"ipv6-icmp": "icmpv6", "any": ""}
 _USAGE: Final = (
     "say it in the words of openstack: security group rule create --ingress --protocol tcp "
-    "--dst-port 443 --remote-group WEB GROUP, or security group rule delete --ingress --index 0 "
-    "GROUP (the number that 'calicoctl explain' tells)"
+    "--dst-port 443 --remote-group WEB GROUP, or security group rule delete with the same words or "
+    "with --ingress --index 0 GROUP (the number that 'calicoctl explain' tells)"
 )
 
 
@@ -94,9 +94,7 @@ def with_group_rule(resources: Resources, words: Sequence[str]) -> Changed:
     key, policy = _policy(resources, names[0])
     rules = policy.spec.egress if direction == "egress" else policy.spec.ingress
     if verb == "delete":
-        if "--index" not in options:
-            raise ProposalError(_choice(resources, names[0], direction, rules))
-        index = _number(options["--index"], "--index", len(rules) - 1)
+        index = _place(resources, names[0], direction, options, rules)
         rules = rules[:index] + rules[index + 1 :]
     else:
         rules = (*rules, _rule(resources, options, egress=direction == "egress"))
@@ -104,15 +102,27 @@ def with_group_rule(resources: Resources, words: Sequence[str]) -> Changed:
     return {**resources, key: msgspec.structs.replace(policy, spec=spec)}
 
 
-def _choice(resources: Resources, name: str, direction: str, rules: Sequence[Rule]) -> str:
-    """Return what to say where it is not said which rule is meant."""
+def _place(
+    resources: Resources,
+    name: str,
+    direction: str,
+    options: Mapping[str, str],
+    rules: Sequence[Rule],
+) -> int:
+    """Return which of the rules of a group is meant: by its index, or by its own words."""
+    if "--index" in options:
+        return _number(options["--index"], "--index", len(rules) - 1)
+    said = rule_words(_rule(resources, options, egress=direction == "egress")) if options else ""
+    alike = [number for number, rule in enumerate(rules) if rule_words(rule) == said]
+    if alike:
+        return alike[0]
     endpoints = (each for each in resources.values() if isinstance(each, WorkloadEndpoint))
     groups = (group for each in endpoints for group in groups_of(each.metadata.labels).values())
     titles = {group.id: group.name for group in groups}
     listed = "".join(
         f"\n  --index {number}  {rule_words(rule, titles)}" for number, rule in enumerate(rules)
     )
-    return f"say which {direction} rule of security group {name} by its place:{listed}"
+    raise ProposalError(f"say which {direction} rule of security group {name} is meant:{listed}")
 
 
 def _parsed(words: Sequence[str]) -> tuple[str, dict[str, str], set[str], list[str]]:
