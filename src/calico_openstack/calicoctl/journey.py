@@ -162,6 +162,16 @@ def _stuck(route: Route) -> Outcome:
     return Outcome((words,), arrived=False)
 
 
+def _is_by_others(step: Row) -> bool:
+    """Tell whether an answer says that the other end was not reached.
+
+    Of the reasons of "destination unreachable" only that of a closed port is its own (code 3 of
+    RFC 792, code 4 of RFC 4443).
+    """
+    closed = 4 if step["place"].startswith("ip6 ") else 3
+    return "unreachable" in step["words"] and f"code {closed})" not in step["words"]
+
+
 def _with_answer(seen: Seen, route: Route, words: str, *, arrived: bool | None) -> Outcome:
     """Return what became of the answer of a packet that arrived, or left for the outside."""
     for host in reversed(route.hosts):
@@ -173,7 +183,12 @@ def _with_answer(seen: Seen, route: Route, words: str, *, arrived: bool | None) 
     if back and back[-1]["verdict"] == ARRIVED:
         kind = back[-1]["words"].strip()
         told = f"It was answered {kind}".strip() + f", which arrived at {route.source_tap}"
-        if any(each in kind for each in _REFUSALS):
+        if _is_by_others(back[0]):
+            told += (
+                f": {back[0]['words'].partition(' -> ')[0]} says that it cannot be reached; see "
+                "the routes and filters there"
+            )
+        elif any(each in kind for each in _REFUSALS):
             told += ": the other end was reached, and refuses (nothing listens there?)"
         return Outcome((words, told), arrived, answered=True, over=True)
     begun = [host for host in reversed(route.hosts) if first(seen.get(host, ()), BACK)]

@@ -119,6 +119,23 @@ def test_a_probe_to_the_outside_leaves_and_may_be_answered() -> None:
     assert (lost.arrived, "no route" in lost.words[0]) == (False, True)
 
 
+@pytest.mark.parametrize(
+    ("place", "code", "told"),
+    [
+        ("ip calico x", 0, "ICMP 172.30.0.1 says that it cannot be reached"),
+        ("ip calico x", 3, "the other end was reached, and refuses"),
+        ("ip6 calico x", 3, "says that it cannot be reached"),
+        ("ip6 calico x", 4, "the other end was reached, and refuses"),
+    ],
+)
+def test_a_router_that_refuses_is_not_the_other_end(place: str, code: int, told: str) -> None:
+    kind = f"(destination unreachable, code {code})"
+    back = {**at(BACK, words=f"ICMP 172.30.0.1 -> 10.0.0.1 {kind}"), "place": place}
+    arrival = {**at(BACK, ARRIVED, "tap1", kind), "place": "interface tap1"}
+    found = outcome({"h1": [LEFT, back, arrival]}, Route("h1", "tap1", "", "", probe=True))
+    assert told in found.words[-1]
+
+
 def test_security_groups_are_named_beside_their_rules() -> None:
     titles = {"ossg.default.1": "security group web", "ossg.default.2": "security group db"}
     assert entitled("accept # np/openstack/ossg.default.1 ingress[0]", titles).endswith(
