@@ -123,8 +123,8 @@ class CalicoMechanismDriver(mech_agent.SimpleAgentMechanismDriverBase):
     def bind_port(self, context: Any) -> None:
         """Bind a port to its host, or say why that is impossible."""
         port = context.current
-        with reader() as session:
-            agents = reading.agents_on(session, self.agent_type, context.host)
+        with reader() as connection:
+            agents = reading.agents_on(connection, self.agent_type, context.host)
         reason = binding.refusal(
             host=context.host,
             vnic_type=port.get(portbindings.VNIC_TYPE, portbindings.VNIC_NORMAL),

@@ -14,15 +14,13 @@ import uuid
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import sqlalchemy as sa
 from oslo_db import exception as db_exception
 from oslo_log import log
 from oslo_utils import timeutils
 
 from calico_openstack.etcd import EtcdAuthError, EtcdError, EtcdUnavailable
 from calico_openstack.neutron.changes import Change
-from calico_openstack.neutron.models import DirtyObject
-from calico_openstack.neutron.records import Records, forget, oldest_records, records_of
+from calico_openstack.neutron.records import INSERTION, Records, forget, oldest_records, records_of
 from calico_openstack.neutron.sync import WAITING_AT_ONCE, Synchroniser
 from calico_openstack.neutron.transaction import after_commit
 
@@ -54,7 +52,7 @@ class Journal:
             for row_id, change in records.items()
         ]
         try:
-            session.connection().execute(sa.insert(DirtyObject), values)
+            session.connection().execute(INSERTION, values)
         except db_exception.DBNonExistentTable:
             LOG.error(
                 "Neutron's database lacks the driver's table: run neutron-db-manage --subproject "

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import sqlalchemy as sa
 from neutron.db import provisioning_blocks
-from neutron.objects import provisioning_blocks as pb_objects
+from neutron.db.models import provisioning_block
 from neutron.plugins.ml2 import db as ml2_db
 from neutron.plugins.ml2.common.constants import NO_PBLOCKS_TYPES
 from neutron_lib import constants
@@ -32,6 +33,8 @@ from calico_openstack.neutron.translate.endpoint import endpoint_name
 from calico_openstack.neutron.translate.labels import ORCHESTRATOR
 from calico_openstack.neutron.translate.places import places
 
+_BLOCK = sa.insert(provisioning_block.ProvisioningBlock.__table__)
+
 
 def block_until_programmed(context: Any, agent_type: str, *, is_new: bool = False) -> None:
     """Keep a port from becoming ACTIVE until its host has programmed it.
@@ -50,10 +53,8 @@ def block_until_programmed(context: Any, agent_type: str, *, is_new: bool = Fals
         return
     if is_new and port.get("standard_attr_id"):
         # What adds a block looks up this number, and whether there is one already.
-        block = pb_objects.ProvisioningBlock(
-            context.plugin_context, standard_attr_id=port["standard_attr_id"], entity=entity
-        )
-        block.create()
+        values = {"standard_attr_id": port["standard_attr_id"], "entity": entity}
+        session.connection().execute(_BLOCK, values)
         return
     provisioning_blocks.add_provisioning_component(
         context.plugin_context, port["id"], resources.PORT, entity

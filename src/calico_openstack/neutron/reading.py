@@ -67,15 +67,15 @@ def agents_on(session: Any, agent_type: str, host: str) -> list[dict[str, Any]]:
 @retried
 def read_groups(ids: Ids) -> dict[str, GroupFacts]:
     """Return security groups with their rules by id; those that do not exist are missing."""
-    with reader() as session:
-        return _groups(session, ids)
+    with reader() as connection:
+        return _groups(connection, ids)
 
 
 @retried
 def read_subnets(ids: Ids) -> dict[str, SubnetFacts]:
     """Return subnets by id; those that do not exist are missing."""
-    with reader() as session:
-        return _subnets(session, ids)
+    with reader() as connection:
+        return _subnets(connection, ids)
 
 
 @retried
@@ -185,18 +185,18 @@ def groups_with_remote_group(session: Any, group_id: str) -> list[str]:
     return list(session.scalars(statement.distinct()))
 
 
-def _groups(session: Any, ids: Ids) -> dict[str, GroupFacts]:
+def _groups(connection: Any, ids: Ids) -> dict[str, GroupFacts]:
     statement = sa.select(_Group.id, _Group.name, _Group.stateful)
-    found = list(rows(session, statement, _Group.id, ids))
-    rules = _rules(session, ids)
+    found = list(rows(connection, statement, _Group.id, ids))
+    rules = _rules(connection, ids)
     named = {
         rule.address_group_id
         for of_group in rules.values()
         for rule in of_group
         if rule.address_group_id is not None
     }
-    addresses = _addresses(session, named)
-    logs = _logs(session)
+    addresses = _addresses(connection, named)
+    logs = _logs(connection)
     return {
         row[0]: GroupFacts(
             id=row[0],
@@ -214,7 +214,7 @@ def _groups(session: Any, ids: Ids) -> dict[str, GroupFacts]:
     }
 
 
-def _rules(session: Any, ids: Ids) -> dict[str, list[RuleFacts]]:
+def _rules(connection: Any, ids: Ids) -> dict[str, list[RuleFacts]]:
     statement = sa.select(
         _Rule.security_group_id,
         _Rule.id,
@@ -242,31 +242,31 @@ def _rules(session: Any, ids: Ids) -> dict[str, list[RuleFacts]]:
                 address_group_id=row[9],
             ),
         )
-        for row in rows(session, statement, _Rule.security_group_id, ids)
+        for row in rows(connection, statement, _Rule.security_group_id, ids)
     )
 
 
-def _logs(session: Any) -> dict[str, list[LogFacts]]:
+def _logs(connection: Any) -> dict[str, list[LogFacts]]:
     """Return the logs that are about what security groups accept, by group."""
-    logs = enabled_logs(session)
+    logs = enabled_logs(connection)
     return grouped(
-        (group_id, log) for log in logs for group_id in sorted(groups_of_log(session, log))
+        (group_id, log) for log in logs for group_id in sorted(groups_of_log(connection, log))
     )
 
 
-def _addresses(session: Any, ids: Collection[str]) -> dict[str, tuple[str, ...]]:
+def _addresses(connection: Any, ids: Collection[str]) -> dict[str, tuple[str, ...]]:
     """Return the addresses of address groups by id, also of those that have none."""
     group = address_group_models.AddressGroup
     association = address_group_models.AddressAssociation
-    existing = rows(session, sa.select(group.id), group.id, ids)
+    existing = rows(connection, sa.select(group.id), group.id, ids)
     result: dict[str, list[str]] = {row[0]: [] for row in existing}
     statement = sa.select(association.address_group_id, association.address)
-    for group_id, address in rows(session, statement, association.address_group_id, ids):
+    for group_id, address in rows(connection, statement, association.address_group_id, ids):
         result.setdefault(group_id, []).append(str(address))
     return {group_id: tuple(members) for group_id, members in result.items()}
 
 
-def _subnets(session: Any, ids: Ids) -> dict[str, SubnetFacts]:
+def _subnets(connection: Any, ids: Ids) -> dict[str, SubnetFacts]:
     statement = sa.select(
         _Subnet.id,
         _Subnet.network_id,
@@ -276,14 +276,14 @@ def _subnets(session: Any, ids: Ids) -> dict[str, SubnetFacts]:
         _Subnet.ipv6_ra_mode,
         _Subnet.ipv6_address_mode,
     )
-    found = list(rows(session, statement, _Subnet.id, ids))
+    found = list(rows(connection, statement, _Subnet.id, ids))
     server, route = models_v2.DNSNameServer, models_v2.SubnetRoute
     statement = sa.select(server.subnet_id, server.address).order_by(server.order)
-    servers = grouped(rows(session, statement, server.subnet_id, ids))
+    servers = grouped(rows(connection, statement, server.subnet_id, ids))
     statement = sa.select(route.subnet_id, route.destination, route.nexthop)
     routes = grouped(
         (row[0], HostRoute(row[1], row[2]))
-        for row in rows(session, statement, route.subnet_id, ids)
+        for row in rows(connection, statement, route.subnet_id, ids)
     )
     return {
         row[0]: SubnetFacts(

@@ -1,4 +1,7 @@
-"""Reads the network logs of security groups that are enabled."""
+"""Reads the network logs of security groups that are enabled.
+
+``database`` is a connection, or the session of a request whose changes count already.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +23,15 @@ _Port = models_v2.Port
 _Membership = group_models.SecurityGroupPortBinding
 
 
-def enabled_logs(session: Any) -> list[LogFacts]:
+_LOGS = sa.select(_Log.id, _Log.event, _Log.project_id, _Log.resource_id, _Log.target_id)
+_ENABLED = _LOGS.where(_Log.enabled, _Log.resource_type == log_constants.SECURITY_GROUP).order_by(
+    _Log.id
+)
+
+
+def enabled_logs(database: Any) -> list[LogFacts]:
     """Return the logs that are enabled, in the order of their ids."""
-    statement = (
-        sa.select(_Log.id, _Log.event, _Log.project_id, _Log.resource_id, _Log.target_id)
-        .where(_Log.enabled, _Log.resource_type == log_constants.SECURITY_GROUP)
-        .order_by(_Log.id)
-    )
-    return [LogFacts(*row) for row in session.execute(statement)]
+    return [LogFacts(*row) for row in database.execute(_ENABLED)]
 
 
 @retried
@@ -35,12 +39,12 @@ def read_logs(policy_ids: Ids) -> list[LogFacts]:
     """Return the enabled logs whose policies have these ids; all for None."""
     if policy_ids is not None and not any(one.startswith(LOG_POLICY) for one in policy_ids):
         return []
-    with reader() as session:
-        logs = enabled_logs(session)
+    with reader() as connection:
+        logs = enabled_logs(connection)
     return [log for log in logs if policy_ids is None or LOG_POLICY + log.id in policy_ids]
 
 
-def groups_of_log(session: Any, log: LogFacts) -> Collection[str]:
+def groups_of_log(database: Any, log: LogFacts) -> Collection[str]:
     """Return the ids of the security groups whose accepted packets a log is about."""
     if log.group_id is not None:
         return {log.group_id}
@@ -50,13 +54,12 @@ def groups_of_log(session: Any, log: LogFacts) -> Collection[str]:
     statement = sa.select(_Membership.security_group_id).join(
         _Port, _Port.id == _Membership.port_id
     )
-    return set(session.scalars(statement.where(condition)))
+    return set(database.scalars(statement.where(condition)))
 
 
-def stored_log(session: Any, log_id: str) -> LogFacts | None:
+def stored_log(database: Any, log_id: str) -> LogFacts | None:
     """Return a log, enabled or not; None where there is none."""
-    statement = sa.select(_Log.id, _Log.event, _Log.project_id, _Log.resource_id, _Log.target_id)
-    row = session.execute(statement.where(_Log.id == log_id)).first()
+    row = database.execute(_LOGS.where(_Log.id == log_id)).first()
     return None if row is None else LogFacts(*row)
 
 

@@ -93,12 +93,12 @@ def migrating_to(profile: str) -> str:
     return host if isinstance(host, str) else ""
 
 
-def read_parts(session: Any, ids: Ids) -> dict[str, Parts]:
+def read_parts(connection: Any, ids: Ids) -> dict[str, Parts]:
     """Return what belongs to ports; to all possible endpoints for None."""
     result: dict[str, Parts] = defaultdict(Parts)
     statement = _of_endpoints() if ids is None else _of_ids()
     for some in [None] if ids is None else portions(ids):
-        for row in session.execute(statement, {} if some is None else {_IDS: some}):
+        for row in connection.execute(statement, {} if some is None else {_IDS: some}):
             result[row[1]].add(row[0], row[2:])
     return result
 

@@ -46,8 +46,8 @@ _DNS_DRIVERS = frozenset(
 @retried
 def read_ports(ids: Ids) -> dict[str, PortFacts]:
     """Return ports by id; those that do not exist are missing, and so are no endpoints for None."""
-    with reader() as session:
-        return _ports(session, ids)
+    with reader() as connection:
+        return _ports(connection, ids)
 
 
 @functools.cache
@@ -86,14 +86,14 @@ def _endpoint_statement() -> Any:
     return _port_statement().where(may_be_endpoint())
 
 
-def _ports(session: Any, ids: Ids) -> dict[str, PortFacts]:
+def _ports(connection: Any, ids: Ids) -> dict[str, PortFacts]:
     statement = _endpoint_statement() if ids is None else _port_statement()
-    found = list(rows(session, statement, _Port.id, ids))
+    found = list(rows(connection, statement, _Port.id, ids))
     if not found:
         return {}
-    parts = read_parts(session, ids)
-    logs = enabled_logs(session)
-    qos = policies(session, {row[10] for row in found if row[10] is not None})
+    parts = read_parts(connection, ids)
+    logs = enabled_logs(connection)
+    qos = policies(connection, {row[10] for row in found if row[10] is not None})
     return {
         row[0]: PortFacts(
             id=row[0],

@@ -23,11 +23,11 @@ _Rules = dict[str, list[QosRuleFacts]]
 @retried
 def read_policy(policy_id: str) -> QosFacts:
     """Return the rules of a policy, none for one that does not exist."""
-    with reader() as session:
-        return policies(session, {policy_id}).get(policy_id, QosFacts())
+    with reader() as connection:
+        return policies(connection, {policy_id}).get(policy_id, QosFacts())
 
 
-def policies(session: Any, ids: Collection[str]) -> dict[str, QosFacts]:
+def policies(connection: Any, ids: Collection[str]) -> dict[str, QosFacts]:
     """Return the rules of policies by id; policies without rules are missing."""
     result: _Rules = defaultdict(list)
     if not ids:
@@ -38,17 +38,17 @@ def policies(session: Any, ids: Collection[str]) -> dict[str, QosFacts]:
         (PACKET_RATE_LIMIT, packets, (packets.max_kpps, packets.max_burst_kpps)),
     ):
         statement = sa.select(table.qos_policy_id, table.direction, *columns)
-        for row in rows(session, statement, table.qos_policy_id, ids):
+        for row in rows(connection, statement, table.qos_policy_id, ids):
             rule = QosRuleFacts(kind, str(row[1]), int(row[2] or 0), int(row[3] or 0))
             result[row[0]].append(rule)
     dscp = models.QosDscpMarkingRule
     statement = sa.select(dscp.qos_policy_id, dscp.dscp_mark)
-    for row in rows(session, statement, dscp.qos_policy_id, ids):
+    for row in rows(connection, statement, dscp.qos_policy_id, ids):
         result[row[0]].append(QosRuleFacts(DSCP_MARKING, dscp_mark=row[1]))
     for kind, table in (
         ("minimum_bandwidth", models.QosMinimumBandwidthRule),
         ("minimum_packet_rate", models.QosMinimumPacketRateRule),
     ):
-        for row in rows(session, sa.select(table.qos_policy_id), table.qos_policy_id, ids):
+        for row in rows(connection, sa.select(table.qos_policy_id), table.qos_policy_id, ids):
             result[row[0]].append(QosRuleFacts(kind))
     return {policy: QosFacts(tuple(sorted(found, key=repr))) for policy, found in result.items()}

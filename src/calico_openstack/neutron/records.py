@@ -27,6 +27,10 @@ _OLDEST = (
     .limit(sa.bindparam("most"))
 )
 
+_TABLE = DirtyObject.__table__
+INSERTION = sa.insert(_TABLE)
+_REMOVAL = sa.delete(_TABLE).where(_TABLE.c.id.in_(sa.bindparam("ids", expanding=True)))
+
 
 @retried
 def oldest_records(limit: int, *, min_age: float | None = None) -> Records:
@@ -35,8 +39,8 @@ def oldest_records(limit: int, *, min_age: float | None = None) -> Records:
     if min_age is not None:
         before = timeutils.utcnow() - timedelta(seconds=min_age)
         statement = statement.where(DirtyObject.created_at <= before)
-    with reader() as session:
-        found = session.execute(statement, {"most": limit})
+    with reader() as connection:
+        found = connection.execute(statement, {"most": limit})
         return {row[0]: Change(Kind(row[1]), row[2]) for row in found}
 
 
@@ -46,24 +50,20 @@ def records_of(change: Change) -> Records:
     statement = sa.select(DirtyObject.id).where(
         DirtyObject.kind == change.kind, DirtyObject.object_id == change.id
     )
-    with reader() as session:
-        return dict.fromkeys(session.scalars(statement), change)
+    with reader() as connection:
+        return dict.fromkeys(connection.scalars(statement), change)
 
 
 @retried
 def count_records() -> int:
     """Return the number of records."""
-    with reader() as session:
-        return int(session.scalar(sa.select(sa.func.count()).select_from(DirtyObject)))
+    with reader() as connection:
+        return int(connection.scalar(sa.select(sa.func.count()).select_from(DirtyObject)))
 
 
 @db_api.retry_db_errors
 def forget(row_ids: Collection[str]) -> None:
     """Remove records."""
-    with writer() as session:
+    with writer() as connection:
         for some in portions(row_ids):
-            session.execute(
-                sa.delete(DirtyObject)
-                .where(DirtyObject.id.in_(some))
-                .execution_options(synchronize_session=False)
-            )
+            connection.execute(_REMOVAL, {"ids": some})

@@ -36,10 +36,10 @@ def _missing(hosts: Collection[str]) -> dict[str, set[str]]:
     reachable = sa.select(segment.id).where(
         segment.physical_network.is_not(None), segment.network_type.in_(NETWORK_TYPES)
     )
-    with reader() as session:
-        wanted = set(session.scalars(reachable))
+    with reader() as connection:
+        wanted = set(connection.scalars(reachable))
         mapped: dict[str, set[str]] = {host: set() for host in hosts}
-        for host, segment_id in session.execute(sa.select(mapping.host, mapping.segment_id)):
+        for host, segment_id in connection.execute(sa.select(mapping.host, mapping.segment_id)):
             if host in mapped:
                 mapped[host].add(segment_id)
     return {host: wanted | found for host, found in mapped.items() if not wanted <= found}

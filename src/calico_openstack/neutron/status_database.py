@@ -51,10 +51,10 @@ def port_states(ids: Collection[str] | None) -> list[PortState]:
     inactive = sa.select(binding.port_id, binding.host, binding.vif_type).where(
         binding.status == constants.INACTIVE
     )
-    with reader() as session:
+    with reader() as connection:
         others = grouped(
             (row[0], Binding(row[1], row[2]))
-            for row in rows(session, inactive, binding.port_id, ids)
+            for row in rows(connection, inactive, binding.port_id, ids)
         )
         return [
             PortState(
@@ -66,7 +66,7 @@ def port_states(ids: Collection[str] | None) -> list[PortState]:
                 vif_type=row[5],
                 targets=_targets(row, others[row[0]]),
             )
-            for row in rows(session, statement, port.id, ids)
+            for row in rows(connection, statement, port.id, ids)
         ]
 
 
@@ -92,8 +92,8 @@ _FLOATING_IP_COLUMNS = (
 def floating_ips(ids: Collection[str]) -> list[FloatingIpState]:
     """Return floating IPs; those that do not exist are missing."""
     statement = sa.select(*_FLOATING_IP_COLUMNS)
-    with reader() as session:
-        found = rows(session, statement, l3_models.FloatingIP.id, ids)
+    with reader() as connection:
+        found = rows(connection, statement, l3_models.FloatingIP.id, ids)
         return [FloatingIpState(row[0], row[1], row[2], row[3] or "") for row in found]
 
 
@@ -112,8 +112,8 @@ def floating_ips_of_ports(ids: Ids) -> list[FloatingIpState]:
     statement = sa.select(*_FLOATING_IP_COLUMNS).where(
         floating.fixed_port_id.is_not(None), sa.not_(elsewhere)
     )
-    with reader() as session:
-        found = part_rows(session, statement, floating.fixed_port_id, ids)
+    with reader() as connection:
+        found = part_rows(connection, statement, floating.fixed_port_id, ids)
         return [FloatingIpState(*row) for row in found]
 
 
@@ -121,12 +121,9 @@ def floating_ips_of_ports(ids: Ids) -> list[FloatingIpState]:
 def set_floating_ip_status(floating_ip_id: str, status: str) -> None:
     """Give a floating IP a status."""
     floating = l3_models.FloatingIP
-    with writer() as session:
-        session.execute(
-            sa.update(floating)
-            .where(floating.id == floating_ip_id)
-            .values(status=status)
-            .execution_options(synchronize_session=False)
+    with writer() as connection:
+        connection.execute(
+            sa.update(floating).where(floating.id == floating_ip_id).values(status=status)
         )
 
 
@@ -166,8 +163,8 @@ def ports_not_bound(host: str) -> list[str]:
         binding.status == constants.ACTIVE,
         binding.vif_type == portbindings.VIF_TYPE_BINDING_FAILED,
     )
-    with reader() as session:
-        return list(session.scalars(statement))
+    with reader() as connection:
+        return list(connection.scalars(statement))
 
 
 def bind_port(port_id: str) -> None:
@@ -183,10 +180,10 @@ def dead_or_unknown(agents: Collection[Agent]) -> set[Agent]:
         _Agent.agent_type.in_([kind.value[0] for kind in AgentKind])
     )
     kinds = {kind.value[0]: kind for kind in AgentKind}
-    with reader() as session:
+    with reader() as connection:
         alive = {
             Agent(kinds[row[0]], row[1])
-            for row in session.execute(statement)
+            for row in connection.execute(statement)
             if not agent_utils.is_agent_down(row[2])
         }
     return set(agents) - alive
@@ -205,13 +202,12 @@ def expire_agents(agents: Collection[Agent]) -> None:
 
 
 def _set_heartbeat(agents: Collection[Agent], time: Any) -> None:
-    with writer() as session:
+    with writer() as connection:
         for agent_type, hosts in _by_type(agents):
-            session.execute(
+            connection.execute(
                 sa.update(_Agent)
                 .where(_Agent.agent_type == agent_type, _Agent.host.in_(hosts))
                 .values(heartbeat_timestamp=time)
-                .execution_options(synchronize_session=False)
             )
 
 

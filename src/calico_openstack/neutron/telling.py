@@ -37,5 +37,5 @@ def store_details(details: Mapping[str, Details]) -> None:
         {"of_port": port_id, "of_host": one.host, "stored": one.stored, "wanted": one.wanted}
         for port_id, one in sorted(details.items())
     ]
-    with writer() as session:
-        session.connection().execute(statement, values)
+    with writer() as connection:
+        connection.execute(statement, values)

@@ -47,8 +47,8 @@ def core_plugin(_checker: object) -> Any:
 
 def journal_table(_checker: object) -> Any:
     """Requests record their changes in a table of the driver's own."""
-    with reader() as session:
-        exists = sa.inspect(session.connection()).has_table(DirtyObject.__tablename__)
+    with reader() as connection:
+        exists = sa.inspect(connection).has_table(DirtyObject.__tablename__)
     if exists:
         return upgradecheck.Result(_SUCCESS, "")
     return upgradecheck.Result(
