@@ -9,6 +9,8 @@ import itertools
 import os
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from calico_openstack.lab.rest import Resource
 from tests.scenario.cloud import Cloud
 from tests.scenario.test_faults import assert_goes_on, assert_undisturbed, flows, target_of
@@ -17,6 +19,7 @@ PORTS = int(os.environ.get("CHURN", "40"))
 _AT_ONCE = 4
 
 
+@pytest.mark.timeout(300 + 4 * PORTS)
 def test_traffic_does_not_notice_ports_that_come_and_go(cloud: Cloud) -> None:
     """They are on the hosts and in the groups of those that talk, and get their addresses again."""
     target, port = target_of(cloud)
