@@ -15,6 +15,7 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +58,17 @@ class Cloud:
         engine = db_api.get_context_manager().writer.get_engine()
         sa.event.listen(engine, "before_cursor_execute", self._count)
         status_database.register_agent(Agent(AgentKind.FELIX, HOST), True)
-        self.network = self.create("network", name="n")["id"]
-        subnet = self.create("subnet", network_id=self.network, ip_version=4, cidr="10.0.0.0/16")
+        self.new_network()
+
+    def new_network(self) -> None:
+        """Go on with another network and group; subnets of different networks do not overlap."""
+        number = self.plugin.get_subnets_count(context())
+        self.network = self.create("network", name=f"n{number}")["id"]
+        cidr = f"10.{number}.0.0/16"
+        subnet = self.create("subnet", network_id=self.network, ip_version=4, cidr=cidr)
         self.subnet = subnet["id"]
-        self.group = self.create("security_group", name="g")["id"]
+        self.group = self.create("security_group", name=f"g{number}")["id"]
+        self.free = IPv4Address(f"10.{number}.128.0")
 
     def create(self, kind: str, **values: Any) -> Any:
         """Create an object by the plugin."""
@@ -130,9 +138,7 @@ def fill(cloud: Cloud, number: int) -> None:
                 }
             )
             address = {"network_id": cloud.network, "subnet_id": cloud.subnet}
-            addresses.append(
-                {"port_id": port_id, "ip_address": f"10.0.{128 + (n >> 8)}.{n & 255}"} | address
-            )
+            addresses.append({"port_id": port_id, "ip_address": str(cloud.free + n)} | address)
             bindings.append(
                 {"port_id": port_id, "host": HOST, "vif_type": "tap", "status": "ACTIVE"}
                 | {"vif_details": "", "profile": "", "vnic_type": "normal"}
@@ -197,20 +203,13 @@ def measure_many(cloud: Cloud, etcd_endpoint: str, ports: int, members: int) -> 
 
         result["rule"] = asdict(cloud.cost(add_rule, 5))
         result["rename"] = asdict(cloud.cost(rename_group, 1))
-        fill_rest(cloud, ports - members)
+        # In another group and network, beside those that are there.
+        cloud.new_network()
+        fill(cloud, ports - members)
         result["repair"] = asdict(cloud.cost(compare, 1))
         result["repaired"] = result["writes"]
         result["clean"] = asdict(cloud.cost(compare, 3))
     return result
-
-
-def fill_rest(cloud: Cloud, number: int) -> None:
-    """Add ports in another group and network, beside those that are there."""
-    cloud.network = cloud.create("network", name="m")["id"]
-    subnet = cloud.create("subnet", network_id=cloud.network, ip_version=4, cidr="10.0.0.0/16")
-    cloud.subnet = subnet["id"]
-    cloud.group = cloud.create("security_group", name="h")["id"]
-    fill(cloud, number)
 
 
 def create_on_a_signal(cloud: Cloud, ports: int) -> dict[str, Any]:

@@ -112,7 +112,7 @@ def mixed(
             ("openstack_region", MIXED_REGION),
         ),
         mechanism_drivers=("calico", "openvswitch"),
-        service_plugins=("qos", "router", "port_forwarding", "trunk", "segments"),
+        service_plugins=("qos", "router", "port_forwarding", "trunk", "segments", "local_ip"),
     ) as server:
         yield server
 

@@ -1,8 +1,9 @@
-"""What other service plugins offer is refused for routed ports, with a reason."""
+"""What Neutron offers and a routed network cannot is refused, with a reason."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from ipaddress import ip_network
 
 import pytest
 
@@ -52,6 +53,17 @@ def test_a_floating_ip_has_no_limits_of_its_own(outside: Outside) -> None:
     assert cloud.admin.show("floatingip", floating["id"])["qos_policy_id"] is None
 
 
+def test_a_port_has_no_local_ip(outside: Outside) -> None:
+    cloud = outside.cloud
+    port = cloud.port(outside.network)
+    local = cloud.admin.create("local_ip", network_id=outside.network["id"])
+    path = f"local_ips/{local['id']}/port_associations"
+    with pytest.raises(ApiError) as error:
+        association = {"fixed_port_id": port["id"]}
+        cloud.admin.request("POST", path, {"port_association": association})
+    refused(error, 400, "a routed port has no local IP")
+
+
 def test_a_bound_port_is_no_parent_of_a_trunk(outside: Outside) -> None:
     """Neutron itself refuses it where no trunk driver knows the port's agent."""
     port = outside.cloud.port(outside.network)
@@ -67,6 +79,36 @@ def test_the_parent_of_a_trunk_is_not_bound(outside: Outside) -> None:
     bound = cloud.admin.update("port", port["id"], binding__host_id=cloud.host)
     assert bound["binding:vif_type"] == "binding_failed"
     assert "carries no VLANs" in cloud.neutron.logs()
+
+
+def test_a_subnet_has_no_addresses_of_another_network(cloud: Cloud) -> None:
+    network, other = cloud.network(), cloud.network()
+    subnet = cloud.subnet(network)
+    wider = str(ip_network(subnet["cidr"]).supernet())
+    for cidr in (subnet["cidr"], wider, subnet["cidr"].replace(".0/24", ".128/25")):
+        with pytest.raises(ApiError) as error:
+            cloud.subnet(other, cidr=cidr)
+        refused(error, 400, "overlaps a subnet of another network")
+    assert cloud.member.list("subnet", f"network_id={other['id']}") == []
+    cloud.member.delete("subnet", subnet["id"])
+    assert cloud.subnet(other, cidr=subnet["cidr"])["cidr"] == subnet["cidr"]
+
+
+def test_a_subnet_has_addresses_of_another_network_where_other_drivers_bind(
+    outside: Outside,
+) -> None:
+    cloud = outside.cloud
+    subnet = cloud.subnet(cloud.network())
+    assert cloud.subnet(cloud.network(), cidr=subnet["cidr"])["cidr"] == subnet["cidr"]
+
+
+def test_no_prefix_is_delegated(cloud: Cloud) -> None:
+    modes = {"ipv6_ra_mode": "slaac", "ipv6_address_mode": "slaac"}
+    wanted = {"ip_version": 6, "subnetpool_id": "prefix_delegation"} | modes
+    network = cloud.network()
+    with pytest.raises(ApiError) as error:
+        cloud.member.create("subnet", network_id=network["id"], **wanted)
+    refused(error, 400, "prefix delegation needs a router")
 
 
 def test_every_host_reaches_every_segment_of_a_network(outside: Outside) -> None:

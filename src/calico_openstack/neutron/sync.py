@@ -348,7 +348,7 @@ def policy_path(group_id: str, namespace: str) -> str:
 def report(problems: Iterable[Problem]) -> None:
     """Log what cannot be honoured."""
     for problem in problems:
-        LOG.warning("Cannot be honoured, and stays closed: %s", problem)
+        LOG.warning("Cannot be honoured: %s", problem)
 
 
 def _differences(stored: Mapping[str, KeyValue | None], now: Wanted) -> dict[str, bytes | None]:

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from calico_openstack.neutron.translate.facts import HostRoute, SubnetFacts
-from calico_openstack.neutron.translate.subnet import translate_subnet
+from calico_openstack.neutron.translate.subnet import route_problems, translate_subnet
 
 V4 = SubnetFacts(
     id="s",
@@ -64,3 +64,13 @@ def test_routes_are_sorted_and_dns_servers_keep_their_order() -> None:
     assert value is not None
     assert value.dns_servers == ("9.9.9.9", "1.1.1.1")
     assert [route.destination for route in value.host_routes] == ["11.0.0.0/8", "12.0.0.0/8"]
+
+
+def test_routes_by_others_than_the_gateway_are_told() -> None:
+    """The workload sends to them, and its host routes by the destination."""
+    assert route_problems(V4) == ()
+    other = dataclasses.replace(V4, host_routes=(HostRoute("11.11.0.0/16", "10.65.0.9"),))
+    (problem,) = route_problems(other)
+    assert str(problem) == (
+        "subnet s: host_routes: the host routes packets to 11.11.0.0/16 itself, not by 10.65.0.9"
+    )

@@ -204,7 +204,7 @@ class SubnetFacts:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that cannot be honoured; what it concerns is left closed.
+    """Something that cannot be honoured; what it would allow stays closed.
 
     ``subject`` is a kind and an id, such as ``rule 1234``; ``field`` is the attribute's name
     in Neutron's API.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from calico_openstack.datamodel.dhcp import DhcpSubnet, HostRoute
-from calico_openstack.neutron.translate.facts import SubnetFacts
+from calico_openstack.neutron.translate.facts import Problem, SubnetFacts
 
 
 def translate_subnet(subnet: SubnetFacts) -> DhcpSubnet | None:
@@ -28,4 +28,20 @@ def translate_subnet(subnet: SubnetFacts) -> DhcpSubnet | None:
         dns_servers=subnet.dns_servers,
         ipv6_ra_mode=(subnet.ipv6_ra_mode or "") if modes else "",
         ipv6_address_mode=(subnet.ipv6_address_mode or "") if modes else "",
+    )
+
+
+def route_problems(subnet: SubnetFacts) -> tuple[Problem, ...]:
+    """Return which host routes lead elsewhere than they say; workloads are told of them.
+
+    What a workload sends to any next hop reaches its host, which routes it by the destination.
+    """
+    return tuple(
+        Problem(
+            f"subnet {subnet.id}",
+            "host_routes",
+            f"the host routes packets to {route.destination} itself, not by {route.nexthop}",
+        )
+        for route in subnet.host_routes
+        if route.nexthop != subnet.gateway_ip
     )

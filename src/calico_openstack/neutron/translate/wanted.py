@@ -23,7 +23,7 @@ from calico_openstack.neutron.translate.places import possible_hosts
 from calico_openstack.neutron.translate.policy import policy_name, translate_group
 from calico_openstack.neutron.translate.qos import NO_LIMITS, Limits
 from calico_openstack.neutron.translate.refusals import Details, told_details
-from calico_openstack.neutron.translate.subnet import translate_subnet
+from calico_openstack.neutron.translate.subnet import route_problems, translate_subnet
 
 Content = Resource | DhcpSubnet
 """What is stored under a key."""
@@ -129,5 +129,7 @@ def wanted_subnets(subnets: Iterable[SubnetFacts], region: str) -> Wanted:
     for subnet in subnets:
         value = translate_subnet(subnet)
         if value is not None:
-            wanted.contents[DhcpSubnetKey(region, subnet.id).path] = value
+            path = DhcpSubnetKey(region, subnet.id).path
+            wanted.contents[path] = value
+            wanted.problems[path] = route_problems(subnet)
     return wanted
