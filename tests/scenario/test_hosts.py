@@ -41,7 +41,7 @@ def sessions(control: Path) -> dict[str, str]:
 def test_a_host_comes_is_drained_and_goes(any_cloud: Cloud) -> None:
     cloud, lab = any_cloud, any_cloud.lab
     first = topology_of(lab).compute[0]
-    tor, own = router.control_socket(lab), compute.run_folder(lab, first) / "bird.ctl"
+    tor, own = router.control_socket(lab), compute.run_folder(lab, first.name) / "bird.ctl"
 
     def reached() -> bool:
         pairs = (("web1", "late"), ("late", "web1"), ("client", "late"))

@@ -27,8 +27,14 @@ _SETTINGS: Final = (
     Path("/etc/neutron/plugins/ml2"),
     Path("/etc/nova/nova.conf"),
     Path("/var/lib/calico"),
-    Path("/run/calico"),
 )
+_RUN_DIRECTORY: Final = "CALICO_RUN_DIRECTORY"
+_IN_RUN_DIRECTORY: Final = f"{{}} in ${_RUN_DIRECTORY} or /run/calico"
+
+
+def _run_directory() -> Path:
+    """Return where this host's agents keep their files, `RunDirectory` in their settings."""
+    return Path(os.environ.get(_RUN_DIRECTORY) or "/run/calico")
 
 
 @click.group()
@@ -41,8 +47,8 @@ def node() -> None:
 @click.option("--fail-if-down", is_flag=True, help="Exit with 2 if a session is not established.")
 @click.option(
     "--status-file",
-    default="/run/calico/bgp-status.json",
-    show_default=True,
+    default=lambda: _run_directory() / "bgp-status.json",
+    show_default=_IN_RUN_DIRECTORY.format("bgp-status.json"),
     type=click.Path(path_type=Path),
     help="Written by calico-bgp-agent.",
 )
@@ -91,8 +97,8 @@ def checksystem(kernel_config: Path | None) -> None:
 )
 @click.option(
     "--bird-socket",
-    default="/run/calico/bird.ctl",
-    show_default=True,
+    default=lambda: str(_run_directory() / "bird.ctl"),
+    show_default=_IN_RUN_DIRECTORY.format("bird.ctl"),
     help="BIRD's control socket.",
 )
 @click.option(
@@ -127,7 +133,7 @@ def diags(
         archive.add("diagnostics/version", f"calicoctl {calico_openstack.__version__}\n")
         host.collect_output(archive, host.inquiries(bird_socket, since))
         tables.collect_tables(archive, ["this-host"], _answers_here, "agents")
-        host.collect_files(archive, _SETTINGS, "files", any_name=False)
+        host.collect_files(archive, (*_SETTINGS, _run_directory()), "files", any_name=False)
         recent = host.recent_files(log_dir, time.time() - since, max_logs)
         host.collect_files(archive, (*recent, *more), "logs", any_name=True)
     click.echo(f"Diags saved to {path.resolve()}")

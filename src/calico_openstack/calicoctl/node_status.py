@@ -37,7 +37,7 @@ def read_document(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise StoreError(
             f"{path} does not exist: calico-bgp-agent has not run on this host, or has its "
-            "RunDirectory elsewhere (--status-file)"
+            "RunDirectory elsewhere (--status-file, or CALICO_RUN_DIRECTORY)"
         ) from None
     except (OSError, ValueError) as error:
         raise StoreError(failures.of_file(path, error)) from None

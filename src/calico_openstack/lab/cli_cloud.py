@@ -13,6 +13,7 @@ from calico_openstack.lab import etcd_server, identity, neutron_server, status_v
 from calico_openstack.lab.bgp_layout import BgpLayout
 from calico_openstack.lab.bring_up import up as bring_up
 from calico_openstack.lab.cloud import CloudError, describe, exclusive, topology_of
+from calico_openstack.lab.compute import run_folder
 from calico_openstack.lab.keystone_access import ADMIN
 from calico_openstack.lab.keystone_api import Keystone
 from calico_openstack.lab.names import own_command
@@ -117,8 +118,7 @@ def openrc(lab: Lab, as_project: str | None) -> None:
 @click.pass_obj
 def calicoctl(lab: Lab, arguments: tuple[str, ...]) -> None:
     """Run `calicoctl` against the lab's etcd."""
-    endpoint = etcd_server.endpoint(topology_of(lab, complete=False))
-    environment = {"ETCD_ENDPOINTS": endpoint, "DATASTORE_TYPE": "etcdv3"}
+    environment = _calicoctl_environment(lab, topology_of(lab, complete=False), "controller")
     _become(lab, "controller", [_own_program("calicoctl"), *arguments], environment)
 
 
@@ -127,13 +127,15 @@ def calicoctl(lab: Lab, arguments: tuple[str, ...]) -> None:
 @click.pass_obj
 def shell(lab: Lab, host: str) -> None:
     """Open a shell on a host (compute-1, tor, client, controller) or in a workload."""
-    hosts = [known.name for known in topology_of(lab, complete=False).hosts]
+    topology = topology_of(lab, complete=False)
+    hosts = [known.name for known in topology.hosts]
     program = os.environ.get("SHELL", "/bin/sh")
     environment = {
         "PS1": f"{lab.name}:{host}# ",
         "PATH": f"{Path(sys.prefix) / 'bin'}:{os.environ.get('PATH', os.defpath)}",
     }
     if host in hosts:
+        environment |= _calicoctl_environment(lab, topology, host)
         _become(lab, host, [program], environment)
     workload = WorkloadStore(lab).find(host)
     if workload is None:
@@ -151,6 +153,15 @@ def _become(lab: Lab, host: str, command: list[str], environment: dict[str, str]
     argv = inside_host(lab.namespace(host), host, command)
     sys.stdout.flush()
     os.execvpe(argv[0], argv, {**cleaned, **environment})
+
+
+def _calicoctl_environment(lab: Lab, topology: Topology, host: str) -> dict[str, str]:
+    """Return what has `calicoctl` use the lab's etcd, and what is on a host of the lab."""
+    return {
+        "ETCD_ENDPOINTS": etcd_server.endpoint(topology),
+        "DATASTORE_TYPE": "etcdv3",
+        "CALICO_RUN_DIRECTORY": str(run_folder(lab, host)),
+    }
 
 
 def _client_environment(lab: Lab, project: str | None) -> dict[str, str]:

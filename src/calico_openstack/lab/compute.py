@@ -25,9 +25,9 @@ def process_name(agent: str, host: Host) -> str:
     return f"{agent}@{host.name}"
 
 
-def run_folder(lab: Lab, host: Host) -> Path:
+def run_folder(lab: Lab, host: str) -> Path:
     """Where the agents of a host keep sockets and process ids."""
-    return lab.host_folder(host.name) / "run"
+    return lab.host_folder(host) / "run"
 
 
 def configuration(lab: Lab, topology: Topology, host: Host) -> dict[Path, str]:
@@ -38,7 +38,7 @@ def configuration(lab: Lab, topology: Topology, host: Host) -> dict[Path, str]:
         **etcd,
         "Hostname": host.name,
         "StateDirectory": str(folder / "lib"),
-        "RunDirectory": str(run_folder(lab, host)),
+        "RunDirectory": str(run_folder(lab, host.name)),
     }
     bgp = {
         **agent,
@@ -55,8 +55,8 @@ def configuration(lab: Lab, topology: Topology, host: Host) -> dict[Path, str]:
         "LogSeveritySys": "none",
         "LogFilePath": "none",
         "EndpointReportingEnabled": "true",
-        "EndpointStatusPathPrefix": str(run_folder(lab, host)),
-        "MTUFilePath": str(run_folder(lab, host) / "mtu"),
+        "EndpointStatusPathPrefix": str(run_folder(lab, host.name)),
+        "MTUFilePath": str(run_folder(lab, host.name) / "mtu"),
     }
     return {
         folder / _FILE["felix"]: section("global", felix),

@@ -44,7 +44,7 @@ def daemon(lab: Lab, name: str) -> Daemon | None:
     topology = topology_of(lab, complete=False)
     for host in topology.compute:
         if host.name == host_name:
-            files = compute.run_folder(lab, host).glob(compute.PROCESS_FILES[kind])
+            files = compute.run_folder(lab, host.name).glob(compute.PROCESS_FILES[kind])
             found = (recorded_process(path) for path in sorted(files))
             running = tuple(identity for identity in found if identity is not None)
             return Daemon(name, compute.process_name(owner, host), running)

@@ -103,3 +103,12 @@ def test_a_file_that_cannot_be_used_says_so(tmp_path: Path, text: str | None) ->
 )
 def test_felix_is_known_by_its_command_line(words: list[str], found: bool) -> None:
     assert node_status.runs_felix([words]) is found
+
+
+def test_the_agents_files_may_be_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "bgp-status.json").write_text(json.dumps(_document()))
+    command = ["node", "status", "-o", "json"]
+    found = CliRunner().invoke(cli, command, env={"CALICO_RUN_DIRECTORY": str(tmp_path)})
+    assert json.loads(found.output) == _document()
+    missing = CliRunner().invoke(cli, command, env={"CALICO_RUN_DIRECTORY": str(tmp_path / "no")})
+    assert "CALICO_RUN_DIRECTORY" in missing.output
