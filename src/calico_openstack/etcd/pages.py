@@ -35,23 +35,24 @@ class Walk:
             first, last = response.kvs[0].key, response.kvs[-1].key
             self.start = last + b"\0"
             if response.count > _MANY * len(response.kvs):
-                self.end = self._nearer(_in_common(first, last))
+                self.end = _nearer(_in_common(first, last), self.end)
                 self._widened = False
             return True
         if self.end == self._whole:
             return False
         self.start = self.end
         # Once by what one byte less has in common; who needs more than that may need any number.
-        self.end = self._whole if self._widened else self._nearer(self.end[:-1], self._whole)
+        self.end = self._whole if self._widened else _nearer(self.end[:-1], self._whole)
         self._widened = True
         return True
 
-    def _nearer(self, prefix: bytes, end: bytes | None = None) -> bytes:
-        """Return the end of the keys with *prefix*, or *end* (that of the part) if it is nearer."""
-        limit, found = self.end if end is None else end, end_of(prefix)
-        if found == EVERYTHING or (limit != EVERYTHING and limit < found):
-            return limit
-        return found
+
+def _nearer(prefix: bytes, limit: bytes) -> bytes:
+    """Return the end of the keys with *prefix*, or *limit* if it is nearer."""
+    found = end_of(prefix)
+    if found == EVERYTHING or (limit != EVERYTHING and limit < found):
+        return limit
+    return found
 
 
 def _in_common(one: bytes, other: bytes) -> bytes:
