@@ -52,7 +52,7 @@ _AGENTS = sa.select(agent_models.Agent.host, agent_models.Agent.heartbeat_timest
 )
 
 
-def agents_on(session: Any, agent_type: str, host: str) -> list[dict[str, Any]]:
+def agents_on(database: Any, agent_type: str, host: str) -> list[dict[str, Any]]:
     """Return a host's agents of a type; the host's name may differ in letter case."""
     return [
         {
@@ -60,7 +60,7 @@ def agents_on(session: Any, agent_type: str, host: str) -> list[dict[str, Any]]:
             "heartbeat_timestamp": row[1],
             "alive": not agent_utils.is_agent_down(row[1]),
         }
-        for row in session.execute(_AGENTS, {"wanted_type": agent_type, "wanted_host": host})
+        for row in database.execute(_AGENTS, {"wanted_type": agent_type, "wanted_host": host})
     ]
 
 
