@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 
+import pytest
+
 from tests.dhcp.host import Host, Workload
 from tests.support.netns import needs_root
 from tests.support.processes import eventually
@@ -39,6 +41,20 @@ def test_a_workload_gets_everything_that_its_subnet_says(host: Host) -> None:
     assert told["lease"] == "7200"
     assert (told["hostname"], told["domain"]) == ("web", "example.org")
     assert told["server"] == "10.65.0.1"
+
+
+@pytest.mark.parametrize("name", ["123", "5d", "0", "infinite", "ignore"])
+def test_a_name_is_not_taken_for_a_lease_time_or_command(host: Host, name: str) -> None:
+    host.put_subnet(NET, "10.65.0.0/24", gateway_ip="10.65.0.1")
+    workload = host.workload(NET, "10.65.0.11")
+    workload.put(fqdn=f"{name}.example.org.")
+    host.start_agent(DhcpLeaseDuration="7200")
+    host.wait_for(NET, "dhcp4", "dns")
+
+    told = workload.dhcp()
+
+    assert (told["ip"], told["lease"]) == ("10.65.0.11", "7200")
+    assert (told["hostname"], told["domain"]) == (name, "example.org")
 
 
 def test_changed_options_reach_a_renewing_client_without_a_new_process(host: Host) -> None:

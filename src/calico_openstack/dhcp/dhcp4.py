@@ -7,6 +7,7 @@ from typing import Final
 from calico_openstack.dhcp.dnsmasq import (
     Role,
     Service,
+    host_line,
     interface_options,
     lease_time,
     option_line,
@@ -83,7 +84,7 @@ def _first_of_each_port(allocations: tuple[Allocation, ...]) -> tuple[Allocation
 
 
 def _host(allocation: Allocation) -> str:
-    return f"{allocation.port.mac},{allocation.address},{allocation.host_name()}"
+    return host_line(allocation.port.mac, [str(allocation.address)], allocation.host_name())
 
 
 def _shared_networks(serving: Serving, subnets: tuple[Subnet, ...]) -> list[str]:

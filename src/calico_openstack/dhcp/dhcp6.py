@@ -8,6 +8,7 @@ from typing import Final
 from calico_openstack.dhcp.dnsmasq import (
     Role,
     Service,
+    host_line,
     interface_options,
     lease_time,
     option_line,
@@ -80,7 +81,7 @@ def _hosts(allocations: tuple[Allocation, ...]) -> list[str]:
     lines = []
     for port, owned in by_port.items():
         addresses = [f"[{a.address}]" for a in owned if a.subnet.mode is Mode.DHCPV6_STATEFUL]
-        lines.append(",".join([port.mac, *addresses, owned[0].host_name()]))
+        lines.append(host_line(port.mac, addresses, owned[0].host_name()))
     return lines
 
 

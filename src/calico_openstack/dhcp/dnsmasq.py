@@ -102,6 +102,15 @@ def lease_time(seconds: int) -> str:
     return "infinite" if seconds == INFINITE_LEASE else str(seconds)
 
 
+def host_line(mac: str, addresses: Iterable[str], name: str) -> str:
+    """Return a line of a hosts file: who has *mac* gets *addresses* and *name*.
+
+    The final dot keeps names such as "123", "5d" and "ignore" from being taken for a lease time
+    or a command.
+    """
+    return ",".join([mac, *addresses, f"{name}."])
+
+
 def option_line(option: ExtraOption, tag: str) -> str:
     """Return a line of an options file: the option for those with *tag*.
 

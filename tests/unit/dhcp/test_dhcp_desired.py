@@ -31,7 +31,7 @@ def test_an_address_without_subnet_is_told_and_costs_only_itself() -> None:
         "no subnet with DHCP is known for 10.99.0.11",
         "no subnet with DHCP is known for 10.99.0.12",
     ]
-    assert hosts(planned, Role.DHCP4) == ("fa:16:3e:00:00:01,10.65.0.11,host-10-65-0-11",)
+    assert hosts(planned, Role.DHCP4) == ("fa:16:3e:00:00:01,10.65.0.11,host-10-65-0-11.",)
 
 
 def test_only_what_ports_use_is_served() -> None:
@@ -163,7 +163,7 @@ def test_a_client_is_offered_its_first_ipv4_and_all_stateful_ipv6_addresses() ->
     (line,) = hosts(planned, Role.DHCP4)
     assert ",10.65.0.11," in line
     (line,) = hosts(planned, Role.DHCP6)
-    assert line == "fa:16:3e:00:00:01,[fd65::11],[fd66::11],host-" + ip_address("fd65::11").exploded.replace(":", "-")  # noqa: E501 # fmt: skip
+    assert line == "fa:16:3e:00:00:01,[fd65::11],[fd66::11],host-" + ip_address("fd65::11").exploded.replace(":", "-") + "."  # noqa: E501 # fmt: skip
 
 
 def test_ranges_say_how_ipv6_addresses_are_made() -> None:
