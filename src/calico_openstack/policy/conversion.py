@@ -21,7 +21,12 @@ from calico_openstack.datamodel.policies import (
 from calico_openstack.datamodel.ports import PortRange, parse_port
 from calico_openstack.datamodel.protocols import ICMP, ICMPV6, PORT_PROTOCOLS, protocol_number
 from calico_openstack.datamodel.rules import ANY_ENTITY, EntityRule, IcmpMatch, Rule
-from calico_openstack.datamodel.selector import Selector, parse
+from calico_openstack.datamodel.selector import (
+    NAMESPACE_PREFIX,
+    SERVICE_ACCOUNT_PREFIX,
+    Selector,
+    parse,
+)
 from calico_openstack.policy.addresses import pack_prefix
 from calico_openstack.policy.ordering import Placement
 from calico_openstack.policy.rules import (
@@ -37,8 +42,6 @@ from calico_openstack.policy.rules import (
 
 NAMESPACE_LABEL = "projectcalico.org/namespace"
 SERVICE_ACCOUNT_LABEL = "projectcalico.org/serviceaccount"
-NAMESPACE_PREFIX = "pcns."
-SERVICE_ACCOUNT_PREFIX = "pcsa."
 INHERITED_PREFIXES = (NAMESPACE_PREFIX, SERVICE_ACCOUNT_PREFIX)
 """Labels that come from profiles alone: an object's own of this kind do not count."""
 

@@ -151,6 +151,23 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
         rule(source={"namespaceSelector": "global() || has(a)"}),
         "spec.ingress[0].source.namespaceSelector",
     ),
+    # With what upstream puts before it, the label would be longer than a selector may have.
+    (
+        "Profile",
+        rule(source={"namespaceSelector": f"has({'a' * 508})"}),
+        "spec.ingress[0].source.namespaceSelector",
+    ),
+    (
+        "Profile",
+        rule(source={"serviceAccounts": {"selector": f"has({'a' * 508})"}}),
+        "spec.ingress[0].source.serviceAccounts.selector",
+    ),
+    (
+        "NetworkPolicy",
+        {"serviceAccountSelector": f"has({'a' * 508})"},
+        "spec.serviceAccountSelector",
+    ),
+    ("GlobalNetworkPolicy", {"namespaceSelector": f"has({'a' * 508})"}, "spec.namespaceSelector"),
     ("Profile", rule(source={"services": {"name": "s"}}), "spec.ingress[0].source.services"),
     (
         "Profile",
@@ -351,6 +368,7 @@ def test_refused(kind: str, changes: dict[str, Any], field: str) -> None:
         ("Profile", rule(destination={"ports": ["http"]})),
         ("Profile", rule(source={"nets": ["0.0.0.0/0"], "notNets": ["10.0.0.1/32"]})),
         ("Profile", rule(source={"namespaceSelector": " global( ) "})),
+        ("Profile", rule(source={"namespaceSelector": f"has({'a' * 507})"})),
         ("Profile", rule(protocol=58, ipVersion=6, notICMP={"type": 0})),
         ("Profile", {"ingress": [{"action": "Allow"}] * 1024}),
         ("NetworkPolicy", {"types": [], "selector": ""}),

@@ -17,9 +17,15 @@ from calico_openstack.datamodel.selector.matching import Labels, Matcher, matche
 from calico_openstack.datamodel.selector.nodes import Node
 from calico_openstack.datamodel.selector.parser import SelectorError, parse_tree
 from calico_openstack.datamodel.selector.restrictions import Restrictions, restrictions
-from calico_openstack.datamodel.selector.rewriting import with_label_prefix
+from calico_openstack.datamodel.selector.rewriting import (
+    NAMESPACE_PREFIX,
+    SERVICE_ACCOUNT_PREFIX,
+    with_label_prefix,
+)
 
 __all__ = [
+    "NAMESPACE_PREFIX",
+    "SERVICE_ACCOUNT_PREFIX",
     "Labels",
     "Matcher",
     "Node",

@@ -14,6 +14,7 @@ from calico_openstack.datamodel.policies import (
     StagedNetworkPolicySpec,
     Tier,
 )
+from calico_openstack.datamodel.selector import NAMESPACE_PREFIX, SERVICE_ACCOUNT_PREFIX
 from calico_openstack.datamodel.validation.findings import Findings
 from calico_openstack.datamodel.validation.rules import check_rules
 from calico_openstack.datamodel.validation.syntax import check_labels, check_name, check_selector
@@ -33,7 +34,8 @@ def check_global_network_policy(findings: Findings, policy: GlobalNetworkPolicy)
     _check_policy(findings, policy)
     spec = policy.spec
     field = "spec.namespaceSelector"
-    check_selector(findings, field, spec.namespace_selector, globally=False)
+    namespaces = spec.namespace_selector
+    check_selector(findings, field, namespaces, globally=False, prefix=NAMESPACE_PREFIX)
     if spec.do_not_track and spec.pre_dnat:
         findings.add("spec.preDNAT", "cannot be together with doNotTrack")
     if spec.pre_dnat and (spec.egress or "Egress" in spec.types):
@@ -72,8 +74,8 @@ def _check_policy(findings: Findings, policy: NetworkPolicy | GlobalNetworkPolic
     if spec.tier:
         check_name(findings, "spec.tier", spec.tier)
     check_selector(findings, "spec.selector", spec.selector, globally=False)
-    accounts = spec.service_account_selector
-    check_selector(findings, "spec.serviceAccountSelector", accounts, globally=False)
+    field, accounts = "spec.serviceAccountSelector", spec.service_account_selector
+    check_selector(findings, field, accounts, globally=False, prefix=SERVICE_ACCOUNT_PREFIX)
     for name, values, allowed in (
         ("spec.types", spec.types, _DIRECTIONS),
         ("spec.performanceHints", spec.performance_hints, _HINTS),

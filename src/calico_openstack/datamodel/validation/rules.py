@@ -9,6 +9,7 @@ from calico_openstack.datamodel.addresses import Network
 from calico_openstack.datamodel.ports import PortRange, parse_port
 from calico_openstack.datamodel.protocols import ICMP, ICMPV6, PORT_PROTOCOLS, protocol_number
 from calico_openstack.datamodel.rules import ANY_ENTITY, EntityRule, IcmpMatch, Rule
+from calico_openstack.datamodel.selector import NAMESPACE_PREFIX, SERVICE_ACCOUNT_PREFIX
 from calico_openstack.datamodel.validation.findings import Findings
 from calico_openstack.datamodel.validation.syntax import (
     check_annotations,
@@ -100,8 +101,8 @@ def _check_entity(
     if entity.service_accounts is not None:
         for account in entity.service_accounts.names:
             check_name(findings, f"{field}.serviceAccounts.names", account)
-        selector = entity.service_accounts.selector
-        check_selector(findings, f"{field}.serviceAccounts.selector", selector, globally=False)
+        where, selector = f"{field}.serviceAccounts.selector", entity.service_accounts.selector
+        check_selector(findings, where, selector, globally=False, prefix=SERVICE_ACCOUNT_PREFIX)
     for name, nets in (("nets", entity.nets), ("notNets", entity.not_nets)):
         findings.require_at_most(f"{field}.{name}", nets, MAX_NETS)
         for index, text in enumerate(nets[:MAX_NETS]):
@@ -117,7 +118,7 @@ def _check_entity(
 
 
 def _check_namespace_selector(findings: Findings, field: str, text: str) -> None:
-    check_selector(findings, field, text)
+    check_selector(findings, field, text, prefix=NAMESPACE_PREFIX)
     if "global(" in text and "".join(text.split()) != "global()":
         findings.add(field, "global() must stand alone")
 

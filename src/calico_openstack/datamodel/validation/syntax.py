@@ -81,15 +81,27 @@ def check_annotations(findings: Findings, field: str, annotations: Mapping[str, 
             findings.add(field, f"has {size} bytes; {MAX_ANNOTATIONS_BYTES} may be")
 
 
-def check_selector(findings: Findings, field: str, text: str, *, globally: bool = True) -> None:
-    """Check that a selector can be read; unless ``globally``, that it is without ``global()``."""
+def check_selector(
+    findings: Findings,
+    field: str,
+    text: str,
+    *,
+    globally: bool = True,
+    prefix: str = "",
+) -> None:
+    """Check that a selector can be read; unless ``globally``, that it is without ``global()``.
+
+    ``prefix`` is what will stand before its labels, which count with it.
+    """
     if not text:
         return
     if len(text) > MAX_SELECTOR_LENGTH:
         findings.add(field, f"has {len(text)} characters; {MAX_SELECTOR_LENGTH} may be")
         return
     try:
-        parse(text)
+        selector = parse(text)
+        if prefix:
+            parse(selector.with_label_prefix(prefix).canonical)
     except SelectorError as error:
         findings.add(field, f"is no selector: {error}")
         return
