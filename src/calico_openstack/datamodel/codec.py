@@ -120,8 +120,12 @@ def _decode_resource(decoder: msgspec.json.Decoder[Resource], value: bytes) -> R
     """
     try:
         return decoder.decode(value)
-    except msgspec.ValidationError:
-        members = _without_nulls(msgspec.json.decode(value))
+    except msgspec.ValidationError as error:
+        try:
+            members = _without_nulls(msgspec.json.decode(value))
+        except msgspec.ValidationError:
+            # A number that is too large for any type; the first error names the member.
+            raise error from None
         resource: Resource = msgspec.convert(members, decoder.type)
         return resource
 
@@ -134,7 +138,7 @@ def _salvaged(key: ResourceKey, value: bytes) -> Resource | None:
             if key.kind == HostEndpoint.KIND
             else salvaged_policy(key.kind, value)
         )
-    except _UNREADABLE:
+    except (*_UNREADABLE, ValueError):
         return None
     return None if resource is None else as_read(_fitted(key, resource)[0])
 

@@ -8,7 +8,8 @@ interfaces it is for is enough to close them.
 
 from __future__ import annotations
 
-from typing import Any, Final
+import json
+from typing import Any, Final, NoReturn
 
 import msgspec
 
@@ -22,6 +23,8 @@ _KEPT: Final = (
     "types",
     "serviceAccountSelector",
     "namespaceSelector",
+    "doNotTrack",
+    "preDNAT",
 )
 
 
@@ -29,7 +32,7 @@ def salvaged_policy(kind: str, value: bytes) -> Resource | None:
     """Return a policy without rules from bytes that could not be decoded as a whole.
 
     None if they are no JSON object, or if they do not say what the policy selects: what was
-    written by mistake then costs nobody else. Raises what decoding raises.
+    written by mistake then costs nobody else. Raises ValueError for what is no JSON.
     """
     types: dict[str, type[NetworkPolicy | GlobalNetworkPolicy]] = {
         NetworkPolicy.KIND: NetworkPolicy,
@@ -37,26 +40,27 @@ def salvaged_policy(kind: str, value: bytes) -> Resource | None:
     }
     if kind not in types:
         return None
-    members = msgspec.json.decode(value)
-    spec = members.get("spec") if isinstance(members, dict) else None
-    selector = spec.get("selector") if isinstance(spec, dict) else None
-    if not isinstance(spec, dict) or not isinstance(selector, str) or not selector:
+    spec = _spec(value)
+    selector = spec.get("selector") if spec else None
+    if spec is None or not isinstance(selector, str) or not selector:
         return None
     kept: dict[str, Any] = {"selector": selector}
     for name in _KEPT:
         if name in spec and _converts({"spec": {name: spec[name]}}, types[kind]):
             kept[name] = spec[name]
+    # Whoever writes "true" for true must not thereby open what hosts forward.
+    if spec.get("applyOnForward"):
+        kept["applyOnForward"] = True
     return msgspec.convert({"spec": kept}, types[kind])
 
 
 def salvaged_host_endpoint(value: bytes) -> HostEndpoint | None:
     """Return whose and for which interfaces a host endpoint is that could not be decoded.
 
-    None if that cannot be told. Raises what decoding raises.
+    None if that cannot be told. Raises ValueError for what is no JSON.
     """
-    members = msgspec.json.decode(value)
-    spec = members.get("spec") if isinstance(members, dict) else None
-    if not isinstance(spec, dict):
+    spec = _spec(value)
+    if spec is None:
         return None
     kept = {
         name: spec[name]
@@ -66,6 +70,20 @@ def salvaged_host_endpoint(value: bytes) -> HostEndpoint | None:
     if not kept.get("node") or not (kept.get("interfaceName") or kept.get("expectedIPs")):
         return None
     return msgspec.convert({"spec": kept}, HostEndpoint)
+
+
+def _spec(value: bytes) -> dict[str, Any] | None:
+    """Return the members of the specification, None if there is none."""
+    # The standard library takes numbers of any size: one too many is no reason to lose the rest.
+    members = json.loads(value, parse_constant=_refused)
+    spec = members.get("spec") if isinstance(members, dict) else None
+    # It takes escaped halves of characters, too, which no name in the kernel can have.
+    json.dumps(spec, ensure_ascii=False).encode()
+    return spec if isinstance(spec, dict) else None
+
+
+def _refused(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON")
 
 
 def _converts(members: dict[str, Any], kind: type[Resource]) -> bool:

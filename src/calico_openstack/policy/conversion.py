@@ -48,6 +48,7 @@ INHERITED_PREFIXES = (NAMESPACE_PREFIX, SERVICE_ACCOUNT_PREFIX)
 Policy = NetworkPolicy | GlobalNetworkPolicy
 
 
+_DIRECTIONS = frozenset({"Ingress", "Egress"})
 _NEEDED_EVERYWHERE = "AssumeNeededOnEveryNode"
 # A staged policy with one of these stands for no rules of its own.
 _WITHOUT_RULES = frozenset({"Delete", "Ignore"})
@@ -66,10 +67,10 @@ def is_needed_everywhere(policy: Policy) -> bool:
 
 
 def placement(key: ResourceKey, policy: Policy) -> Placement:
-    """Return where a policy stands. No types, or none that is known, mean both directions."""
+    """Return where a policy stands. No types, or any that is not known, mean both directions."""
     spec = policy.spec
     ingress, egress = "Ingress" in spec.types, "Egress" in spec.types
-    both = not (ingress or egress)
+    both = not spec.types or not _DIRECTIONS.issuperset(spec.types)
     place = Placement(key, spec.tier or DEFAULT_TIER, spec.order, ingress or both, egress or both)
     if isinstance(policy, NetworkPolicy):
         return place

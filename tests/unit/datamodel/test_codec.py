@@ -303,6 +303,46 @@ def test_an_unreadable_policy_still_says_what_it_selects(kind: str) -> None:
     assert (policy.spec.tier, policy.spec.order, policy.spec.ingress) == ("t", None, ())
 
 
+@pytest.mark.parametrize(
+    ("spec", "untracked", "pre_dnat", "forward"),
+    [
+        ({"doNotTrack": True, "applyOnForward": True}, True, False, True),
+        ({"preDNAT": True, "applyOnForward": True}, False, True, True),
+        ({"doNotTrack": "true", "applyOnForward": "true"}, False, False, True),
+        ({"doNotTrack": None, "applyOnForward": None}, False, False, False),
+        ({}, False, False, False),
+    ],
+)
+def test_an_unreadable_policy_still_says_which_packets_it_is_for(
+    spec: dict[str, Any], untracked: bool, pre_dnat: bool, forward: bool
+) -> None:
+    found = read("GlobalNetworkPolicy", {"spec": {"selector": "a == 'b'", "ingress": 5, **spec}})
+    assert isinstance(found, Invalid)
+    assert isinstance(found.resource, GlobalNetworkPolicy)
+    policy = found.resource.spec
+    assert (policy.do_not_track, policy.pre_dnat) == (untracked, pre_dnat)
+    assert policy.apply_on_forward == forward
+
+
+@pytest.mark.parametrize("number", ["1e999", "9" * 400, "-1e999"])
+def test_a_number_that_is_too_large_takes_nothing_else_with_it(number: str) -> None:
+    head = b'{"spec":{"selector":"all()","types":["Ingress"],"order":'
+    found = decode(path_of("GlobalNetworkPolicy"), head + number.encode() + b"}}")
+    assert isinstance(found, Invalid)
+    assert [(each.field, each.reason) for each in found.reasons] == [
+        ("spec.order", "Number out of range")
+    ]
+    assert isinstance(found.resource, GlobalNetworkPolicy)
+    assert found.resource.spec.types == ("Ingress",)
+
+
+def test_half_characters_are_not_salvaged() -> None:
+    spec = {"selector": "all()", "tier": "\ud800", "ingress": 5}
+    found = read("GlobalNetworkPolicy", {"spec": spec})
+    assert isinstance(found, Invalid)
+    assert found.resource is None
+
+
 @pytest.mark.parametrize("selector", [None, "", 5, ["a"]])
 def test_an_unreadable_policy_that_does_not_select_is_nobodys(selector: Any) -> None:
     found = read("NetworkPolicy", {"spec": {"ingress": "all", "selector": selector}})

@@ -203,6 +203,8 @@ def test_what_is_missing_or_invalid_denies() -> None:
         assert [rule.action for rule in block.egress] == [Action.DENY]
     invalid = NetworkPolicy(spec=NetworkPolicySpec(types=("Ingress",)))
     assert conversion.denial(NP, invalid).egress == ()
+    misspelt = NetworkPolicy(spec=NetworkPolicySpec(types=("Ingress", "egress")))
+    assert [rule.action for rule in conversion.denial(NP, misspelt).egress] == [Action.DENY]
 
 
 @pytest.mark.parametrize(
