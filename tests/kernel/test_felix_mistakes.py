@@ -94,6 +94,28 @@ def test_a_mass_deletion_that_is_meant_goes_on_when_confirmed(
     assert host.logged("No deletion is held any more")
 
 
+def test_a_configuration_that_cannot_be_read_opens_nothing(
+    host: FelixHost, etcd: EtcdClient
+) -> None:
+    # Without it, interfaces of workloads are those that begin with "cali".
+    del host.settings["InterfacePrefix"]
+    store(etcd, 1, 2)
+    process = host.start()
+    one = host.plug(1)
+    host.plug(2)
+    wait_pings(one, 2)
+    etcd.put(f"{PREFIX}felixconfigurations/default", b'{"spec":')
+    eventually(lambda: host.logged("Ignoring an unusable object"))
+    put_group(etcd, "web", [])
+    wait_pings(one, 2, False)
+    assert process.running
+    assert 'iifname "tap*"' in host.ruleset()
+    process.stop()
+    assert host.start(wait=False).wait() == 1
+    assert host.logged("FelixConfiguration default cannot be read: Input data was truncated")
+    assert 'iifname "tap*"' in host.ruleset()
+
+
 def test_flows_live_on_if_asked_for(host: FelixHost, etcd: EtcdClient, tmp_path: Path) -> None:
     host.settings["PolicyChangeEndsFlows"] = "false"
     put_group(etcd, "web", [allow("TCP", 80)])

@@ -1,6 +1,10 @@
 """The parameters that come from the datastore, and whether a change of them needs a restart.
 
 Pure bookkeeping: values come in as resources, the meaning of the layers is in `felix.config`.
+
+A resource whose envelope is wrong is used as far as it was read. A FelixConfiguration that cannot
+be read is no reason to fall back to defaults: those of ``InterfacePrefix`` and of the ports that
+are always open would open what it closes. Felix goes on with what it runs with, and does not start.
 """
 
 from __future__ import annotations
@@ -8,6 +12,7 @@ from __future__ import annotations
 from calico_openstack.agent.configuration import LocalSettings
 from calico_openstack.datamodel.configuration import (
     GLOBAL_CONFIGURATION_NAME,
+    NODE_CONFIGURATION_PREFIX,
     ClusterInformation,
     FelixConfiguration,
 )
@@ -27,7 +32,7 @@ from calico_openstack.felix.config import (
 class ParameterSources:
     """All that settings are made from, as known now.
 
-    *host* is this host's name. An invalid resource is as good as none.
+    *host* is this host's name.
     """
 
     def __init__(self, local: LocalSettings, host: str) -> None:
@@ -35,6 +40,7 @@ class ParameterSources:
         self._local = local
         self._cluster_information: ClusterInformation | None = None
         self._configurations: dict[str, FelixConfiguration] = {}
+        self._unreadable: dict[str, str] = {}
         self._node: Node | None = None
 
     def prefixes(self) -> tuple[str, ...]:
@@ -53,16 +59,36 @@ class ParameterSources:
                     usable = isinstance(value, ClusterInformation)
                     self._cluster_information = value if usable else None  # type: ignore[assignment]
             case FelixConfiguration.KIND:
-                if isinstance(value, FelixConfiguration):
-                    self._configurations[key.name] = value
-                else:
-                    self._configurations.pop(key.name, None)
+                self._update_configuration(key.name, value)
             case Node.KIND:
                 if key.name == self.host:
-                    self._node = value if isinstance(value, Node) else None
+                    found = _as_read(value)
+                    self._node = found if isinstance(found, Node) else None
             case _:
                 return False
         return True
+
+    def _update_configuration(self, name: str, value: Resource | Invalid | None) -> None:
+        self._configurations.pop(name, None)
+        self._unreadable.pop(name, None)
+        found = _as_read(value)
+        if isinstance(found, FelixConfiguration):
+            self._configurations[name] = found
+        elif isinstance(value, Invalid):
+            self._unreadable[name] = "; ".join(map(str, value.reasons))
+
+    @property
+    def unreadable(self) -> tuple[str, ...]:
+        """Which configurations for this host cannot be read, and why.
+
+        Whom one with another name selects cannot be told: it is for nobody.
+        """
+        names = (GLOBAL_CONFIGURATION_NAME, NODE_CONFIGURATION_PREFIX + self.host)
+        return tuple(
+            f"{FelixConfiguration.KIND} {name} cannot be read: {self._unreadable[name]}"
+            for name in names
+            if name in self._unreadable
+        )
 
     @property
     def datastore_ready(self) -> bool:
@@ -80,8 +106,13 @@ class ParameterSources:
                 configurations=tuple(self._configurations.values()),
                 cluster_information=self._cluster_information,
                 node=self._node,
+                unreadable=self.unreadable,
             )
         )
+
+
+def _as_read(value: Resource | Invalid | None) -> Resource | None:
+    return value.resource if isinstance(value, Invalid) else value
 
 
 class ParameterWatch:
@@ -104,8 +135,11 @@ class ParameterWatch:
         return concerned
 
     def reason_to_restart(self) -> str:
-        """Return why this process has to start anew, "" if it may go on."""
-        if not self._changed:
+        """Return why this process has to start anew, "" if it may go on.
+
+        It may while a configuration cannot be read, of which the log tells.
+        """
+        if not self._changed or (self._sources.datastore_ready and self._sources.unreadable):
             return ""
         self._changed = False
         if not self._sources.datastore_ready:

@@ -9,6 +9,7 @@ from typing import Final
 
 from calico_openstack.agent.log import fields
 from calico_openstack.datamodel.codec import decode_at
+from calico_openstack.datamodel.invalid import Invalid
 from calico_openstack.datamodel.keys import ResourceKey, parse_key
 from calico_openstack.datamodel.resource import Resource
 from calico_openstack.etcd import EtcdClient, EtcdError
@@ -38,7 +39,8 @@ def load(client: EtcdClient, sources: ParameterSources) -> int:
             key = parse_key(kv.key)
             if isinstance(key, ResourceKey):
                 value = decode_at(kv.key, key, kv.value)
-                sources.update(key, value if isinstance(value, Resource) else None)
+                known = value if isinstance(value, Resource | Invalid) else None
+                sources.update(key, known)
     return revision
 
 

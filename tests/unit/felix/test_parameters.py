@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from calico_openstack.agent.configuration import LocalSettings
 from calico_openstack.datamodel.configuration import (
     ClusterInformation,
@@ -96,6 +98,44 @@ def test_configuration_that_became_unusable() -> None:
     _, watch = running()
     watch.update(DEFAULT, configuration(metadataPort=-1))
     assert "unusable" in watch.reason_to_restart()
+
+
+@pytest.mark.parametrize("name", ["default", "node.compute-1"])
+def test_a_configuration_that_cannot_be_read_is_not_taken_for_none(name: str) -> None:
+    sources, watch = running()
+    key = ResourceKey("FelixConfiguration", name)
+    watch.update(key, Invalid(key.path, key, (Reason("", "JSON is malformed"),)))
+    # What runs goes on with its settings; what starts refuses to.
+    assert watch.reason_to_restart() == ""
+    (error,) = sources.resolution().errors
+    assert str(error) == f"FelixConfiguration {name} cannot be read: JSON is malformed"
+    watch.update(key, configuration(name, metadataPort=9000))
+    assert "MetadataPort" in watch.reason_to_restart()
+    assert sources.resolution().errors == ()
+
+
+@pytest.mark.parametrize("name", ["node.compute-2", "racks"])
+def test_a_configuration_for_others_that_cannot_be_read_is_theirs(name: str) -> None:
+    sources, _ = running()
+    key = ResourceKey("FelixConfiguration", name)
+    sources.update(key, Invalid(key.path, key, (Reason("", "JSON is malformed"),)))
+    assert sources.resolution().errors == ()
+
+
+def test_parameters_count_even_if_labels_are_wrong() -> None:
+    sources, _ = running()
+    wrong = (Reason("metadata.labels", "is wrong"),)
+    for key, value in (
+        (DEFAULT, configuration(healthPort=9000)),
+        (
+            ResourceKey("FelixConfiguration", "racks"),
+            configuration("racks", nodeSelector="has(a)", metadataPort=9001),
+        ),
+        (ResourceKey("Node", "compute-1"), Node(metadata=Metadata(labels={"a": "b"}))),
+    ):
+        sources.update(key, Invalid(key.path, key, wrong, value))
+    settings = sources.resolution().settings
+    assert (settings.health_port, settings.metadata_port) == (9000, 9001)
 
 
 def test_derived_settings() -> None:

@@ -96,7 +96,7 @@ def test_layers_shadow_parameter_by_parameter() -> None:
 
 @pytest.mark.parametrize("text", ["", " "])
 def test_empty_text_counts_as_unset(text: str) -> None:
-    result = resolved(file={"HealthPort": "2"}, environment={"healthport": text.strip()})
+    result = resolved(file={"HealthPort": "2"}, environment={"healthport": text})
     assert result.settings.health_port == 2
 
 

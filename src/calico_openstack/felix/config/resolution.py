@@ -41,7 +41,8 @@ class Sources(Struct, frozen=True, kw_only=True):
 
     ``host`` is this host's name, unless FelixHostname gives another. ``file``, ``environment`` and
     ``override`` hold text by parameter name in any case, ``configurations`` every
-    FelixConfiguration of the cluster.
+    FelixConfiguration of the cluster. ``unreadable`` says which of those that would count cannot
+    be read: what they hold must not be guessed.
     """
 
     host: str
@@ -51,6 +52,7 @@ class Sources(Struct, frozen=True, kw_only=True):
     configurations: Iterable[FelixConfiguration] = ()
     cluster_information: ClusterInformation | None = None
     node: Node | None = None
+    unreadable: tuple[str, ...] = ()
 
 
 class Finding(Struct, frozen=True):
@@ -84,6 +86,7 @@ class Resolution(Struct, frozen=True, kw_only=True):
 def resolve(sources: Sources) -> Resolution:
     """Return the settings that the sources give."""
     resolving = _Resolving()
+    resolving.errors += [Finding("", "", text) for text in sources.unreadable]
     for name, layer, local in _layers(sources, resolving):
         resolving.read(name, layer, local=local)
     return resolving.resolution(sources.host)
@@ -151,7 +154,7 @@ class _Resolving:
     def read(self, source: str, layer: Layer, *, local: bool) -> None:
         """Take a layer; what it sets shadows the layers before it."""
         for name, text in layer.items():
-            if text == "":
+            if isinstance(text, str) and not text.strip():
                 continue
             attribute = ATTRIBUTES.get(name)
             if attribute is None:
