@@ -90,6 +90,17 @@ def test_an_invalid_object_in_etcd_is_reported_and_the_others_are_shown(
     assert "/broken: " in result.output
 
 
+@pytest.mark.parametrize("words", [("ipam", "check"), ("ipam", "show"), ("map",)])
+@pytest.mark.parametrize("value", [b"{", b"\xff", b"[" * 100_000, b'{"cidr": "10.65.0.0/24"}'])
+def test_a_subnet_that_cannot_be_read_is_reported_and_does_no_harm(
+    calicoctl: Calicoctl, etcd: EtcdClient, words: tuple[str, ...], value: bytes
+) -> None:
+    etcd.put("/calico/dhcp/v2/no-region/subnet/broken", value)
+    result = calicoctl(*words)
+    assert result.exit_code == 0, result.output
+    assert "invalid: /calico/dhcp/v2/no-region/subnet/broken: " in result.stderr
+
+
 def test_what_a_file_names_is_shown_as_it_is_stored(calicoctl: Calicoctl) -> None:
     calicoctl("apply", "-f", "FILE")
     text = f"{POLICY}---\n{{apiVersion: projectcalico.org/v3, kind: Tier, metadata: {{name: no}}}}"

@@ -15,6 +15,7 @@ import msgspec
 from calico_openstack.calicoctl import output
 from calico_openstack.calicoctl.documents import DocumentError, resource_of, resources_in
 from calico_openstack.datamodel import ClusterInformation, Resource
+from calico_openstack.datamodel.invalid import UNREADABLE
 
 KINDS: Final = (
     "IPPool",
@@ -70,7 +71,7 @@ def read(text: str, name: str) -> list[Resource]:
     resources = resources_in(parts[0], name)
     try:
         information = msgspec.json.decode(parts[1])
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise DocumentError(f"{name}: the cluster's information: {error}") from None
     if information:
         resources.append(resource_of(information, f"{name}, the cluster's information"))

@@ -10,6 +10,7 @@ import msgspec
 
 from calico_openstack.calicoctl.naming import Directory, Named, directory_of
 from calico_openstack.datamodel import WorkloadEndpoint, prefix_of
+from calico_openstack.datamodel.invalid import UNREADABLE
 from calico_openstack.etcd import EtcdClient, EtcdError
 from calico_openstack.etcd.records import KeyValue
 
@@ -37,5 +38,5 @@ def named(stored: Iterable[KeyValue]) -> Iterator[Named]:
     for kv in stored:
         try:
             yield _DECODER.decode(kv.value)
-        except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        except UNREADABLE:
             continue

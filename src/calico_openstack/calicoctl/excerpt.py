@@ -46,6 +46,7 @@ from calico_openstack.datamodel import (
     decode,
     prefix_of,
 )
+from calico_openstack.datamodel.invalid import UNREADABLE
 from calico_openstack.etcd import EtcdClient
 from calico_openstack.etcd.records import KeyValue
 from calico_openstack.policy.addresses import pack_address
@@ -121,7 +122,7 @@ def needed_label(policy: bytes) -> str:
     """Return a label without which a stored policy selects nothing, "" if there may be none."""
     try:
         selector = _PEEK.decode(policy).spec.selector
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+    except UNREADABLE:
         return ""
     needed = _HAS_LABEL.fullmatch(selector)
     return needed[1] if needed else ""

@@ -12,6 +12,7 @@ from typing import Any, get_args
 import msgspec
 
 from calico_openstack.datamodel import Resource
+from calico_openstack.datamodel.invalid import UNREADABLE
 from calico_openstack.datamodel.resource import JsonObject
 
 
@@ -23,7 +24,7 @@ def with_unknown_members(new: bytes, stored: bytes, cls: type[Resource]) -> byte
     """
     try:
         old = msgspec.json.decode(stored)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+    except UNREADABLE:
         return new
     plain = msgspec.json.decode(new)
     merged = _merged(plain, old, cls)

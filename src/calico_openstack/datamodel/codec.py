@@ -14,7 +14,7 @@ import msgspec
 from calico_openstack.datamodel.conventions import as_read, names_in_keys
 from calico_openstack.datamodel.dhcp import DhcpSubnet
 from calico_openstack.datamodel.endpoints import HostEndpoint
-from calico_openstack.datamodel.invalid import Invalid, Reason, quoted
+from calico_openstack.datamodel.invalid import UNREADABLE, Invalid, Reason, quoted
 from calico_openstack.datamodel.keys import (
     DhcpStatusKey,
     DhcpSubnetKey,
@@ -39,10 +39,6 @@ _SUBNET: Final = msgspec.json.Decoder(DhcpSubnet)
 _AGENT_STATUS: Final = msgspec.json.Decoder(AgentStatus)
 _ENDPOINT_STATUS: Final = msgspec.json.Decoder(EndpointStatus)
 _ENCODER: Final = msgspec.json.Encoder()
-
-# What msgspec raises for bytes it cannot take: malformed JSON or a wrong type, text that is not
-# UTF-8, nesting beyond the interpreter's limit.
-_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeError, RecursionError)
 
 
 @functools.cache
@@ -70,7 +66,7 @@ def decode_at(path: str, key: Key, value: bytes) -> Value | Invalid | None:
         return None
     try:
         resource = _decode_resource(_decoder(key.kind), value)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         return Invalid(path, key, (_reason_of(error),), _salvaged(key, value))
     resource, reasons = _fitted(key, resource)
     reasons += validate(resource)
@@ -107,7 +103,7 @@ def _decode_plain(path: str, key: Key, value: bytes) -> Value | Invalid:
             plain = _AGENT_STATUS.decode(value)
         else:
             plain = _ENDPOINT_STATUS.decode(value)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         return Invalid(path, key, (_reason_of(error),))
     reasons = validate(plain)
     return Invalid(path, key, reasons) if reasons else plain
@@ -138,7 +134,7 @@ def _salvaged(key: ResourceKey, value: bytes) -> Resource | None:
             if key.kind == HostEndpoint.KIND
             else salvaged_policy(key.kind, value)
         )
-    except (*_UNREADABLE, ValueError):
+    except (*UNREADABLE, ValueError):
         return None
     return None if resource is None else as_read(_fitted(key, resource)[0])
 

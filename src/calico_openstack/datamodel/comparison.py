@@ -9,6 +9,8 @@ from typing import Final
 
 import msgspec
 
+from calico_openstack.datamodel.invalid import UNREADABLE
+
 DRIVER_PREFIX: Final = "/calico/neutron/v1/"
 """The driver's own keys, below which each region has a folder."""
 
@@ -61,5 +63,5 @@ def decode_last_comparison(value: bytes) -> LastComparison | None:
     """Return a stored value, None if it is none."""
     try:
         return msgspec.json.decode(value, type=LastComparison)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+    except UNREADABLE:
         return None

@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 
 from calico_openstack.datamodel.endpoints import WorkloadEndpoint
+from calico_openstack.datamodel.invalid import UNREADABLE
 from calico_openstack.datamodel.policies import (
     DEFAULT_TIER,
     TIER_LABEL,
@@ -107,5 +108,5 @@ def _original_name(annotation: str) -> str | None:
     """Return the name in the annotation, None if it holds none."""
     try:
         return _ORIGINAL_NAME.decode(annotation).name
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+    except UNREADABLE:
         return None

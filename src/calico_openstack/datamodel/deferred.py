@@ -12,13 +12,12 @@ from typing import Final
 
 import msgspec
 
-from calico_openstack.datamodel.invalid import Invalid
+from calico_openstack.datamodel.invalid import UNREADABLE, Invalid
 from calico_openstack.datamodel.resource import JsonObject, Resource
 from calico_openstack.datamodel.selector.parser import MAX_LABEL_LENGTH
 
 # The selectors that security groups have; in others it takes more to find a label.
 _HAS_LABEL: Final = re.compile(rf"has\(([A-Za-z0-9_./-]{{1,{MAX_LABEL_LENGTH}}})\)")
-_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeError, RecursionError)
 
 
 class DeferredPolicy(msgspec.Struct, frozen=True, gc=False):
@@ -52,7 +51,7 @@ def deferred(value: bytes, whole: Callable[[], Resource | Invalid | None]) -> De
     """
     try:
         spec = _OUTLINE.decode(value).spec
-    except _UNREADABLE:
+    except UNREADABLE:
         return None
     found = _HAS_LABEL.fullmatch(spec.selector)
     if found is None or spec.performance_hints:

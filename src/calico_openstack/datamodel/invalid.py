@@ -9,6 +9,10 @@ import msgspec
 from calico_openstack.datamodel.keys import Key, ResourceKey
 from calico_openstack.datamodel.resource import Resource
 
+UNREADABLE: Final = (msgspec.MsgspecError, UnicodeError, RecursionError)
+"""What msgspec raises for bytes it cannot take: malformed JSON or a wrong type, text that is not
+UTF-8, nesting beyond the interpreter's limit."""
+
 _MAX_TEXT: Final = 120
 _MAX_REASONS: Final = 5
 

@@ -16,6 +16,7 @@ import msgspec
 
 from calico_openstack.datamodel.addresses import is_host_network, packed_host, parse_address
 from calico_openstack.datamodel.endpoints import CANONICAL_MAC, WorkloadEndpoint
+from calico_openstack.datamodel.invalid import UNREADABLE
 from calico_openstack.datamodel.keys import prefix_of
 from calico_openstack.datamodel.validation.findings import Findings
 from calico_openstack.datamodel.validation.plain import TIMESTAMP
@@ -90,7 +91,6 @@ class _Endpoint(msgspec.Struct, rename="camel", forbid_unknown_fields=True, gc=F
 
 _ENDPOINT: Final = msgspec.json.Decoder(_Endpoint)
 _LABELS: Final = msgspec.json.Decoder(dict[str, str])
-_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeError, RecursionError)
 
 
 class RemoteEndpoints:
@@ -129,7 +129,7 @@ class RemoteEndpoints:
             return None
         try:
             endpoint = _ENDPOINT.decode(value)
-        except _UNREADABLE:
+        except UNREADABLE:
             return None
         metadata, spec = endpoint.metadata, endpoint.spec
         networks, node, name = spec.ip_networks, spec.node, metadata.name
@@ -180,7 +180,7 @@ class RemoteEndpoints:
         """Return the texts of valid labels, None for others."""
         try:
             labels = _LABELS.decode(raw)
-        except _UNREADABLE:
+        except UNREADABLE:
             return None
         # New combinations are mostly made of labels that others have, too.
         valid = self._valid_labels

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from calico_openstack.datamodel.invalid import quoted
+from calico_openstack.datamodel.invalid import UNREADABLE, quoted
 from calico_openstack.datamodel.openstack import DHCP_OPTIONS_ANNOTATION
 from calico_openstack.dhcp.model import ExtraOption, Problem
 from calico_openstack.dhcp.option_codes import look_up
@@ -42,7 +42,7 @@ def read_options(
         return (), ()
     try:
         given = msgspec.json.decode(text, type=list[Any])
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         return (), (Problem(key, _FIELD, f"cannot be read: {error}"),)
     options, problems = [], []
     for number, item in enumerate(given):

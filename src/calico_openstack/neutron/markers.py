@@ -13,6 +13,7 @@ import msgspec
 
 from calico_openstack import __version__
 from calico_openstack.datamodel.comparison import DRIVER_PREFIX, LastComparison
+from calico_openstack.datamodel.invalid import UNREADABLE
 from calico_openstack.etcd import KeyValue, Status
 from calico_openstack.neutron.options import Settings
 
@@ -63,7 +64,7 @@ def why_compare(stored: KeyValue | None, now: Comparison) -> str:
         return "etcd was never compared with Neutron's database"
     try:
         earlier = msgspec.json.decode(stored.value, type=Comparison)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return "what the last comparison has left cannot be read"
     if earlier.translation != now.translation:
         return "the driver's version or settings have changed"

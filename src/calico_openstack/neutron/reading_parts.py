@@ -23,6 +23,7 @@ from neutron.db.models import securitygroup as group_models
 from neutron.plugins.ml2 import models as ml2_models
 from neutron_lib import constants
 
+from calico_openstack.datamodel.invalid import UNREADABLE
 from calico_openstack.neutron.queries import Ids, may_be_endpoint, portions
 from calico_openstack.neutron.translate.facts import (
     AddressPair,
@@ -87,7 +88,7 @@ def migrating_to(profile: str) -> str:
     """Return the host that a binding's profile names as a migration's target, empty for none."""
     try:
         content = msgspec.json.decode(profile or "{}")
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return ""
     host = content.get("migrating_to") if isinstance(content, Mapping) else None
     return host if isinstance(host, str) else ""

@@ -90,7 +90,7 @@ def test_what_cannot_be_told_is_refused_with_a_reason(given_option: Any, reason:
     assert reason in problem
 
 
-@pytest.mark.parametrize("text", ["{", "{}", '"x"'])
+@pytest.mark.parametrize("text", ["{", "{}", '"x"', "[" * 100_000])
 def test_an_annotation_that_is_no_list_is_refused(text: str) -> None:
     options, problems = read_options(KEY, {DHCP_OPTIONS_ANNOTATION: text})
 

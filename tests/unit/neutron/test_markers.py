@@ -51,7 +51,8 @@ def test_a_comparison_holds_in_one_life_of_etcd(earlier: Comparison, reason: str
 
 def test_without_a_legible_word_everything_is_compared() -> None:
     assert "never" in why_compare(None, NOW)
-    assert "cannot be read" in why_compare(stored(b"{}"), NOW)
+    for value in (b"{}", b"\xff", b"[" * 100_000):
+        assert "cannot be read" in why_compare(stored(value), NOW)
 
 
 def test_a_restored_backup_is_another_life() -> None:

@@ -12,6 +12,8 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from calico_openstack.datamodel.invalid import UNREADABLE
+
 Row = dict[str, str]
 """One row of a table: cells by column, in the order in which they are shown."""
 
@@ -106,7 +108,7 @@ def decoded_question(data: bytes) -> Question | str:
         return "the question is too long"
     try:
         return msgspec.json.decode(data, type=Question)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+    except UNREADABLE as error:
         return f"the question is none: {error}"
 
 
@@ -114,5 +116,5 @@ def decoded_answer(data: bytes) -> Answer:
     """Return an answer; what is none becomes an answer that says so."""
     try:
         return msgspec.json.decode(data, type=Answer)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+    except UNREADABLE as error:
         return Answer(error=f"the answer is none: {error}")

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from calico_openstack.datamodel.codec import encode
+from calico_openstack.datamodel.invalid import UNREADABLE
 from calico_openstack.datamodel.resource import API_VERSION, Resource
 
 
@@ -88,6 +89,6 @@ def _parsed(stored: bytes | None) -> dict[str, Any]:
         return {}
     try:
         document = msgspec.json.decode(stored)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+    except UNREADABLE:
         return {}
     return document if isinstance(document, dict) else {}

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from calico_openstack.datamodel.invalid import UNREADABLE
 from calico_openstack.neutron.translate.facts import VIF_TAP, PortFacts, Problem
 from calico_openstack.neutron.translate.policy import refusals
 
@@ -39,7 +40,7 @@ def told_details(port: PortFacts, problems: Iterable[Problem]) -> Details | None
         return None
     try:
         details = msgspec.json.decode(port.binding.details or "{}", type=dict[str, object])
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return None
     texts = [str(problem) for problem in (*problems, *_rules(port))]
     wanted = _shortened(texts)
