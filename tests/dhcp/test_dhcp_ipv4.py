@@ -206,6 +206,28 @@ def test_the_networks_own_name_server_knows_its_ports(host: Host) -> None:
     assert "10.65.0.11" not in lookup(workload, "example.com")
 
 
-def lookup(workload: Workload, name: str) -> str:
-    result = workload.inside.run("busybox", "nslookup", name, "10.65.0.1", check=False)
+def test_a_name_server_listens_where_its_network_grows(host: Host) -> None:
+    host.put_subnet(NET, "10.65.0.0/24", gateway_ip="10.65.0.1")
+    workload = host.workload(NET, "10.65.0.11")
+    workload.put(fqdn="web.example.org.")
+    host.start_agent()
+    before = host.wait_for(NET, "dhcp4", "dns")
+    workload.dhcp()
+    workload.inside.ip("address", "replace", "10.65.0.11/24", "dev", "eth0")
+
+    host.put_subnet(NET, "10.66.0.0/24", gateway_ip="10.66.0.1")
+    workload.addresses = ("10.65.0.11", "10.66.0.11")
+    workload.put(fqdn="web.example.org.")
+
+    eventually(lambda: "10.66.0.11" in lookup(workload, "web.example.org"), what="new address")
+    eventually(lambda: host.pids(NET)["dns"] != before["dns"], what="a new name server")
+    workload.inside.ip("route", "replace", "10.66.0.1/32", "via", "10.65.0.1")
+    eventually(
+        lambda: "10.66.0.11" in lookup(workload, "web.example.org", "10.66.0.1"), what="answer"
+    )
+    assert "10.65.0.11" in lookup(workload, "web.example.org")
+
+
+def lookup(workload: Workload, name: str, server: str = "10.65.0.1") -> str:
+    result = workload.inside.run("busybox", "nslookup", name, server, check=False)
     return result.stdout.partition("\n\n")[2]

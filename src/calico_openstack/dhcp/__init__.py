@@ -44,7 +44,8 @@ files say to clients that dnsmasq never saw: after a restart, or a migration fro
 
 *Make before break.* What dnsmasq cannot take up while it runs (interfaces, ranges) is in its
 configuration, named by a hash of its content: a *generation*. When another generation is wanted it
-is started first, and the old one ended when the new one is ready; sockets of both can coexist.
+is started first, and the old one ended when the new one is ready; sockets of both can coexist. Not
+so with ``dns``, which listens on TCP too: there the old one ends first.
 Names, gateways, routes and name servers are in files that dnsmasq reads again on SIGHUP.
 
 *Renewals* are sent by unicast to UDP port 67, where the kernel hands each to one socket of many:

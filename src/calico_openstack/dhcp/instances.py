@@ -2,7 +2,8 @@
 
 A service runs as one process, identified by its generation (see `dnsmasq.Service`). Replacing it
 starts the next generation, waits until it is ready, and only then ends the one before; when the
-next does not become ready, the one before goes on serving. All state is in the run folder::
+next does not become ready, the one before goes on serving. A name server is ended first, because
+two cannot listen at one address. All state is in the run folder::
 
     <network>/<role>-<generation>.conf     configuration
     <network>/<role>-<generation>.process  which process it is (agent.supervision)
@@ -213,6 +214,9 @@ class Instances:
         elif self._clock() < retry.due:
             return retry.problem
         if generation not in self._processes.get(key, {}):
+            if key.role is Role.DNS:
+                self._end(key, keep="")
+                self._generations.delete_actual(key)
             reason = self._start(key, generation)
             if reason:
                 retry.generation = generation
