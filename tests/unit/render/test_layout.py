@@ -427,3 +427,16 @@ def test_names() -> None:
     assert len(names.block_chain(odd, Direction.INGRESS)) < 40
     assert names.comment('a "b" \u00e9\n') == "a _b_ __"
     assert len(names.comment("x" * 500)) == 120
+
+
+def test_a_log_prefix_is_one_line_of_whole_characters() -> None:
+    block = RuleBlock(ResourceKey("GlobalNetworkPolicy", "p"))
+
+    def prefix_of(note: str) -> str:
+        return log_prefix("%r", block, PolicyRule(Action.LOG, note=note), Direction.INGRESS)
+
+    assert prefix_of("reason=x\ny\0z") == "reason=x_y_z: "
+    for character in "é", "😀":
+        long = prefix_of(character * 100)
+        assert 127 - len(character.encode()) < len(long.encode()) <= 127
+        assert long == character * (len(long) - 2) + ": "

@@ -34,7 +34,7 @@ from calico_openstack.felix.render.ways import Form
 from calico_openstack.policy.packet import Direction
 from calico_openstack.policy.rules import Action, PolicyRule, RuleBlock
 
-# What the kernel takes of a log prefix (NF_LOG_PREFIXLEN), without its final zero.
+# What the kernel takes of a log prefix (NF_LOG_PREFIXLEN) in bytes, without its final zero.
 _MAX_LOG_PREFIX = 127
 
 # How many comparisons a look-up costs, beside loading each field.
@@ -257,7 +257,7 @@ def log_prefix(template: str, block: RuleBlock, rule: PolicyRule, direction: Dir
     """Return the log prefix of a policy's rule, with what ``%t %k %n %p`` stand for.
 
     ``%r``, which upstream does not know, stands for the rule: by its annotations or, where it has
-    none, by direction and index.
+    none, by direction and index. Annotations may hold anything; a line of the log is one line.
     """
     kind = names.SHORT_KINDS.get(block.key.kind, block.key.kind)
     text = (
@@ -267,7 +267,8 @@ def log_prefix(template: str, block: RuleBlock, rule: PolicyRule, direction: Dir
         .replace("%p", names.block_id(block.key))
         .replace("%r", rule.note or f"{direction.value}[{rule.index}]")
     )
-    return f"{text}: "[-_MAX_LOG_PREFIX:]
+    shown = "".join(each if each.isprintable() else "_" for each in f"{text}: ")
+    return shown.encode()[-_MAX_LOG_PREFIX:].decode(errors="ignore")
 
 
 def _price(rule: Rule) -> int:
