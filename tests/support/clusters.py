@@ -77,6 +77,8 @@ PROTOCOLS = (
 )
 WITH_PORTS = frozenset(("TCP", "UDP", "SCTP", 6))
 RULE_PORTS = (22, 80, "80:443", "http", "other")
+# Nobody has a port that is called like the last ones.
+PORT_NAMES = ("http", "other", "n1", "n2", "n3", "n4")
 # More than kernel rules are made for, and a range that is too wide to be listed.
 MANY_PORTS = (*range(1000, 1040, 2), 22, 80, "440:450", "10000:60000")
 MANY_NETS_4 = (*(f"10.0.0.{n}/32" for n in range(1, 7)), *(f"10.{n}.0.0/16" for n in range(9)))
@@ -323,16 +325,16 @@ class ClusterGenerator:
         most = 2 if self._once_in(2) else 20
         if not self._once_in(3):
             many = nets
-        ports: tuple[int | str, ...] = ("http", "other") if any_protocol else ()
+        ports: tuple[int | str, ...] = PORT_NAMES if any_protocol else ()
         if with_numbers:
             ports = MANY_PORTS if self._once_in(3) else RULE_PORTS
-        excluded = tuple(net for net in nets if not net.endswith("/0"))
+        excluded = tuple(net for net in many if not net.endswith("/0"))
         accounts = ServiceAccountMatch(
             names=self._some(("sa1", "sa2"), 1), selector=self._choice(("", "x == 'y'"))
         )
         return EntityRule(
             nets=self._some(many, most) if self._once_in(4) else (),
-            not_nets=self._some(excluded, 2) if self._once_in(8) else (),
+            not_nets=self._some(excluded, most) if self._once_in(8) else (),
             service_accounts=accounts if self._once_in(20) else None,
             selector=self._choice(SELECTORS) if self._once_in(3) else "",
             not_selector=self._choice(SELECTORS) if self._once_in(10) else "",

@@ -270,11 +270,8 @@ class Machine:
         for part, key in zip(parts, kind.key, strict=True):
             assert len(part) == lengths.get(key, 16), (name, fields)
         elements = self._table.elements[name]
-        if kind.interval:
-            (address,) = parts
-            return _in_ranges(elements, address)
         key = b"".join(part.ljust(-(-len(part) // 4) * 4, b"\0") for part in parts)
-        return elements.get(key, False)
+        return _in_ranges(elements, key) if kind.interval else elements.get(key, False)
 
 
 def _holds(expression: Compare | InNetwork | InRange, actual: bytes) -> bool:
@@ -291,6 +288,7 @@ def _holds(expression: Compare | InNetwork | InRange, actual: bytes) -> bool:
 
 
 def _in_ranges(elements: dict[Element, ElementValue], address: bytes) -> bool | None:
+    # Of a concatenation only the last component has a range here, so that keys order alike.
     found = [e for e in elements if isinstance(e, Range) and e.first <= address <= e.last]
     assert len(found) <= 1, "interval sets refuse overlaps"
     return None if found else False

@@ -113,7 +113,7 @@ class Cluster:
     def selects_port(self, named: NamedPort, address: bytes, protocol: int, port: int) -> bool:
         """Tell whether an endpoint of *named* has *address* and that port under its name."""
         return named.protocol in (None, protocol) and any(
-            (named.name, protocol, port) in holder.ports
+            any((name, protocol, port) in holder.ports for name in named.names)
             and any(network.covers(address) for network in holder.networks)
             for holder in self.holders()
             if named.selector.matches(holder.labels)

@@ -48,6 +48,7 @@ INHERITED_PREFIXES = (NAMESPACE_PREFIX, SERVICE_ACCOUNT_PREFIX)
 Policy = NetworkPolicy | GlobalNetworkPolicy
 
 
+_MAX_NAMED_PORTS = 4
 _DIRECTIONS = frozenset({"Ingress", "Egress"})
 _NEEDED_EVERYWHERE = "AssumeNeededOnEveryNode"
 # A staged policy with one of these stands for no rules of its own.
@@ -175,9 +176,9 @@ def _entity(entity: EntityRule, protocol: int | None, namespace: str) -> EntityC
         selector=None if names and not ports else selector,
         not_selector=not_selector,
         ports=ports,
-        named_ports=tuple(NamedPort(whose, kind, name) for name in names),
+        named_ports=tuple(NamedPort(whose, kind, name) for name in _few(names)),
         not_ports=not_ports,
-        not_named_ports=tuple(NamedPort(whose, kind, name) for name in not_names),
+        not_named_ports=tuple(NamedPort(whose, kind, name) for name in _few(not_names)),
     )
 
 
@@ -188,6 +189,14 @@ def _ports(stored: tuple[int | str, ...]) -> tuple[tuple[PortRange, ...], tuple[
         tuple(entry for entry in entries if isinstance(entry, PortRange)),
         tuple(entry for entry in entries if isinstance(entry, str)),
     )
+
+
+def _few(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return names of ports, so many together that each rule looks into few sets.
+
+    Up to four keep the sets, and their identifiers, that they have upstream.
+    """
+    return names if len(names) <= _MAX_NAMED_PORTS else (",".join(sorted(set(names))),)
 
 
 def _entity_selectors(

@@ -29,12 +29,18 @@ class Action(Enum):
 class NamedPort(Struct, frozen=True):
     """All ports called *name* of the endpoints that *selector* matches.
 
-    *protocol* is the number that such a port must have, None for whichever it has.
+    *protocol* is the number that such a port must have, None for whichever it has. *name* may be
+    several with commas between.
     """
 
     selector: Selector
     protocol: int | None
     name: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names that such a port may have."""
+        return tuple(self.name.split(","))
 
     @property
     def uid(self) -> str:

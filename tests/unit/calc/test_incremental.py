@@ -88,7 +88,7 @@ def named_keys(cluster: Cluster, named: NamedPort) -> set[bytes]:
         for holder in cluster.holders()
         if named.selector.matches(holder.labels)
         for name, protocol, port in holder.ports
-        if name == named.name and named.protocol in (None, protocol)
+        if name in named.names and named.protocol in (None, protocol)
         for network in holder.networks
     }
 

@@ -163,6 +163,14 @@ def test_names_alone_take_the_selector_in() -> None:
     assert entity(EntityRule(ports=("http",))).named_ports[0].selector.canonical == "all()"
 
 
+def test_many_names_of_ports_are_one_set() -> None:
+    few, many = tuple("dcba"), tuple("edcbaa")
+    assert [each.name for each in entity(EntityRule(not_ports=few)).not_named_ports] == [*few]
+    found = entity(EntityRule(ports=many, not_ports=many))
+    assert found.named_ports == found.not_named_ports
+    assert [each.names for each in found.named_ports] == [tuple("abcde")]
+
+
 def test_rule_fields() -> None:
     stored = Rule(
         action="Deny",

@@ -76,6 +76,30 @@ def test_excluded_networks_are_one_rule() -> None:
     ]
 
 
+def test_many_exclusions_move_into_sets() -> None:
+    excluded = EntityCriteria(
+        not_nets=tuple(pack_prefix(f"10.{n}.0.0/16") for n in range(5)),
+        not_ports=(*(PortRange(n, n + 1) for n in range(4, 0, -1)), PortRange(1000, 65535)),
+    )
+    found = rendered(protocol=6, source=excluded)
+    assert found is not None
+    ports_set, nets_set = found.sets
+    assert found.alternatives == [
+        (
+            TCP,
+            InSet((Field.L4PROTO, Field.TH_SPORT), ports_set.name, invert=True),
+            InSet((Field.IP_SADDR,), nets_set.name, invert=True),
+        )
+    ]
+    assert ports_set.elements == (
+        Range(b"\x06\0\0\0\0\x01\0\0", b"\x06\0\0\0\0\x05\0\0"),
+        Range(b"\x06\0\0\0\x03\xe8\0\0", b"\x06\0\0\0\xff\xff\0\0"),
+    )
+    assert nets_set.elements == (Range(b"\x0a\0\0\0", b"\x0a\x04\xff\xff"),)
+    assert ports_set.kind.interval
+    assert nets_set.kind.interval
+
+
 def test_many_alternatives_move_into_sets() -> None:
     source = nets(*(f"10.{n}.0.0/16" for n in range(0, 40, 2)))
     ports = (*(PortRange(n, n) for n in range(1, 30)), PortRange(1000, 9000))

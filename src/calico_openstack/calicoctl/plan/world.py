@@ -44,7 +44,8 @@ class World:
     def selects_port(self, named: NamedPort, address: bytes, protocol: int, port: int) -> bool:
         """Tell whether an endpoint of *named* has *address* and that port under its name."""
         return named.protocol in (None, protocol) and any(
-            (named.name, protocol, port) in holder.ports and named.selector.matches(holder.labels)
+            any((name, protocol, port) in holder.ports for name in named.names)
+            and named.selector.matches(holder.labels)
             for holder in self._at(address)
         )
 

@@ -55,11 +55,22 @@ class IPSet:
     address stays as long as anything contributes it. Changes are netted until `flush`.
     """
 
-    __slots__ = ("_before", "_networks", "_stale", "counts", "named", "ranges", "selector", "uid")
+    __slots__ = (
+        "_before",
+        "_names",
+        "_networks",
+        "_stale",
+        "counts",
+        "named",
+        "ranges",
+        "selector",
+        "uid",
+    )
 
     def __init__(self, selector: Selector, named: NamedPort | None = None) -> None:
         self.selector = selector
         self.named = named
+        self._names = frozenset(named.names if named else ())
         self.uid = named.uid if named else selector.uid
         self.counts: dict[bytes, int] = {}
         self.ranges: tuple[AddressRange, ...] = ()
@@ -120,7 +131,7 @@ class IPSet:
             yield address
             return
         for name, protocol, port in ports:
-            if name == named.name and named.protocol in (None, protocol):
+            if name in self._names and named.protocol in (None, protocol):
                 yield port_key(address, protocol, port)
 
 

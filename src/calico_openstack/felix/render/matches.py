@@ -3,7 +3,8 @@
 A rule's criteria must all hold, and most are one match each. Some hold in several ways: one of
 several networks, one of several ports, an address in a set's single addresses or in its networks.
 Such a rule becomes one kernel rule for each combination; when that would be too many, lists of
-networks and of ports move into sets of their own, named by their content.
+networks and of ports move into sets of their own, named by their content. So do lists of what is
+excluded, all of which stands in one kernel rule, whose length is limited.
 """
 
 from __future__ import annotations
@@ -39,6 +40,9 @@ Matches = tuple[Expression, ...]
 
 # More kernel rules than this for one policy rule, and lists move into sets.
 _MAX_RULES = 8
+# More excluded networks or ports than this, and they move into a set. The kernel takes 128
+# expressions in a rule (NFT_RULE_MAXEXPRS), of which each of these needs two or three.
+_MAX_EXCLUDED = 4
 
 ICMP_PROTOCOL = {4: 1, 6: 58}
 ADDRESS_KEY = {4: KeyType.IPV4, 6: KeyType.IPV6}
@@ -91,10 +95,14 @@ class RenderedRule(Struct):
 
 
 class _Choice(Struct):
-    """Ways for one criterion to hold, and how to say it with a set if they are too many."""
+    """Ways for one criterion to hold, and how to say it with a set if they are too many.
+
+    *sets* are those that the ways need as they are.
+    """
 
     ways: list[Matches]
     compact: Callable[[], tuple[list[Matches], OwnSet | None]] | None = None
+    sets: tuple[OwnSet, ...] = ()
 
 
 def render_matches(
@@ -118,7 +126,7 @@ def render_matches(
         if found is None:
             return None
         choices += found
-    rendered = RenderedRule()
+    rendered = RenderedRule(sets=[own for choice in choices for own in choice.sets])
     while prod(len(choice.ways) for choice in choices) > (1 if owner else _MAX_RULES):
         large = [choice for choice in choices if choice.compact and len(choice.ways) > 1]
         if not large:
@@ -143,8 +151,7 @@ def render_pairs(
         return None
     address = (_DESTINATION if lookup.outward else _SOURCE)[version].address
     elements = tuple(
-        network + bytes((protocol, 0, 0, 0)) + port.to_bytes(2, "big") + b"\0\0"
-        for network, protocol, port in lookup.elements
+        network + _port_key(protocol, port) for network, protocol, port in lookup.elements
     )
     length = lookup.length
     name = f"pairs{length}-{names.content_hash(f'{owner} {address.value}')}"
@@ -230,13 +237,7 @@ def _entity_choices(
     choices: list[_Choice] = []
     if entity.ports or entity.named_ports:
         choices.append(_port_choice(entity, end, version, protocol))
-    without: list[Expression] = [_port_match(end, each, invert=True) for each in entity.not_ports]
-    without += [InNetwork(end.address, network_of(net), invert=True) for net in excluded]
-    without += [
-        InSet(_named_fields(end), names.address_set(each.uid, version), invert=True)
-        for each in entity.not_named_ports
-    ]
-    choices.append(_Choice([tuple(without)]))
+    choices.append(_exclusion(entity, excluded, end, version, protocol))
     if entity.nets is not None:
         included = _of_version(entity.nets, version)
         if not included:
@@ -255,6 +256,55 @@ def _entity_choices(
             outside.append(InSet((end.address,), names.range_set(uid, version), invert=True))
         choices.append(_Choice([tuple(outside)]))
     return choices
+
+
+def _exclusion(
+    entity: EntityCriteria, nets: list[Prefix], end: _End, version: int, protocol: int | None
+) -> _Choice:
+    """Return the one way to have nothing of what an entity excludes, *nets* among it."""
+    ports = entity.not_ports
+    without: list[Expression] = []
+    sets: list[OwnSet] = []
+    if len(ports) > _MAX_EXCLUDED:
+        sets.append(_ports_set(ports, protocol))
+        without.append(InSet((Field.L4PROTO, end.port), sets[-1].name, invert=True))
+    else:
+        without += [_port_match(end, each, invert=True) for each in ports]
+    if len(nets) > _MAX_EXCLUDED:
+        sets.append(_nets_set(nets, version))
+        without.append(InSet((end.address,), sets[-1].name, invert=True))
+    else:
+        without += [InNetwork(end.address, network_of(net), invert=True) for net in nets]
+    without += [
+        InSet(_named_fields(end), names.address_set(each.uid, version), invert=True)
+        for each in entity.not_named_ports
+    ]
+    return _Choice([tuple(without)], sets=tuple(sets))
+
+
+def _ports_set(ports: tuple[PortRange, ...], protocol: int | None) -> OwnSet:
+    """Return a set of ranges of ports, however wide."""
+    assert protocol is not None  # validation: numeric ports come with a protocol
+    joined: list[tuple[int, int]] = []
+    for low, high in sorted(ports):
+        if joined and low <= joined[-1][1] + 1:
+            joined[-1] = joined[-1][0], max(joined[-1][1], high)
+        else:
+            joined.append((low, high))
+    ranges = tuple(Range(_port_key(protocol, a), _port_key(protocol, b)) for a, b in joined)
+    kind = Set((KeyType.PROTOCOL, KeyType.PORT), interval=True)
+    return OwnSet(f"not-ports-{names.content_hash(repr(ranges))}", kind, ranges)
+
+
+def _nets_set(nets: list[Prefix], version: int) -> OwnSet:
+    ranges = tuple(Range(first, last) for first, last in merged(nets))
+    name = f"not-nets{version}-{names.content_hash(repr(ranges))}"
+    return OwnSet(name, Set((ADDRESS_KEY[version],), interval=True), ranges)
+
+
+def _port_key(protocol: int, port: int) -> bytes:
+    """Return protocol and port as the kernel concatenates them."""
+    return bytes((protocol, 0, 0, 0)) + port.to_bytes(2, "big") + b"\0\0"
 
 
 def _of_version(nets: tuple[Prefix, ...], version: int) -> list[Prefix]:
@@ -286,8 +336,7 @@ def _port_choice(entity: EntityCriteria, end: _End, version: int, protocol: int 
         small = [each for each in entity.ports if each.last - each.first < MAX_LISTED_RANGE]
         wide = [each for each in entity.ports if each not in small]
         listed = sorted({port for low, high in small for port in range(low, high + 1)})
-        head = bytes((protocol, 0, 0, 0))
-        elements = tuple(head + port.to_bytes(2, "big") + b"\0\0" for port in listed)
+        elements = tuple(_port_key(protocol, port) for port in listed)
         name = f"ports-{end.set_suffix(elements)}"
         own = OwnSet(name, Set((KeyType.PROTOCOL, KeyType.PORT)), elements)
         remaining: list[Matches] = [(_port_match(end, each),) for each in wide]
