@@ -87,9 +87,10 @@ bench-neutron: packages venv-dev ## measure the Neutron driver beside one that d
 	@$(BIN)/python -m benchmarks.neutron
 
 .PHONY: bench-packets
-bench-packets: packages venv-dev ## measure what packets cost, by instructions and natively
+bench-packets: packages venv-dev ## measure what packets and commits cost, by instructions and natively
 	@$(BIN)/python -m benchmarks.packet_instructions
 	@$(BIN)/python -m benchmarks.packet_connections
+	@$(BIN)/python -m benchmarks.commit_instructions
 
 .PHONY: bench-calicoctl
 bench-calicoctl: packages venv-dev ## measure what calicoctl takes with 100,000 endpoints in etcd (minutes)

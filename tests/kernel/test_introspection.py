@@ -189,7 +189,7 @@ def test_a_packet_is_followed_rule_by_rule(
     steps = verdicts(icmp)
     assert ("raw-prerouting", "accept") in steps
     assert any(
-        place == "egress-allowed" and verdict.startswith("goto in-class-")
+        place == "filter-forward" and verdict.startswith("goto in-class-")
         for place, verdict in steps
     )
     # Another question takes the place of the one before.

@@ -130,7 +130,7 @@ def test_nftables_are_mended(scene: Scene) -> None:
         ("add", "rule", "ip", "calico", "filter-forward", "accept"),
         ("insert", "rule", "ip", "calico", "filter-forward", "accept"),
         ("add", "chain", "ip", "calico", "strange"),
-        ("flush", "chain", "ip", "calico", "to-workload"),
+        ("flush", "chain", "ip", "calico", "from-workload"),
         ("flush", "set", "ip", "calico", group),
         ("add", "element", "ip", "calico", group, "{ 192.0.2.77 }"),
         ("delete", "element", "ip", "calico", group, "{ 10.65.0.1 }"),

@@ -192,6 +192,8 @@ def test_closed_chains() -> None:
     closed, _ = closed_chain(base)
     assert [rule.expressions[0] for rule in closed.rules] == [GUARD, out]
     assert closed.hook == FORWARD
+    # What is forwarded is not let out because the chain asks for names on one side only.
+    assert closed_chain(chain((out, DROP), hook=FORWARD))[0] == closed
     assert closed_chain(chain((DROP,), hook=Hook("nat", "prerouting", -100)))[0].rules == ()
 
 

@@ -27,7 +27,7 @@ ALWAYS_SETS = {
 }
 # Chains that only policy leads to.
 ALWAYS_CHAINS = {
-    *("egress-allowed", "endpoint-to-host", "between-workloads"),
+    *("egress-allowed", "endpoint-to-host"),
     *("forwarded-from-host", "pre-dnat-allowed", "untracked-allowed"),
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, ip_network
 
 import pytest
@@ -354,32 +354,48 @@ def test_log_rules_go_on() -> None:
     assert outcome.logs == ("t np ossg.default.open: ",)
 
 
-def look_along(table: TableState, chain: str, looked: frozenset[str] = frozenset()) -> None:
-    """Follow all ways through *chain*; on none may a map be looked into twice."""
+def count_ways(table: TableState, chain: str) -> int:
+    """Return how often the kernel comes to a chain when it follows all ways from *chain* on."""
+    ways = 1
     for rule in table.chains[chain].rules:
         targets: list[str] = []
         for each in rule.expressions:
             if isinstance(each, VerdictMap):
-                assert each.map_name not in looked, f"{each.map_name} again in {chain}"
-                looked |= {each.map_name}
                 verdicts = table.elements[each.map_name].values()
                 targets += [one.chain for one in verdicts if isinstance(one, Verdict)]
             elif isinstance(each, Verdict):
                 targets.append(each.chain)
-        for target in filter(None, targets):
-            look_along(table, target, looked)
+        ways += sum(count_ways(table, target) for target in targets if target)
+    return ways
 
 
+@pytest.mark.parametrize("egress", [(allow(),), (allow("TCP", 80),)], ids=["open", "closed"])
 @pytest.mark.parametrize("limited", [False, True])
-def test_no_way_leads_to_a_map_twice(limited: bool) -> None:
-    """The kernel follows them all, and reads the whole map each time."""
+def test_ways_grow_with_the_endpoints_not_their_square(
+    egress: tuple[Rule, ...], limited: bool
+) -> None:
+    """Linux 6.1 follows all of them with every rule and element that leads to a chain."""
     controls = {"qos_controls": QosControls(ingress_max_connections=3)} if limited else {}
-    felix = Felix(OPEN, workload(1, "open", **controls))
-    table = felix.table()
-    assert (names.BETWEEN_WORKLOADS in table.chains) is limited
-    for name, chain in table.chains.items():
-        if chain.hook:
-            look_along(table, name)
+    policy = group_policy("web", allow(), egress=egress)
+
+    def ways(number: int) -> int:
+        endpoints = (workload(each, "web", **controls) for each in range(1, number + 1))
+        table = Felix(policy, *endpoints).table()
+        return sum(count_ways(table, name) for name, chain in table.chains.items() if chain.hook)
+
+    per_endpoint = ways(2) - ways(1)
+    assert ways(20) == ways(1) + 19 * per_endpoint
+
+
+def test_the_mark_of_what_may_be_sent_is_nobody_elses() -> None:
+    felix = Felix(group_policy("web", allow(), egress=(allow("TCP", 80),)), workload(1, "web"))
+    leaving = From("tap1", "10.0.0.1").to("192.0.2.1", oifname="eth0", **ports(1, 81))
+    accept_mark = RenderSettings().accept_mark
+    marked = replace(leaving, mark=0xFFFFFFFF)
+    assert not felix.run("filter-forward", marked).accepted
+    allowed = felix.run("filter-forward", replace(marked, destination_port=80))
+    assert allowed.accepted
+    assert not allowed.frame.mark & accept_mark
 
 
 def test_maps_of_endpoints_grow_with_them() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from calico_openstack.felix.render.nft import (
     DROP,
     Chain,
@@ -11,6 +13,7 @@ from calico_openstack.felix.render.nft import (
     Rule,
 )
 
+_NAMES = (Field.IIFNAME, Field.OIFNAME)
 _COMMENT = "closed: the kernel refused this chain's rules"
 
 
@@ -18,13 +21,17 @@ def closed_chain(chain: Chain) -> tuple[Chain, tuple[str, ...]]:
     """Return the closed form of *chain* and hashes for it that no wanted chain ever has.
 
     An ordinary chain drops all that reaches it. A base chain sees the host's own traffic too: it
-    drops what its rules would have looked at by a prefix of interface names (the workloads), and
-    leaves the rest alone. A chain that translates addresses just stays empty.
+    drops what its rules would have looked at by a prefix of interface names (the workloads), what
+    is forwarded in both directions, and leaves the rest alone. A chain that translates addresses
+    just stays empty.
     """
     if chain.hook is None:
         rules = [Rule((Counter(), DROP), _COMMENT)]
     elif chain.hook.type == "filter":
-        guards = dict.fromkeys(guard for rule in chain.rules if (guard := _workloads(rule)))
+        found = [guard for rule in chain.rules if (guard := _workloads(rule))]
+        if chain.hook.hook == "forward":
+            found = [replace(guard, field=name) for name in _NAMES for guard in found]
+        guards = dict.fromkeys(found)
         rules = [Rule((guard, Counter(), DROP), _COMMENT) for guard in guards]
     else:
         rules = []
@@ -36,7 +43,7 @@ def _workloads(rule: Rule) -> Compare | None:
     for expression in rule.expressions:
         if (
             isinstance(expression, Compare)
-            and expression.field in (Field.IIFNAME, Field.OIFNAME)
+            and expression.field in _NAMES
             and expression.prefix
             and not expression.invert
         ):

@@ -152,12 +152,17 @@ class ClassChains:
     def _rules(
         self, section: _Section, shapes: Mapping[ResourceKey, Shape], following: str
     ) -> list[Rule]:
-        mark = self._settings.pass_mark
+        passed, accepted = self._settings.pass_mark, self._settings.accept_mark
         go_on = Verdict(VerdictKind.GOTO, following)
         rules = []
+        marks = 0
         if any(shape.passes for shape in shapes.values()):
-            # The mark may have been left by another tier, or by somebody else.
-            rules.append(Rule((SetMark(mark, 0),)))
+            marks |= passed
+        if any(shape.exists and section.form(key).marks for key, shape in shapes.items()):
+            marks |= accepted
+        if marks:
+            # They may have been left by another tier, or by somebody else.
+            rules.append(Rule((SetMark(marks, 0),)))
         for key, shape in shapes.items():
             if shape.allows_all:
                 comment = names.comment(f"{names.block_id(key)} lets everything out")
@@ -165,8 +170,13 @@ class ClassChains:
             if shape.exists:
                 chain = names.block_chain(key, section.form(key).name)
                 rules.append(Rule((Verdict(VerdictKind.JUMP, chain),)))
+                if section.form(key).marks:
+                    # Nobody else is to find the mark.
+                    unmark = SetMark(accepted, 0)
+                    allowed = section.form(key).allowed
+                    rules.append(Rule((MarkBits(accepted, accepted), unmark, allowed)))
             if shape.passes:
-                rules.append(Rule((MarkBits(mark, mark), go_on)))
+                rules.append(Rule((MarkBits(passed, passed), go_on)))
         denied = denial(self._settings, section.way.form)
         if section.falls_through:
             rules.append(Rule((go_on,)))

@@ -7,10 +7,11 @@ a packet goes then, beyond what `layout` says:
   and marked.
 - mangle-prerouting: from other than workloads: by interface to the policies that come before
   destinations are translated. What they allow is marked.
-- filter-forward: from other than workloads: from-host-forward, by interface to what applies to
-  forwarded packets; what is allowed, undecided or marked goes to forwarded-from-host, from there to
-  to-workload if it leaves by a workload's interface. What leaves by another, whoever sent it, goes
-  to to-host-forward and by interface to the policies there.
+- filter-forward: from workloads: workload-forward, which goes on as without host endpoints. From
+  others: from-host-forward, by interface to what applies to forwarded packets; what is allowed,
+  undecided or marked goes to forwarded-from-host, from there to to-workload if it leaves by a
+  workload's interface. What leaves by another, whoever sent it, goes to to-host-forward and by
+  interface to the policies there.
 - filter-input: from other than workloads: from-host-endpoint, by interface to what applies to the
   host itself. What is marked is accepted.
 - filter-output: to other than workloads: to-host-endpoint likewise.
@@ -145,13 +146,15 @@ class HostLayout(Struct, frozen=True):
 
     @property
     def forward(self) -> tuple[Rule, ...]:
-        """The rules for what is forwarded and comes from other than workloads."""
-        if names.FROM_HOST_FORWARD in self.points:
-            return (Rule((goto(names.FROM_HOST_FORWARD),)),)
-        to_workload = self._workloads(_OUT, goto(names.TO_WORKLOAD))
-        if names.TO_HOST_FORWARD in self.points:
-            return (*to_workload, Rule((self.leaves,)))
-        return to_workload
+        """The rules for all that is forwarded and comes from other than workloads."""
+        if names.FROM_HOST_FORWARD not in self.points:
+            return ()
+        return (Rule((goto(names.FROM_HOST_FORWARD),)),)
+
+    @property
+    def leaving(self) -> tuple[Rule, ...]:
+        """The rules for what is forwarded and goes to other than workloads."""
+        return (Rule((self.leaves,)),) if self.leaves != ACCEPT else ()
 
     @property
     def untracked(self) -> tuple[Rule, ...]:

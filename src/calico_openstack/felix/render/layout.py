@@ -8,29 +8,26 @@ How a packet goes (all base chains have the policy accept; ``class`` and policy 
   rest.
 - nat-prerouting: floating addresses lead to workloads (`nat`).
 - filter-forward: packets above the rate of an endpoint that has one: drop. Established: accept.
-  From a workload: by interface to the class chain; egress rules that allow go to egress-allowed,
-  which drops what workloads must never send, and leads what leaves by a workload's interface on to
-  the class chain there. To a workload from elsewhere: to-workload, and by interface to the class
-  chain; ingress rules that allow accept.
+  Invalid, and from or to a workload: drop. Then from-workload: by interface to the class chain;
+  egress rules that allow go to egress-allowed, which drops what workloads must never send, and back
+  here. Then, if it leaves by a workload's interface, to the class chain there; ingress rules that
+  allow accept.
 - filter-input: from a workload: workload-to-host accepts what the host offers to all workloads,
-  then from-workload and by interface to the class chain; egress-allowed finds no outgoing interface
-  and goes to endpoint-to-host.
+  then from-workload as above, then endpoint-to-host.
 
 The look-ups by interface come before any comparison of its name, which costs as much: what has a
-workload's name then has no endpoint, and is dropped. Where connections are limited all packets are
-asked for the name, and go to from-workload and between-workloads.
+workload's name then has no endpoint, and is dropped.
 
-With every rule or element that leads to a chain the kernel follows all ways from all hooks anew,
-and reads a map for each chain that looks into it (nft_table_validate). So none is looked into twice
-on one way, and none is larger than it must be.
+With every rule or element that leads to a chain, Linux 6.1 follows all ways from all hooks anew,
+and reads a map for each way to it (nft_table_validate). So what may be sent goes *back* to the one
+place from where the receiver's map is looked into: a look-up at the end of each sender's way would
+make the ways as many as the square of the endpoints. And no map is larger than it must be.
 
-Nothing that enters from-workload or to-workload comes back from there. Packets from the host itself
-to its workloads are not filtered (specification section 3.8).
+Packets from the host itself to its workloads are not filtered (specification section 3.8).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from ipaddress import IPv6Network
 
 from calico_openstack.felix.render import metadata, names
@@ -53,6 +50,8 @@ from calico_openstack.felix.render.nft import (
     KeyType,
     Rule,
     Set,
+    Verdict,
+    VerdictKind,
     VerdictMap,
 )
 from calico_openstack.felix.render.offload import offload
@@ -76,10 +75,9 @@ _MOST_ADDRESSES = 1 << 16
 # The sizes of the maps of endpoints, each for hosts with more endpoints than the one before. Of
 # buckets the kernel makes a power of two, at least a third more than a size: just that many.
 _MAP_SIZES = (3 << 10, 3 << 12, 3 << 14)
-_UNKNOWN = {
-    Direction.EGRESS: ((Counter(), DROP), "from an unknown workload interface"),
-    Direction.INGRESS: ((Counter(), DROP), "to an unknown workload interface"),
-}
+_NAME = {Direction.EGRESS: Field.IIFNAME, Direction.INGRESS: Field.OIFNAME}
+_DROPPED = (Counter(), DROP)
+_INVALID = "invalid to conntrack"
 
 
 class IpLayout:
@@ -149,69 +147,73 @@ class IpLayout:
         self._written = set(chains)
 
     def _chains(self) -> dict[str, Chain]:
-        settings, host = self.settings, self._host
-        egress, ingress = Direction.EGRESS, Direction.INGRESS
-        rates = {each: _limits(each, names.PACKET_RATES, self._limits) for each in Direction}
-        connections = {each: _limits(each, names.CONNECTIONS, self._limits) for each in Direction}
-        dispatch = {
-            egress: (*connections[egress], Rule((VerdictMap((Field.IIF,), names.FROM_WORKLOAD),))),
-            ingress: (*connections[ingress], Rule((VerdictMap((Field.OIF,), names.TO_WORKLOAD),))),
-        }
-        chains = {
+        settings = self.settings
+        from_workload = (
+            *self._limiting(Direction.EGRESS, names.CONNECTIONS),
+            Rule((VerdictMap((Field.IIF,), names.FROM_WORKLOAD),)),
+            *_unknown(settings, Direction.EGRESS),
+        )
+        rates = self._limiting(Direction.EGRESS, names.PACKET_RATES)
+        return self._forwarding() | {
             names.RAW_PREROUTING: Chain(
                 (
                     _own_sources(self.version, settings),
                     *_per_prefix(settings, Field.IIFNAME, goto(names.ANTI_SPOOFING)),
-                    *host.untracked,
+                    *self._host.untracked,
                 ),
                 Hook("filter", "prerouting", -300),
-            ),
-            names.FILTER_FORWARD: Chain(
-                (
-                    *rates[egress],
-                    *rates[ingress],
-                    *self._offload,
-                    Rule((_KNOWN, ACCEPT)),
-                    *_by_interface(settings, egress, dispatch, names.FROM_WORKLOAD),
-                    *host.forward,
-                ),
-                Hook("filter", "forward", 0),
             ),
             names.FILTER_INPUT: Chain(
                 (
                     *_per_prefix(settings, Field.IIFNAME, goto(names.WORKLOAD_TO_HOST)),
-                    *host.input,
+                    *self._host.input,
                 ),
                 Hook("filter", "input", 0),
             ),
-            names.WORKLOAD_TO_HOST: _workload_to_host(self.version, settings, rates[egress]),
-            names.FROM_WORKLOAD: Chain((*dispatch[egress], Rule(*_UNKNOWN[egress]))),
-            names.EGRESS_ALLOWED: Chain(
-                (
-                    *_invalid(settings),
-                    *_tunnels(self.version, settings),
-                    *_by_interface(settings, ingress, dispatch, names.BETWEEN_WORKLOADS),
-                    Rule((Compare(Field.OIF, bytes(4), invert=True), host.leaves)),
-                    Rule((goto(names.ENDPOINT_TO_HOST),)),
-                )
-            ),
-            names.TO_WORKLOAD: Chain(
-                (*_invalid(settings), *dispatch[ingress], Rule(*_UNKNOWN[ingress]))
-            ),
+            names.WORKLOAD_TO_HOST: _workload_to_host(self.version, settings, rates),
+            names.FROM_WORKLOAD: Chain(from_workload),
+            names.EGRESS_ALLOWED: Chain(_tunnels(self.version, settings)),
         }
-        if connections[ingress]:
-            chains[names.BETWEEN_WORKLOADS] = Chain((*dispatch[ingress], Rule(*_UNKNOWN[ingress])))
+
+    def _forwarding(self) -> dict[str, Chain]:
+        """Return the base chain of what is forwarded, and those that only it leads to."""
+        settings, host = self.settings, self._host
+        chains: dict[str, Chain] = {}
+        to_workload = (
+            *self._limiting(Direction.INGRESS, names.CONNECTIONS),
+            Rule((VerdictMap((Field.OIF,), names.TO_WORKLOAD),)),
+            *_unknown(settings, Direction.INGRESS),
+        )
+        enter = Rule((Verdict(VerdictKind.JUMP, names.FROM_WORKLOAD),))
+        rules: tuple[Rule, ...] = (enter, *to_workload, *host.leaving)
+        if host.forward:
+            chains[names.WORKLOAD_FORWARD] = Chain(rules)
+            chains[names.TO_WORKLOAD] = Chain(to_workload)
+            workloads = _per_prefix(settings, Field.IIFNAME, goto(names.WORKLOAD_FORWARD))
+            rules = (*workloads, *host.forward)
+        if settings.drop_invalid:
+            invalid = (
+                *_per_prefix(settings, Field.IIFNAME, *_DROPPED, comment=_INVALID),
+                *_per_prefix(settings, Field.OIFNAME, *_DROPPED, comment=_INVALID),
+                *(host.forward or host.leaving),
+            )
+            chains[names.INVALID] = Chain(invalid)
+            rules = (Rule((CtStateIs(CtState.INVALID), goto(names.INVALID))), *rules)
+        first = (
+            *self._limiting(Direction.EGRESS, names.PACKET_RATES),
+            *self._limiting(Direction.INGRESS, names.PACKET_RATES),
+            *self._offload,
+            Rule((_KNOWN, ACCEPT)),
+        )
+        chains[names.FILTER_FORWARD] = Chain((*first, *rules), Hook("filter", "forward", 0))
         return chains
 
-
-def _limits(
-    direction: Direction, kind: dict[Direction, str], maps: frozenset[str]
-) -> tuple[Rule, ...]:
-    """Return the rule that applies one kind of limits, none where no endpoint has any."""
-    if kind[direction] not in maps:
-        return ()
-    field = Field.IIFNAME if direction is Direction.EGRESS else Field.OIFNAME
-    return (Rule((VerdictMap((field,), kind[direction]),)),)
+    def _limiting(self, direction: Direction, kind: dict[Direction, str]) -> tuple[Rule, ...]:
+        """Return the rules that apply one kind of limits, none where no endpoint has any."""
+        if kind[direction] not in self._limits:
+            return ()
+        field = _NAME[direction]
+        return (Rule((VerdictMap((field,), kind[direction]),)),)
 
 
 def write_closed_layout(writer: TableWriter, settings: RenderSettings) -> None:
@@ -270,22 +272,11 @@ def _own_sources(version: int, settings: RenderSettings) -> Rule:
     return Rule((*metadata.elsewhere(version, settings), known, ACCEPT))
 
 
-def _by_interface(
-    settings: RenderSettings,
-    direction: Direction,
-    dispatch: Mapping[Direction, tuple[Rule, ...]],
-    chain: str,
-) -> tuple[Rule, ...]:
-    """Return rules that *dispatch* the packets of workload interfaces, and of no others.
-
-    Most packets need not be asked for their interface's name; where more than one rule dispatches
-    they are, once, and *chain* does the rest.
-    """
-    field = Field.IIFNAME if direction is Direction.EGRESS else Field.OIFNAME
-    if len(dispatch[direction]) > 1:
-        return _per_prefix(settings, field, goto(chain))
-    drop, comment = _UNKNOWN[direction]
-    return (*dispatch[direction], *_per_prefix(settings, field, *drop, comment=comment))
+def _unknown(settings: RenderSettings, direction: Direction) -> tuple[Rule, ...]:
+    """Return what drops packets of workload interfaces that no map of endpoints has."""
+    whose = "from" if direction is Direction.EGRESS else "to"
+    comment = f"{whose} an unknown workload interface"
+    return _per_prefix(settings, _NAME[direction], *_DROPPED, comment=comment)
 
 
 def _per_prefix(
@@ -296,12 +287,6 @@ def _per_prefix(
         Rule((Compare(field, prefix.encode(), prefix=True), *then), comment)
         for prefix in settings.interface_prefixes
     )
-
-
-def _invalid(settings: RenderSettings) -> tuple[Rule, ...]:
-    if not settings.drop_invalid:
-        return ()
-    return (Rule((CtStateIs(CtState.INVALID), Counter(), DROP), "invalid to conntrack"),)
 
 
 def _tunnels(version: int, settings: RenderSettings) -> tuple[Rule, ...]:
@@ -341,14 +326,16 @@ def _workload_to_host(version: int, settings: RenderSettings, rates: tuple[Rule,
         rules.append(Rule((*dns, ACCEPT), "DNS"))
     if rates:
         rules += [*rates, known]
-    rules.append(Rule((goto(names.FROM_WORKLOAD),)))
+    if settings.drop_invalid:
+        rules.append(Rule((CtStateIs(CtState.INVALID), *_DROPPED), _INVALID))
+    rules.append(Rule((Verdict(VerdictKind.JUMP, names.FROM_WORKLOAD),)))
+    rules.append(Rule((goto(names.ENDPOINT_TO_HOST),)))
     return Chain(tuple(rules))
 
 
 def _endpoint_to_host(settings: RenderSettings) -> Chain:
     if settings.endpoint_to_host_action is HostAction.DROP:
         return Chain((Rule((Counter(), DROP), "workloads may not reach their host"),))
-    # In the middle of a jump, "return" would go back to the policy that has just allowed this.
     return Chain((Rule((ACCEPT,)),))
 
 

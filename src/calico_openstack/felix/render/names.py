@@ -26,10 +26,11 @@ ARP_OUTPUT = "arp-output"
 # Chains that every packet of the kind passes.
 ANTI_SPOOFING = "anti-spoofing"
 METADATA = "metadata"
+INVALID = "invalid"
 FROM_WORKLOAD = "from-workload"
 TO_WORKLOAD = "to-workload"
-BETWEEN_WORKLOADS = "between-workloads"
 EGRESS_ALLOWED = "egress-allowed"
+WORKLOAD_FORWARD = "workload-forward"
 WORKLOAD_TO_HOST = "workload-to-host"
 ENDPOINT_TO_HOST = "endpoint-to-host"
 

@@ -133,7 +133,7 @@ class PolicyChains:
         allows_all = (
             form.direction is Direction.EGRESS
             and not form.counts
-            and [rule.expressions for rule in rules] == [(form.allowed,)]
+            and [rule.expressions for rule in rules] == [self._allowing(form)]
         )
         exists = bool(rules) and not allows_all
         if exists:
@@ -187,7 +187,8 @@ class PolicyChains:
             comment = names.rule_comment(block.key, form.direction, each.indexes[0], each.rule.note)
             if owner:
                 comment = names.merged_comment(block.key, form.direction, each.indexes)
-            rules += [Rule((*way, form.allowed), comment) for way in rendered.alternatives]
+            allowing = self._allowing(form)
+            rules += [Rule((*way, *allowing), comment) for way in rendered.alternatives]
         # What costs least is asked first.
         return tuple(sorted(rules, key=_price)), own
 
@@ -196,7 +197,7 @@ class PolicyChains:
             return (Counter(), RETURN)
         match rule.action:
             case Action.ALLOW:
-                return (form.allowed,)
+                return self._allowing(form)
             case Action.DENY:
                 return denial(self._settings, form)
             case Action.LOG:
@@ -210,6 +211,13 @@ class PolicyChains:
             case Action.PASS:
                 mark = self._settings.pass_mark
                 return (SetMark(mark, mark), RETURN)
+
+    def _allowing(self, form: Form) -> tuple[Expression, ...]:
+        """Return the statements that allow a packet."""
+        if not form.marks:
+            return (form.allowed,)
+        mark = self._settings.accept_mark
+        return (SetMark(mark, mark), RETURN)
 
     def _use_own_sets(self, written: _Written, own: Iterable[OwnSet]) -> None:
         before = written.sets

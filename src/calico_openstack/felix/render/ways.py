@@ -19,14 +19,16 @@ from calico_openstack.policy.packet import Direction
 class Form(Struct, frozen=True):
     """How the rules of one direction answer.
 
-    *name* begins the names of the chains. *allowed* is what a rule that allows does. With *counts*
-    rules only count what they would do. Where *rejects* is false, denied packets are dropped
-    silently: the kernel cannot answer there.
+    *name* begins the names of the chains. *allowed* is what becomes of a packet that is allowed;
+    with *marks* the class chain does that, to packets that come back from the policy's chain with
+    the mark for it. With *counts* rules only count what they would do. Where *rejects* is false,
+    denied packets are dropped silently: the kernel cannot answer there.
     """
 
     name: str
     direction: Direction
     allowed: Verdict = ACCEPT
+    marks: bool = False
     counts: bool = False
     rejects: bool = True
 
@@ -63,9 +65,11 @@ STAGED: Final = {
 
 WORKLOAD: Final = {
     Direction.INGRESS: Way("in", _IN),
-    Direction.EGRESS: Way("out", Form("out", Direction.EGRESS, _goto(names.EGRESS_ALLOWED))),
+    Direction.EGRESS: Way(
+        "out", Form("out", Direction.EGRESS, _goto(names.EGRESS_ALLOWED), marks=True)
+    ),
 }
-"""To and from workloads."""
+"""To and from workloads. What they may send goes back to where the class chain was jumped to."""
 
 HOST: Final = {
     Direction.INGRESS: WORKLOAD[Direction.INGRESS],
