@@ -243,6 +243,8 @@ def api_environment(settings: NeutronSettings) -> dict[str, str]:
     return {
         "OS_NEUTRON_CONFIG_DIR": str(settings.config_dir),
         "OS_NEUTRON_CONFIG_FILES": f"{NEUTRON_CONF};{ML2_CONF}",
+        # A crash leaves the stacks of all threads in the log.
+        "PYTHONFAULTHANDLER": "1",
     }
 
 
