@@ -25,6 +25,7 @@ from tests.support.neutron import NeutronServer
 _NOTHING, _OURS = "test", "calico"
 _OVERHEAD = 1.10
 _COMPARISON_SECONDS = 2.0
+_FIGURES = (("wall_ms", "ms"), ("cpu_ms", "ms"), ("statements", ""), ("requests", ""))
 
 
 def main() -> None:
@@ -117,14 +118,14 @@ def _rows(rounds: dict[str, list[dict[str, Any]]]) -> list[Row]:
     if not rounds[_OURS]:
         return rows
     for action in ("create", "update", "delete"):
-        for figure, unit in (("wall_ms", "ms"), ("cpu_ms", "ms"), ("statements", "")):
+        for figure, unit in _FIGURES:
             ours, nothing = (
                 statistics.median(each[action][figure] for each in rounds[driver])
                 for driver in (_OURS, _NOTHING)
             )
             name = f"{action} a port, {figure.removesuffix('_ms')}"
             target = nothing * _OVERHEAD if action == "create" and unit else None
-            note = f"{100 * (ours / nothing - 1):+.0f} %"
+            note = f"{100 * (ours / nothing - 1):+.0f} %" if nothing else ""
             rows.append(Row(name, ours, unit, target, nothing, note))
     return rows
 

@@ -12,6 +12,7 @@ import statistics
 import sys
 import tempfile
 import time
+import urllib.request
 import uuid
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -42,18 +43,23 @@ _WARM_UP = 5
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Of one call, medians: milliseconds, of the processor too, and statements of SQL."""
+    """Of one call: milliseconds, of the processor too, statements of SQL, and requests to etcd.
+
+    Medians, but for etcd's requests, of which etcd itself knows the number for all calls.
+    """
 
     wall_ms: float
     cpu_ms: float
     statements: float
+    requests: float
 
 
 class Cloud:
     """A network, a security group, and what counts statements."""
 
-    def __init__(self, plugin: Any) -> None:
+    def __init__(self, plugin: Any, etcd_endpoint: str) -> None:
         self.plugin = plugin
+        self._etcd_endpoint = etcd_endpoint
         self.statements = 0
         engine = db_api.get_context_manager().writer.get_engine()
         sa.event.listen(engine, "before_cursor_execute", self._count)
@@ -93,6 +99,7 @@ class Cloud:
         for _ in range(_WARM_UP if times > _WARM_UP else 0):
             action()
         walls, cpus, counts = [], [], []
+        requests = self._requests()
         for _ in range(times):
             self.statements = 0
             wall, cpu = time.monotonic(), time.thread_time()
@@ -101,7 +108,15 @@ class Cloud:
             cpus.append(time.thread_time() - cpu)
             counts.append(self.statements)
         medians = (1000 * statistics.median(walls), 1000 * statistics.median(cpus))
-        return Cost(*medians, statistics.median(counts))
+        requests = self._requests() - requests
+        return Cost(*medians, statistics.median(counts), requests / times)
+
+    def _requests(self) -> float:
+        """Return how many requests etcd has been sent, by its metrics."""
+        with urllib.request.urlopen(f"{self._etcd_endpoint}/metrics", timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+        counters = (line for line in lines if line.startswith("grpc_server_started_total{"))
+        return sum(float(line.rpartition(" ")[2]) for line in counters)
 
     def _count(self, *_arguments: Any) -> None:
         self.statements += 1
@@ -239,7 +254,7 @@ def main() -> None:
         plugin = inner_neutron.start(
             Path(folder), chosen.etcd, driver=chosen.driver, connection=chosen.connection
         )
-        cloud = Cloud(plugin)
+        cloud = Cloud(plugin, chosen.etcd)
         if chosen.together:
             result = create_on_a_signal(cloud, chosen.ports)
         else:

@@ -115,7 +115,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="neutron-bench-") as folder:
         plugin = inner_neutron.start(Path(folder), chosen.etcd, connection=chosen.connection)
         with EtcdClient(EtcdConfig((chosen.etcd,))) as client:
-            result = measure(Cloud(plugin), client, chosen.ports, chosen.changed)
+            result = measure(Cloud(plugin, chosen.etcd), client, chosen.ports, chosen.changed)
     json.dump(result, sys.stdout)
 
 

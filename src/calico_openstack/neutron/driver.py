@@ -20,6 +20,7 @@ from sqlalchemy import orm
 
 from calico_openstack.etcd import EtcdClient
 from calico_openstack.neutron import binding, options, reading
+from calico_openstack.neutron.agents import RequestAgents
 from calico_openstack.neutron.changes import Change, Kind
 from calico_openstack.neutron.failures import without_etcd
 from calico_openstack.neutron.floating_ips import FloatingIpNotifications
@@ -31,9 +32,9 @@ from calico_openstack.neutron.provisioning import (
     block_until_programmed,
     confirm_provisioned,
     confirm_targets,
+    endpoint_path,
 )
 from calico_openstack.neutron.qos_driver import CalicoQosDriver
-from calico_openstack.neutron.queries import reader
 from calico_openstack.neutron.reading_qos import read_policy
 from calico_openstack.neutron.refusals import Refusals
 from calico_openstack.neutron.sync import Synchroniser, make_synchroniser
@@ -70,6 +71,7 @@ class CalicoMechanismDriver(mech_agent.SimpleAgentMechanismDriverBase):
         self._synchroniser: Synchroniser | None = None
         self.journal = Journal(self.synchroniser)
         self._logs = CalicoLogDriver(self.journal)
+        self._agents = RequestAgents()
 
     def initialize(self) -> None:
         """Read the configuration; called once in each process, before any fork."""
@@ -123,8 +125,7 @@ class CalicoMechanismDriver(mech_agent.SimpleAgentMechanismDriverBase):
     def bind_port(self, context: Any) -> None:
         """Bind a port to its host, or say why that is impossible."""
         port = context.current
-        with reader() as connection:
-            agents = reading.agents_on(connection, self.agent_type, context.host)
+        agents = self._agents.for_binding(context.plugin_context, self.agent_type, context.host)
         reason = binding.refusal(
             host=context.host,
             vnic_type=port.get(portbindings.VNIC_TYPE, portbindings.VNIC_NORMAL),
@@ -150,14 +151,14 @@ class CalicoMechanismDriver(mech_agent.SimpleAgentMechanismDriverBase):
 
     def create_port_precommit(self, context: Any) -> None:
         """A port that is created for a host is bound next, which is an update."""
-        block_until_programmed(context, self.agent_type, is_new=True)
+        block_until_programmed(context, self._agents, self.agent_type, is_new=True)
         if _is_bound(context.current):
             self._record_port(context, context.current)
 
     def update_port_precommit(self, context: Any) -> None:
         """Record where the port is and where it was."""
         if context.host != context.original_host:
-            block_until_programmed(context, self.agent_type)
+            block_until_programmed(context, self._agents, self.agent_type)
         if not _is_about_status(context.current, context.original):
             self._record_port(context, context.current, context.original)
 
@@ -168,11 +169,19 @@ class CalicoMechanismDriver(mech_agent.SimpleAgentMechanismDriverBase):
             return
         with without_etcd(f"the status of port {port['id']}"):
             if _is_bound(port) and not _is_bound(original):
-                confirm_provisioned(
-                    self.synchroniser(), port["id"], port["device_id"], port[portbindings.HOST_ID]
-                )
+                self._confirm(port)
             if _target(port):
                 confirm_targets(self.synchroniser(), port["id"])
+
+    def _confirm(self, port: Port) -> None:
+        """Complete the provisioning of a port that was bound, where it is programmed already.
+
+        Nothing can be programmed before its endpoint is in etcd. Of one that came to be just now,
+        after the commit of the binding, the status worker hears whatever its host reports.
+        """
+        where = (port["id"], port["device_id"], port[portbindings.HOST_ID])
+        if not self.journal.has_created(endpoint_path(self.synchroniser(), *where)):
+            confirm_provisioned(self.synchroniser(), *where)
 
     def delete_port_precommit(self, context: Any) -> None:
         """Record where the port was."""

@@ -10,8 +10,9 @@ not become ACTIVE, since nothing was programmed for it, which Nova and users see
 
 from __future__ import annotations
 
+import threading
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from oslo_db import exception as db_exception
@@ -21,7 +22,7 @@ from oslo_utils import timeutils
 from calico_openstack.etcd import EtcdAuthError, EtcdError, EtcdUnavailable
 from calico_openstack.neutron.changes import Change
 from calico_openstack.neutron.records import INSERTION, Records, forget, oldest_records, records_of
-from calico_openstack.neutron.sync import WAITING_AT_ONCE, Synchroniser
+from calico_openstack.neutron.sync import WAITING_AT_ONCE, Done, Outcome, Synchroniser
 from calico_openstack.neutron.transaction import after_commit
 
 LOG = log.getLogger(__name__)
@@ -29,11 +30,18 @@ LOG = log.getLogger(__name__)
 _RECORDED = "calico_recorded_changes"
 
 
+class _Latest(threading.local):
+    """What became of keys when this thread settled its latest changes; nothing before that."""
+
+    outcomes: Mapping[str, Outcome] = {}
+
+
 class Journal:
     """Records changes and settles them; ``synchroniser`` is asked for when it is needed."""
 
     def __init__(self, synchroniser: Callable[[], Synchroniser]) -> None:
         self._synchroniser = synchroniser
+        self._latest = _Latest()
 
     def record(self, session: Any, changes: Iterable[Change], *, settle: bool = True) -> None:
         """Record changes in the transaction of ``session``, and settle them after its commit.
@@ -41,6 +49,7 @@ class Journal:
         Without ``settle`` somebody else settles them, at the latest the worker. Does not flush
         the session, and may be called while that is being done.
         """
+        self._latest.outcomes = {}
         recorded: Records = session.info.setdefault(_RECORDED, {})
         new = sorted(set(changes).difference(recorded.values()))
         if not new:
@@ -78,8 +87,9 @@ class Journal:
             done = self._write(records, alone=alone)
             if done is None:
                 return False
-            if done:
-                forget(done)
+            if done.records:
+                forget(done.records)
+            self._latest.outcomes = done.outcomes
         except EtcdError as error:
             LOG.error("etcd does not yet have %s and what goes with it: %s", subject, error)
         except Exception:
@@ -90,8 +100,8 @@ class Journal:
             return True
         return False
 
-    def _write(self, records: Records, *, alone: bool) -> set[str] | None:
-        """Write what changes are about, if possible; return the records that are done."""
+    def _write(self, records: Records, *, alone: bool) -> Done | None:
+        """Write what changes are about, if possible; return what is done."""
         synchroniser = self._synchroniser()
         try:
             return synchroniser.settle(records, alone=alone)
@@ -103,6 +113,13 @@ class Journal:
             # What somebody else has recorded may be too strange, and must not stand in the way.
             LOG.exception("Changes cannot be written together")
             return synchroniser.settle(records, alone=True)
+
+    def has_created(self, path: str | None) -> bool:
+        """Tell whether it was this thread's latest changes by which a key came to be.
+
+        It is not while they wait for their commit, nor when others have written their consequences.
+        """
+        return self._latest.outcomes.get(path or "") is Outcome.CREATED
 
     def settle_recorded(self, change: Change) -> bool:
         """Settle every record of a change that is there now."""

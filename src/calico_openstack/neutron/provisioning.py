@@ -23,7 +23,7 @@ from neutron_lib.plugins import directory
 from calico_openstack.datamodel.codec import decode
 from calico_openstack.datamodel.keys import EndpointStatusKey, ResourceKey
 from calico_openstack.datamodel.status import EndpointStatus
-from calico_openstack.neutron import reading
+from calico_openstack.neutron.agents import RequestAgents
 from calico_openstack.neutron.binding import VNIC_TYPE
 from calico_openstack.neutron.reading_ports import read_ports
 from calico_openstack.neutron.status import leads_to
@@ -36,7 +36,9 @@ from calico_openstack.neutron.translate.places import places
 _BLOCK = sa.insert(provisioning_block.ProvisioningBlock.__table__)
 
 
-def block_until_programmed(context: Any, agent_type: str, *, is_new: bool = False) -> None:
+def block_until_programmed(
+    context: Any, agents: RequestAgents, agent_type: str, *, is_new: bool = False
+) -> None:
     """Keep a port from becoming ACTIVE until its host has programmed it.
 
     As ML2's base class does it, with one query that costs a tenth of its.
@@ -48,13 +50,13 @@ def block_until_programmed(context: Any, agent_type: str, *, is_new: bool = Fals
         return
     if port.get(portbindings.VNIC_TYPE, VNIC_TYPE) != VNIC_TYPE:
         return
-    session, entity = context.plugin_context.session, provisioning_blocks.L2_AGENT_ENTITY
-    if not reading.agents_on(session, agent_type, context.host):
+    if not agents.read(context.plugin_context, agent_type, context.host):
         return
+    entity = provisioning_blocks.L2_AGENT_ENTITY
     if is_new and port.get("standard_attr_id"):
         # What adds a block looks up this number, and whether there is one already.
         values = {"standard_attr_id": port["standard_attr_id"], "entity": entity}
-        session.connection().execute(_BLOCK, values)
+        context.plugin_context.session.connection().execute(_BLOCK, values)
         return
     provisioning_blocks.add_provisioning_component(
         context.plugin_context, port["id"], resources.PORT, entity
@@ -112,6 +114,16 @@ def confirm_targets(synchroniser: Synchroniser, port_id: str) -> None:
         target_plugged(port_id)
 
 
+def endpoint_path(
+    synchroniser: Synchroniser, port_id: str, device_id: str, host: str
+) -> str | None:
+    """Return the key of a port's endpoint on a host, None where it can have none."""
+    name = endpoint_name(host, device_id, port_id)
+    if name is None:
+        return None
+    return ResourceKey("WorkloadEndpoint", name, synchroniser.namespace).path
+
+
 def is_translated(synchroniser: Synchroniser, port_id: str, floating_ip: str) -> bool:
     """Tell whether a floating IP leads to a port in the kernel of the host that it is bound to."""
     port = read_ports([port_id]).get(port_id)
@@ -136,14 +148,13 @@ def _report(
     synchroniser: Synchroniser, port_id: str, device_id: str, host: str
 ) -> EndpointStatus | None:
     """Return what a host says about its endpoint of a port, None for nothing about this one."""
-    name = endpoint_name(host, device_id, port_id)
-    if name is None:
+    path = endpoint_path(synchroniser, port_id, device_id, host)
+    if path is None:
         return None
-    endpoint_path = ResourceKey("WorkloadEndpoint", name, synchroniser.namespace).path
     workload = f"{synchroniser.namespace}/{device_id}"
     status_path = EndpointStatusKey(synchroniser.region, host, ORCHESTRATOR, workload, port_id).path
-    stored = get_many(synchroniser.client, (endpoint_path, status_path))
-    endpoint, status = stored[endpoint_path], stored[status_path]
+    stored = get_many(synchroniser.client, (path, status_path))
+    endpoint, status = stored[path], stored[status_path]
     if endpoint is None or status is None or status.mod_revision < endpoint.create_revision:
         return None
     report = decode(status_path, status.value)

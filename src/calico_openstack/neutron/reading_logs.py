@@ -23,10 +23,11 @@ _Port = models_v2.Port
 _Membership = group_models.SecurityGroupPortBinding
 
 
-_LOGS = sa.select(_Log.id, _Log.event, _Log.project_id, _Log.resource_id, _Log.target_id)
-_ENABLED = _LOGS.where(_Log.enabled, _Log.resource_type == log_constants.SECURITY_GROUP).order_by(
-    _Log.id
-)
+LOG_COLUMNS = (_Log.id, _Log.event, _Log.project_id, _Log.resource_id, _Log.target_id)
+"""The columns with the fields of `LogFacts`."""
+IS_ENABLED = sa.and_(_Log.enabled, _Log.resource_type == log_constants.SECURITY_GROUP)
+_LOGS = sa.select(*LOG_COLUMNS)
+_ENABLED = _LOGS.where(IS_ENABLED).order_by(_Log.id)
 
 
 def enabled_logs(database: Any) -> list[LogFacts]:

@@ -1,4 +1,4 @@
-"""Reads what belongs to ports, and is in other tables, by one statement.
+"""Reads what belongs to ports, and is in other tables, by one statement; network logs too.
 
 A statement costs its round trip, and SQLAlchemy's time, however little it returns: hence one that
 unites them, with a column that tells the table of a row.
@@ -25,6 +25,7 @@ from neutron_lib import constants
 
 from calico_openstack.datamodel.invalid import UNREADABLE
 from calico_openstack.neutron.queries import Ids, may_be_endpoint, portions
+from calico_openstack.neutron.reading_logs import IS_ENABLED, LOG_COLUMNS
 from calico_openstack.neutron.translate.facts import (
     AddressPair,
     Binding,
@@ -32,6 +33,7 @@ from calico_openstack.neutron.translate.facts import (
     FixedIp,
     FloatingIp,
     GroupName,
+    LogFacts,
     RuleFacts,
 )
 
@@ -48,6 +50,7 @@ class _Part(enum.StrEnum):
     GROUP = "group"
     ODD_RULE = "odd-rule"
     DHCP_OPTION = "dhcp-option"
+    LOG = "log"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,31 +97,35 @@ def migrating_to(profile: str) -> str:
     return host if isinstance(host, str) else ""
 
 
-def read_parts(connection: Any, ids: Ids) -> dict[str, Parts]:
-    """Return what belongs to ports; to all possible endpoints for None."""
+def read_parts(connection: Any, ids: Ids) -> tuple[dict[str, Parts], list[LogFacts]]:
+    """Return what belongs to ports, to all possible endpoints for None; and all enabled logs."""
     result: dict[str, Parts] = defaultdict(Parts)
+    logs: dict[str, LogFacts] = {}
     statement = _of_endpoints() if ids is None else _of_ids()
     for some in [None] if ids is None else portions(ids):
         for row in connection.execute(statement, {} if some is None else {_IDS: some}):
-            result[row[1]].add(row[0], row[2:])
-    return result
+            if row[0] == _Part.LOG:
+                logs[row[2]] = LogFacts(*row[2 : 2 + _COLUMNS])
+            else:
+                result[row[1]].add(row[0], row[2:])
+    return result, [logs[log_id] for log_id in sorted(logs)]
 
 
 @functools.cache
 def _of_ids() -> Any:
     ids = sa.bindparam(_IDS, expanding=True)
-    return sa.union_all(*(statement.where(key.in_(ids)) for key, statement in _branches()))
+    parts = (statement.where(key.in_(ids)) for key, statement in _branches())
+    return sa.union_all(*parts, _logs())
 
 
 @functools.cache
 def _of_endpoints() -> Any:
     port = models_v2.Port
-    return sa.union_all(
-        *(
-            statement.join(port, port.id == key).where(may_be_endpoint())
-            for key, statement in _branches()
-        )
+    parts = (
+        statement.join(port, port.id == key).where(may_be_endpoint())
+        for key, statement in _branches()
     )
+    return sa.union_all(*parts, _logs())
 
 
 def _branches() -> list[tuple[Any, Any]]:
@@ -184,6 +191,11 @@ def _branches() -> list[tuple[Any, Any]]:
             ),
         ),
     ]
+
+
+def _logs() -> Any:
+    """Return the statement for logs, which belong to no port: they may be about a project's."""
+    return _part(_Part.LOG, sa.null(), *LOG_COLUMNS).where(IS_ENABLED)
 
 
 def is_odd_rule() -> Any:

@@ -21,7 +21,6 @@ from calico_openstack.neutron.queries import (
     retried,
     rows,
 )
-from calico_openstack.neutron.reading_logs import enabled_logs
 from calico_openstack.neutron.reading_parts import read_parts
 from calico_openstack.neutron.reading_qos import policies
 from calico_openstack.neutron.translate.dns import port_fqdn
@@ -91,8 +90,7 @@ def _ports(connection: Any, ids: Ids) -> dict[str, PortFacts]:
     found = list(rows(connection, statement, _Port.id, ids))
     if not found:
         return {}
-    parts = read_parts(connection, ids)
-    logs = enabled_logs(connection)
+    parts, logs = read_parts(connection, ids)
     qos = policies(connection, {row[10] for row in found if row[10] is not None})
     return {
         row[0]: PortFacts(

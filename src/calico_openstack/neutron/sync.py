@@ -110,7 +110,7 @@ class _Picture:
 
 
 @dataclass(frozen=True, slots=True)
-class _Done:
+class Done:
     """What became of keys, and the records that are done."""
 
     outcomes: dict[str, Outcome]
@@ -140,8 +140,8 @@ class Synchroniser:
         self._projects = projects or ProjectNames(no_projects)
         self._order_path = order_path(region)
 
-    def settle(self, records: Records, *, alone: bool = False) -> set[str] | None:
-        """Synchronise what recorded changes are about; return the records that are done.
+    def settle(self, records: Records, *, alone: bool = False) -> Done | None:
+        """Synchronise what recorded changes are about; return what is done.
 
         None: others kept writing, or so much waits before these changes that they wait too. With
         ``alone``, for records that cannot be settled, what others have recorded is left out.
@@ -149,7 +149,7 @@ class Synchroniser:
         names = {change.id for change in records.values() if change.kind is Kind.ENDPOINT}
         paths = self._paths(Concerned(left=names))
         done = self._converge(paths, records, Concerned(), alone=alone)
-        return None if done is None or Outcome.CONTESTED in done.outcomes.values() else done.records
+        return None if done is None or Outcome.CONTESTED in done.outcomes.values() else done
 
     def sync_ports(self, ids: Collection[str], left: Collection[str] = ()) -> dict[str, Outcome]:
         """Synchronise ports; ``left`` are names of endpoints that they may have had before."""
@@ -235,7 +235,7 @@ class Synchroniser:
 
     def _converge(
         self, paths: Collection[str], records: Records, also: Concerned, *, alone: bool = False
-    ) -> _Done | None:
+    ) -> Done | None:
         """Make keys hold what the database says; None if so much waits that this must wait too.
 
         Those in ``paths`` are read beforehand; others that are concerned may need another look.
@@ -262,9 +262,9 @@ class Synchroniser:
                 report(picture.wanted.elsewhere)
                 self._report_rules(picture.wanted, written)
                 self.tell(picture.wanted.details.keys() | picture.members)
-                return _Done(outcomes, picture.records)
+                return Done(outcomes, picture.records)
         LOG.warning("Others kept writing; left to the journal: %s", ", ".join(sorted(written)))
-        return _Done(outcomes, set())
+        return Done(outcomes, set())
 
     def _report_rules(self, wanted: Wanted, written: Collection[str]) -> None:
         """Log rules that are left out where that changes nothing in etcd: nobody wrote of them."""

@@ -16,6 +16,7 @@ from calico_openstack.neutron.changes import Change, Kind
 from calico_openstack.neutron.journal import Journal
 from calico_openstack.neutron.models import DirtyObject
 from calico_openstack.neutron.records import Records, oldest_records
+from calico_openstack.neutron.sync import Done, Outcome
 
 PORT = Change(Kind.PORT, "p1")
 GROUP = Change(Kind.GROUP, "g1")
@@ -43,14 +44,17 @@ class Etcd:
         self.failure: Exception | None = None
         self.certain = True
 
-    def settle(self, records: Records, *, alone: bool = False) -> set[str] | None:
+    def settle(self, records: Records, *, alone: bool = False) -> Done | None:
         together = records if alone else oldest_records(100)
         if self.failure is not None:
             raise self.failure
         if self.bad.intersection(together.values()):
             raise ValueError("too strange")
         self.applied += together.values()
-        return set(together) if self.certain else None
+        if not self.certain:
+            return None
+        outcomes = {str(change): Outcome.CREATED for change in together.values()}
+        return Done(outcomes, set(together))
 
     def status(self) -> None:
         pass
@@ -182,3 +186,23 @@ def test_kinds_of_a_newer_release_are_left_to_it(engine: Any, etcd: Etcd, journa
         )
     assert journal.settle_all(-1, lambda: False)
     assert recorded() == []
+
+
+def test_what_the_latest_changes_have_created_is_known_until_the_next_ones(
+    engine: Any, etcd: Etcd, journal: Journal
+) -> None:
+    commit(engine, journal, PORT)
+    assert journal.has_created(str(PORT))
+    assert not journal.has_created(str(GROUP))
+    assert not journal.has_created(None)
+    with orm.Session(engine) as session, session.begin():
+        session.execute(sa.text("SELECT 1"))
+        journal.record(session, {GROUP})
+        # Who asks before the commit asks too early, and is told nothing of earlier changes.
+        assert not journal.has_created(str(PORT))
+        assert not journal.has_created(str(GROUP))
+    assert journal.has_created(str(GROUP))
+    etcd.failure = EtcdUnavailable("gone")
+    commit(engine, journal, PORT)
+    assert not journal.has_created(str(PORT))
+    assert not journal.has_created(str(GROUP))
