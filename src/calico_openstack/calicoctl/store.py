@@ -16,6 +16,11 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from calico_openstack.calicoctl.admission import (
+    BUILT_IN_TIERS,
+    refusal_to_delete,
+    refusal_to_write,
+)
 from calico_openstack.calicoctl.preserving import with_unknown_members
 from calico_openstack.datamodel import (
     ClusterInformation,
@@ -43,12 +48,6 @@ _UPDATE_TRIES: Final = 5
 _NAME_LENGTH: Final = 253
 _DNS_LABEL: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 _UPDATE_PAUSE: Final = 1.0  # seconds
-# What upstream creates in an empty datastore (specification section 1.7).
-_BUILT_IN_TIERS: Final = (
-    ("default", 1_000_000.0, "Deny"),
-    ("kube-admin", 1_000.0, "Pass"),
-    ("kube-baseline", 10_000_000.0, "Pass"),
-)
 
 
 class StoreError(Exception):
@@ -125,6 +124,7 @@ class Store:
                 f"{identity(resource)}: metadata.resourceVersion must not be set on create"
             )
         _check_new_name(resource)
+        self._admit(resource, None)
         metadata = Metadata(
             name=resource.metadata.name,
             namespace=resource.metadata.namespace,
@@ -152,7 +152,10 @@ class Store:
             wanted = version or resource.metadata.resource_version
             if wanted and wanted != str(kv.mod_revision):
                 raise ConflictError(f"update conflict: {identity(resource)}")
-            merged = as_written(_with_stored_metadata(resource, decode(kv.key, kv.value)))
+            stored = decode(kv.key, kv.value)
+            before = stored.resource if isinstance(stored, Invalid) else stored
+            self._admit(resource, before if isinstance(before, Resource) else None)
+            merged = as_written(_with_stored_metadata(resource, stored))
             value = with_unknown_members(encode(merged), kv.value, type(resource))
             if self._client.put_if_unchanged(key.path, value, kv.mod_revision):
                 return
@@ -172,8 +175,14 @@ class Store:
             raise MissingError(f"resource does not exist: {_of_key(key)}")
         if resource_version and resource_version != str(kv.mod_revision):
             raise ConflictError(f"update conflict: {_of_key(key)}")
+        if reason := refusal_to_delete(self._client, key):
+            raise StoreError(f"operation delete is not supported on {_of_key(key)}: {reason}")
         if not self._client.delete_if_unchanged(key.path, kv.mod_revision):
             raise ConflictError(f"update conflict: {_of_key(key)}")
+
+    def _admit(self, resource: Resource, before: Resource | None) -> None:
+        if reason := refusal_to_write(self._client, resource, before):
+            raise StoreError(f"{identity(resource)}: {reason}")
 
     def initialise(self) -> None:
         """Create what an empty datastore needs: cluster information and the built-in tiers."""
@@ -187,7 +196,7 @@ class Store:
                 spec=ClusterInformationSpec(cluster_guid=uuid.uuid4().hex, datastore_ready=True),
             )
         ]
-        for name, order, action in _BUILT_IN_TIERS:
+        for name, (order, action) in BUILT_IN_TIERS.items():
             spec = TierSpec(order=order, default_action=action)
             wanted.append(Tier(metadata=Metadata(name=name), spec=spec))
         for resource in wanted:

@@ -356,7 +356,7 @@ class KeyType(Enum):
 class Set(Struct, frozen=True):
     """A named set; with *verdicts* a verdict map, with *data* a map to values of that type.
 
-    *interval* sets hold address prefixes; all others hold exact keys. A set for at most *size*
+    *interval* sets hold ranges; all others hold exact keys. A set for at most *size*
     elements is quicker to look into than one that grows (0). Elements live apart, see `Ruleset`.
     """
 
@@ -368,7 +368,10 @@ class Set(Struct, frozen=True):
 
 
 class Range(Struct, frozen=True):
-    """An element of an interval set: first and last address, both included, network order."""
+    """An element of an interval set: first and last key, both included, network order.
+
+    Of a concatenation, the last component alone may differ.
+    """
 
     first: bytes
     last: bytes
