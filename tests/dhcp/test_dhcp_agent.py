@@ -65,6 +65,26 @@ def test_killed_processes_come_back_and_the_others_do_not_notice(host: Host) -> 
     assert first.dhcp()["ip"] == "10.65.0.11"
 
 
+def test_a_process_that_cannot_be_started_is_reported_and_its_configuration_restored(
+    host: Host,
+) -> None:
+    host.put_subnet(NET, "10.65.0.0/24", **SUBNET)
+    workload = host.workload(NET, "10.65.0.11")
+    host.start_agent()
+    pid = host.wait_for(NET, "dhcp4")["dhcp4"]
+    (configuration,) = (host.run_folder / NET).glob("dhcp4-*.conf")
+    # The agent has seen it start.
+    assert workload.dhcp()["ip"] == "10.65.0.11"
+
+    configuration.write_text("there-is-no-such-option\n")
+    os.kill(pid, signal.SIGKILL)
+
+    eventually(lambda: f"dhcp4 of network {NET}: dnsmasq ended: " in host.log, what="a report")
+    eventually(lambda: host.pids(NET).get("dhcp4", pid) != pid, what="a new process")
+    assert workload.dhcp()["ip"] == "10.65.0.11"
+    eventually(lambda: f"Over: dhcp4 of network {NET}" in host.log, what="the end of it")
+
+
 def test_a_hanging_process_is_replaced(host: Host) -> None:
     host.put_subnet(NET, "10.65.0.0/24", **SUBNET)
     workload = host.workload(NET, "10.65.0.11")

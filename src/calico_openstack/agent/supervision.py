@@ -134,6 +134,11 @@ class SupervisedProcess:
         """Whether the process runs now."""
         return self.pid is not None
 
+    @property
+    def pausing(self) -> bool:
+        """Whether it has ended, as `check` has seen, and is not yet started again."""
+        return self._identity is None and self._clock() < self._next_start
+
     def adopt(self) -> bool:
         """Take over the process that an earlier agent started; return whether there is one.
 

@@ -87,6 +87,7 @@ class Instances:
         self._files = FileSet()
         self._outdated: set[ServiceKey] = set()
         self._retries: dict[ServiceKey, _Retry] = {}
+        self._down: dict[ServiceKey, str] = {}
         self._activities: Mapping[int, Activity] = {}
         self._untidy = True
 
@@ -156,7 +157,7 @@ class Instances:
     # --- bringing one to the other --------------------------------------------------------------
 
     def reconcile(self) -> list[Problem]:
-        """Write, start, tell, end; return what could not be done."""
+        """Write, start, tell, end; return what could not be done, and what does not run."""
         written, problems = self._files.write()
         for path in written:
             role = Role(path.name.partition(".")[0])
@@ -181,14 +182,21 @@ class Instances:
         for role in Role:
             running = sum(len(each) for key, each in self._processes.items() if key.role is role)
             self._metrics.processes.labels(role.value).set(running)
-        return problems
+        return problems + self._not_running()
 
     def check(self) -> None:
         """Start again what has died; to be called every second or so."""
+        self._down.clear()
         for key, processes in self._processes.items():
-            for process in processes.values():
-                if process.check():
-                    self._metrics.starts.labels(key.role.value, "end").inc()
+            for generation, process in processes.items():
+                try:
+                    if process.check():
+                        self._metrics.starts.labels(key.role.value, "end").inc()
+                except OSError as error:
+                    self._down[key] = f"cannot be started: {error}"
+                if process.pausing:
+                    self._down[key] = f"dnsmasq ended: {_last_line(Path(self._layout(key).log))}"
+                    self._restore_configuration(key, generation)
 
     def end_hanging(self) -> None:
         """Kill what has not worked since the last call, so that `check` starts it again."""
@@ -205,6 +213,14 @@ class Instances:
         for key in list(self._processes):
             self._end(key, keep="")
             self._generations.delete_actual(key)
+
+    def _not_running(self) -> list[Problem]:
+        """Return which services had ended by the last check, and why they are not back."""
+        return [
+            Problem(self._services[key].name, "", reason)
+            for key, reason in self._down.items()
+            if key in self._services
+        ]
 
     def _change(self, key: ServiceKey, generation: str) -> Problem | None:
         """Make *generation* the only one that runs; return why that failed."""
@@ -253,6 +269,17 @@ class Instances:
         process.stop()
         self._remove_files(key, generation)
         return f"dnsmasq {reason}: {_last_line(Path(layout.log))}"
+
+    def _restore_configuration(self, key: ServiceKey, generation: str) -> None:
+        """Write a configuration again that others have removed or damaged."""
+        service, layout = self._services.get(key), self._layout(key)
+        if service is None or service.generation != generation:
+            return
+        path = Path(layout.configuration(generation))
+        wanted = configuration(service, layout, self._user)
+        if read_file(path) != wanted:
+            with contextlib.suppress(OSError):
+                write_file(path, wanted)
 
     def _end(self, key: ServiceKey, *, keep: str) -> None:
         processes = self._processes.get(key, {})
