@@ -42,7 +42,7 @@ def salvaged_policy(kind: str, value: bytes) -> Resource | None:
         return None
     spec = _spec(value)
     selector = spec.get("selector") if spec else None
-    if spec is None or not isinstance(selector, str) or not selector:
+    if spec is None or not isinstance(selector, str) or not selector.strip():
         return None
     kept: dict[str, Any] = {"selector": selector}
     for name in _KEPT:

@@ -85,7 +85,7 @@ def placement(key: ResourceKey, policy: Policy) -> Placement:
 def endpoint_selector(key: ResourceKey, policy: Policy) -> Selector:
     """Return which endpoints a policy applies to. Raises SelectorError."""
     spec = policy.spec
-    text = spec.selector
+    text = _written(spec.selector)
     if isinstance(policy, NetworkPolicy):
         text = _joined(text, _namespace_clause(key.namespace))
     if spec.service_account_selector:
@@ -214,7 +214,7 @@ def _entity_selectors(
         clause = clause.replace("global()", f"!has({NAMESPACE_LABEL})")
     elif namespace:
         clause = _namespace_clause(namespace)
-    text = entity.selector
+    text = _written(entity.selector)
     if accounts is not None:
         if accounts.selector:
             prefixed = _prefixed(accounts.selector, SERVICE_ACCOUNT_PREFIX)
@@ -223,10 +223,15 @@ def _entity_selectors(
             listed = ", ".join(f"'{name}'" for name in accounts.names)
             text = _joined(text, f"{SERVICE_ACCOUNT_LABEL} in {{{listed}}}")
     positive = f"({clause}) && ({text})" if clause and text else clause or text
-    negative = entity.not_selector
+    negative = _written(entity.not_selector)
     if positive and negative:
         return parse(f"({positive}) && (!({negative}))"), None
     return (parse(positive) if positive else None), (parse(negative) if negative else None)
+
+
+def _written(text: str) -> str:
+    """Return a selector as it can stand in parentheses: blanks alone mean ``all()``."""
+    return text if not text or text.strip(" \t") else "all()"
 
 
 def _namespace_clause(namespace: str) -> str:

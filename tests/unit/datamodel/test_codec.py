@@ -343,7 +343,7 @@ def test_half_characters_are_not_salvaged() -> None:
     assert found.resource is None
 
 
-@pytest.mark.parametrize("selector", [None, "", 5, ["a"]])
+@pytest.mark.parametrize("selector", [None, "", " ", 5, ["a"]])
 def test_an_unreadable_policy_that_does_not_select_is_nobodys(selector: Any) -> None:
     found = read("NetworkPolicy", {"spec": {"ingress": "all", "selector": selector}})
     assert isinstance(found, Invalid)

@@ -55,6 +55,7 @@ NS = "projectcalico.org/namespace == 'ns'"
     [
         ({}, NS),
         ({"selector": "a == 'b'"}, f"(a == 'b') && {NS}"),
+        ({"selector": " \t"}, f"(all()) && {NS}"),
         ({"selector": "a || b".replace("a", "has(a)").replace("b", "has(b)")}, None),
         ({"service_account_selector": "x == 'y'"}, f"({NS}) && pcsa.x == 'y'"),
         (
@@ -73,7 +74,9 @@ def test_endpoints_of_a_network_policy(spec: dict[str, str], text: str | None) -
     [
         ({}, "all()"),
         ({"selector": "a == 'b'"}, "a == 'b'"),
+        ({"selector": " "}, "all()"),
         ({"namespace_selector": "x == 'y'"}, "pcns.x == 'y'"),
+        ({"namespace_selector": " "}, "has(projectcalico.org/namespace)"),
         ({"namespace_selector": "all()"}, "has(projectcalico.org/namespace)"),
         (
             {"selector": "a == 'b'", "namespace_selector": "!has(x) || y in {'z'}"},
@@ -108,6 +111,9 @@ def selectors(found: EntityCriteria) -> tuple[str | None, str | None]:
         ({"nets": ("10.0.0.0/8",)}, "ns", None, None),
         ({"selector": "a == 'b'"}, "", "a == 'b'", None),
         ({"selector": "a == 'b'"}, "ns", f"({NS}) && (a == 'b')", None),
+        ({"selector": " "}, "ns", f"({NS}) && (all())", None),
+        ({"selector": "\t", "not_selector": " "}, "", "(all()) && (!(all()))", None),
+        ({"not_selector": " "}, "", None, "all()"),
         ({"not_selector": "a == 'b'"}, "", None, "a == 'b'"),
         ({"not_selector": "a == 'b'"}, "ns", f"({NS}) && (!(a == 'b'))", None),
         ({"selector": "has(a)", "not_selector": "has(b)"}, "", "(has(a)) && (!(has(b)))", None),
