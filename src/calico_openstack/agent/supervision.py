@@ -59,11 +59,17 @@ def parse_stat(line: str) -> tuple[ProcessIdentity, str]:
 
 
 def is_running(identity: ProcessIdentity) -> bool:
-    """Return whether that very process runs; a zombie does not."""
+    """Return whether that very process runs; a zombie does not.
+
+    One that cannot be looked at now, for too many open files, counts as running: what is taken for
+    dead is started a second time.
+    """
     try:
         found, state = parse_stat(Path(f"/proc/{identity.pid}/stat").read_text())
-    except (OSError, ValueError):
+    except (FileNotFoundError, ProcessLookupError, ValueError):
         return False
+    except OSError:
+        return True
     return found == identity and state not in "ZX"
 
 

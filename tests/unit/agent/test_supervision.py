@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
 from collections.abc import Iterator
@@ -52,6 +53,17 @@ def started(process: SupervisedProcess) -> int:
     assert pid is not None
     eventually(lambda: command_line(pid) == SLEEP)
     return pid
+
+
+def test_what_cannot_be_looked_at_counts_as_running() -> None:
+    own, _ = parse_stat(Path("/proc/self/stat").read_text())
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        running = is_running(own)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert running
 
 
 def test_starts_once(supervised: SupervisedProcess) -> None:
