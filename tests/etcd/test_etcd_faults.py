@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 import time
@@ -100,7 +101,10 @@ def test_endpoint_that_never_answers_does_not_keep_us_from_connecting(
         client.put("/a", b"1")
 
 
-def test_watch_resumes_after_a_cut(proxy: Proxy, etcd: EtcdClient) -> None:
+def test_watch_resumes_after_a_cut_and_says_so(
+    proxy: Proxy, etcd: EtcdClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     with watching(through(proxy)) as view:
         view.wait_for({})
         proxy.refuse()
@@ -111,6 +115,7 @@ def test_watch_resumes_after_a_cut(proxy: Proxy, etcd: EtcdClient) -> None:
         proxy.heal()
         view.wait_for({"/w/b": b"1"})
         view.wait_connected()
+    assert caplog.text.index("No view of etcd") < caplog.text.index("The view of etcd is back")
 
 
 @pytest.mark.parametrize("direction", [Direction.TO_CLIENT, Direction.BOTH])

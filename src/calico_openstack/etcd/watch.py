@@ -168,6 +168,12 @@ class SnapshotWatch:
             self._connected = False
             self._deliver(Batch([], self._in_sync, connected=False))
 
+    def _reconnected(self) -> None:
+        if self._last_error:
+            _log.info("The view of etcd is back")
+        self._last_error = ""
+        self._connected = True
+
     def _check_cluster(self) -> None:
         """Ask who answers; when revisions have lost their meaning, order a new listing."""
         # Any key that we may read will do; users are granted the prefixes that they watch. The read
@@ -230,7 +236,8 @@ class SnapshotWatch:
         self._resume = [revision + 1] * len(self._replicas)
         self._note_revision(revision)
         self._must_list = False
-        self._in_sync = self._connected = True
+        self._in_sync = True
+        self._reconnected()
         self._deliver(Batch(differences, in_sync=True))
 
     def _take_ahead(self, replica: Replica, ahead: Ahead) -> bool:
@@ -294,7 +301,7 @@ class SnapshotWatch:
             if response.created:
                 created += 1
                 if created == len(self._replicas) and not self._connected:
-                    self._connected = True
+                    self._reconnected()
                     self._deliver(Batch([], self._in_sync, connected=True))
             elif 0 < response.watch_id <= len(self._replicas):
                 self._events(response)
