@@ -25,6 +25,7 @@ from calico_openstack.datamodel.selector import (
     NAMESPACE_PREFIX,
     SERVICE_ACCOUNT_PREFIX,
     Selector,
+    SelectorError,
     parse,
 )
 from calico_openstack.policy.addresses import pack_prefix
@@ -235,6 +236,9 @@ def _written(text: str) -> str:
 
 
 def _namespace_clause(namespace: str) -> str:
+    # A key may hold anything; no valid namespace has quotes, and no other one may choose endpoints.
+    if "'" in namespace:
+        raise SelectorError("the namespace has quotes")
     return f"{NAMESPACE_LABEL} == '{namespace}'"
 
 

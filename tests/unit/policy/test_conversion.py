@@ -24,7 +24,7 @@ from calico_openstack.datamodel.rules import (
     RuleMetadata,
     ServiceAccountMatch,
 )
-from calico_openstack.datamodel.selector import parse
+from calico_openstack.datamodel.selector import SelectorError, parse
 from calico_openstack.policy import conversion
 from calico_openstack.policy.ordering import Part
 from calico_openstack.policy.rules import Action, EntityCriteria, IcmpCriterion, PolicyRule
@@ -91,6 +91,12 @@ def test_endpoints_of_a_network_policy(spec: dict[str, str], text: str | None) -
 )
 def test_endpoints_of_a_global_policy(spec: dict[str, str], text: str) -> None:
     assert endpoints_of_gnp(**spec) == canonical(text)
+
+
+def test_a_namespace_is_no_part_of_the_expression() -> None:
+    key = ResourceKey("NetworkPolicy", "p", "x' || has(a) || b == 'y")
+    with pytest.raises(SelectorError):
+        conversion.endpoint_selector(key, NetworkPolicy())
 
 
 def entity(rule: EntityRule, namespace: str = "", **more: Any) -> EntityCriteria:
