@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.dhcp.host import AGENT, ENDPOINTS, SUBNETS, Host
+from tests.dhcp.host import AGENT, ENDPOINTS, SUBNETS, Host, dnsmasq_below
 from tests.support.netns import needs_root
 from tests.support.processes import eventually
 
@@ -83,6 +84,24 @@ def test_a_process_that_cannot_be_started_is_reported_and_its_configuration_rest
     eventually(lambda: host.pids(NET).get("dhcp4", pid) != pid, what="a new process")
     assert workload.dhcp()["ip"] == "10.65.0.11"
     eventually(lambda: f"Over: dhcp4 of network {NET}" in host.log, what="the end of it")
+
+
+def test_what_nobody_remembers_is_ended_by_the_next_agent(host: Host) -> None:
+    host.put_subnet(NET, "10.65.0.0/24", gateway_ip="10.65.0.1")
+    workload = host.workload(NET, "10.65.0.11")
+    host.start_agent()
+    host.wait_for(NET, "dhcp4", "dns")
+    assert workload.dhcp()["ip"] == "10.65.0.11"
+    before = set(dnsmasq_below(host.folder))
+    assert host.agent is not None
+    host.agent.stop()
+
+    shutil.rmtree(host.run_folder / NET)
+    host.start_agent()
+
+    host.wait_for(NET, "dhcp4", "dns")
+    eventually(lambda: before.isdisjoint(dnsmasq_below(host.folder)), what="the end of the old")
+    assert workload.dhcp()["ip"] == "10.65.0.11"
 
 
 def test_a_hanging_process_is_replaced(host: Host) -> None:

@@ -54,7 +54,8 @@ that come from TAPs into broadcasts, which all get, and all but the right one ig
 (Measured: with two networks no renewal was answered before rebinding time; with the rule all.)
 
 *dnsmasq outlives the agent.* Processes are detached, recorded in process-id files, adopted by the
-next agent, restarted when they die, ended when their network has no port on this host.
+next agent, restarted when they die, ended when their network has no port on this host. One that no
+file remembers is known by its command, and ended by the next agent.
 
 Router advertisements never claim a prefix to be on link: neighbours are reached through the host.
 A subnet whose IPv6 modes are not set is served as DHCPv6 stateful, as nobody else would advertise

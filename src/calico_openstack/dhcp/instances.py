@@ -27,7 +27,7 @@ from typing import Final, NamedTuple
 
 from calico_openstack.agent.backoff import Backoff
 from calico_openstack.agent.delta import DeltaTracker
-from calico_openstack.agent.supervision import SupervisedProcess
+from calico_openstack.agent.supervision import SupervisedProcess, command_line
 from calico_openstack.dhcp.dnsmasq import Layout, Role, Service, configuration, text
 from calico_openstack.dhcp.files import FileSet, read_file, write_file
 from calico_openstack.dhcp.metrics import DhcpMetrics
@@ -43,6 +43,7 @@ _LONGEST_RETRY: Final = 30.0
 _LOG_LIMIT: Final = 1 << 20
 _PROCESS_FILE: Final = re.compile(r"(dhcp4|dhcp6|dns)-([0-9a-f]+)\.process")
 _GENERATION_FILE: Final = re.compile(r"(dhcp4|dhcp6|dns)-([0-9a-f]+)\.(process|ready|conf)")
+_OPTION: Final = "--conf-file="
 # In place of a generation, where more than one was found running.
 _UNCLEAR: Final = ""
 
@@ -144,6 +145,24 @@ class Instances:
             self._files.look_at(path)
         for path in self._folder.glob("*/*.addn-hosts"):
             self._files.look_at(path)
+        self._end_forgotten()
+
+    def _end_forgotten(self) -> None:
+        """End what runs by a configuration of ours, though no file says that it does.
+
+        Its file was removed by others. It would answer beside the process that is started next.
+        """
+        known = {p.pid for each in self._processes.values() for p in each.values()}
+        namespace = Path("/proc/self/ns/net").stat()
+        prefix = f"{_OPTION}{self._folder}/"
+        for folder in Path("/proc").glob("[0-9]*"):
+            pid = int(folder.name)
+            match command_line(pid):
+                case [_, option] if option.startswith(prefix) and pid not in known:
+                    with contextlib.suppress(OSError):
+                        if os.path.samestat((folder / "ns/net").stat(), namespace):
+                            _log.warning("Ending a process that was forgotten: %s", option)
+                            os.kill(pid, signal.SIGTERM)
 
     def distrust(self) -> None:
         """Read the files again: others may have changed them. Keep the logs small."""
@@ -317,7 +336,7 @@ class Instances:
         layout = self._layout(key)
         conf = layout.configuration(generation)
         return SupervisedProcess(
-            [self._program, f"--conf-file={conf}"],
+            [self._program, f"{_OPTION}{conf}"],
             Path(conf).with_suffix(".process"),
             log=Path(layout.log),
             clock=self._clock,
