@@ -119,13 +119,13 @@ class MassDeletionBrake:
         if suspicious:
             self._revisions |= suspicious
             self._since = self._last_return = now
-        # What is stored again behind its deletion is none.
-        stored = {update.key for update in updates if update.value is not None}
+        # What is stored again behind its deletion is none; a key's last update counts.
+        last = {update.key: update.value for update in updates}
         passed = []
         for update in updates:
             if update.value is not None:
                 passed.append(update)
-            elif update.key in stored:
+            elif last[update.key] is not None:
                 continue
             elif update.mod_revision in self._revisions:
                 self._held[update.key] = update

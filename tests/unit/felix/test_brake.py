@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from calico_openstack.datamodel.keys import ResourceKey
 from calico_openstack.etcd import Update
 from calico_openstack.felix.brake import MOMENT, QUIET, BrakeSettings, MassDeletionBrake
@@ -83,6 +86,51 @@ def test_replaced_in_the_same_batch_is_not_held() -> None:
     again = puts(range(60))
     assert list(brake.take([*deletions(range(60)), *again], LEFT, SETTINGS, 0.0)) == again
     assert brake.held == 0
+
+
+def test_deleted_behind_a_change_in_the_same_batch() -> None:
+    brake = MassDeletionBrake()
+    updates = [*puts([1]), *deletions([1], revision=9)]
+    assert brake.take(updates, LEFT, SETTINGS, 0.0) == updates
+
+
+KINDS = ("WorkloadEndpoint", "NetworkPolicy", "Tier")
+events = st.tuples(st.sampled_from(KINDS), st.integers(0, 3), st.booleans())
+
+
+@given(st.lists(st.tuples(st.lists(events, max_size=6), st.booleans()), max_size=8))
+def test_what_is_acted_upon_ends_as_what_etcd_has(
+    history: list[tuple[list[tuple[str, int, bool]], bool]],
+) -> None:
+    brake = MassDeletionBrake()
+    stored: dict[str, bytes] = {}
+    known: dict[str, bytes] = {}
+
+    def act(updates: Iterable[Update]) -> None:
+        for update in updates:
+            known.pop(update.key, None)
+            if update.value is not None:
+                known[update.key] = update.value
+
+    for revision, (batch, is_mistake) in enumerate(history):
+        updates = []
+        for number, (kind, of, put) in enumerate(batch):
+            key, value = path(of, kind), b"%d %d" % (revision, number)
+            if put:
+                stored[key] = value
+                updates.append(Update(key, value, revision))
+            elif stored.pop(key, None):
+                updates.append(Update(key, None, revision))
+        if is_mistake:
+            updates += deletions(range(100, 200), revision)
+        now = revision * MOMENT
+        act(brake.take(updates, NOTHING, SETTINGS, now))
+        act(brake.release(NOTHING, SETTINGS, now))
+    end = len(history) * MOMENT
+    act(brake.release(NOTHING, SETTINGS, end))
+    act(brake.release(NOTHING, SETTINGS, end + SETTINGS.longest))
+    assert known == stored
+    assert not brake.waiting
 
 
 def test_it_lets_go_in_the_end_or_when_switched_off() -> None:
