@@ -500,6 +500,20 @@ def test_overrun_of_notifications_loses_nothing(host: Host) -> None:
     assert host.dataplane.interfaces["tap1"].mtu == 1450
 
 
+def test_an_address_stays_while_it_is_there_with_another_prefix(host: Host) -> None:
+    """So a netmask is changed; host endpoints are found by the address."""
+    ip = host.namespace.ip
+    for change in ("add 192.0.2.1/25", "del 192.0.2.1/24", "add 192.0.2.1 peer 198.51.100.1/25"):
+        ip("addr", *change.split(), "dev", "eth0")
+        host.wake()
+        assert ip_address("192.0.2.1") in host.dataplane.interfaces["eth0"].addresses, change
+    for change in ("del 192.0.2.1/25", "del 192.0.2.1 peer 198.51.100.1/25"):
+        ip("addr", *change.split(), "dev", "eth0")
+        host.wake()
+    left = {each for each in host.dataplane.interfaces["eth0"].addresses if each.version == 4}
+    assert left == set()
+
+
 def test_no_descriptor_is_left_open(host: Host) -> None:
     before = len(list(Path("/proc/self/fd").iterdir()))
     host.new_dataplane().close()

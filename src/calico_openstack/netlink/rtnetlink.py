@@ -6,6 +6,7 @@ import struct
 import sys
 from enum import IntEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -129,15 +130,31 @@ def address_dump_request() -> bytes:
     return _ADDRESS_HEADER.pack(0, 0, 0, 0, 0)
 
 
-def parse_address(body: bytes) -> tuple[int, Address] | None:
+class AssignedAddress(NamedTuple):
+    """An address of an interface, which may have the same one again with another network (IPv4).
+
+    *length* is that of the network's prefix. *peer* is what else tells IPv4 addresses apart: on a
+    point-to-point link the other end's, packed, on others the address itself.
+    """
+
+    address: Address
+    length: int
+    peer: bytes
+
+
+def parse_address(body: bytes) -> tuple[int, AssignedAddress] | None:
     """Return interface index and address of a NEWADDR or DELADDR message."""
-    family, _, _, _, index = _ADDRESS_HEADER.unpack_from(body)
+    family, length, _, _, index = _ADDRESS_HEADER.unpack_from(body)
     found = attributes(body, _ADDRESS_HEADER.size)
     # On a point-to-point link IFA_ADDRESS is the peer's.
-    packed = found.get(_IFA_LOCAL) or found.get(_IFA_ADDRESS)
+    peer = found.get(_IFA_ADDRESS)
+    packed = found.get(_IFA_LOCAL) or peer
     if not packed or family not in (AF_INET, AF_INET6):
         return None
-    return index, _unpack_address(packed)
+    if family == AF_INET6 or peer is None:
+        # An interface has an IPv6 address once, and its peer may change.
+        peer = packed
+    return index, AssignedAddress(_unpack_address(packed), length, peer)
 
 
 def _unpack_address(packed: bytes) -> Address:

@@ -22,6 +22,7 @@ from calico_openstack.netlink.protocol import (
 from calico_openstack.netlink.rtnetlink import (
     IFF_LOWER_UP,
     IFF_UP,
+    AssignedAddress,
     Link,
     RtGroup,
     RtMessage,
@@ -90,6 +91,7 @@ class InterfaceMonitor:
             self._notifications.join(group)
         self._by_index: dict[int, Interface] = {}
         self._by_name: dict[str, Interface] = {}
+        self._assigned: dict[int, frozenset[AssignedAddress]] = {}
         self.resync(now)
 
     @property
@@ -124,7 +126,7 @@ class InterfaceMonitor:
     def resync(self, now: float) -> InterfaceChanges:
         """Read all links and addresses anew and return what differs from what was known."""
         changes = InterfaceChanges()
-        addresses: dict[int, set[Address]] = {}
+        addresses: dict[int, set[AssignedAddress]] = {}
         for received in self._requests.dump(RtMessage.GETADDR, address_dump_request()):
             parsed = parse_address(received.body)
             if parsed:
@@ -179,7 +181,7 @@ class InterfaceMonitor:
             interface = self._by_index.get(parsed[0]) if parsed else None
             if parsed and interface:
                 one = {parsed[1]}
-                known = interface.addresses
+                known = self._assigned.get(interface.index, frozenset())
                 after = known | one if kind == RtMessage.NEWADDR else known - one
                 self._set_addresses(interface.index, after, changes)
 
@@ -212,8 +214,10 @@ class InterfaceMonitor:
         self._store(interface, changes)
 
     def _set_addresses(
-        self, index: int, addresses: frozenset[Address], changes: InterfaceChanges
+        self, index: int, assigned: frozenset[AssignedAddress], changes: InterfaceChanges
     ) -> None:
+        self._assigned[index] = assigned
+        addresses = frozenset(each.address for each in assigned)
         interface = self._by_index.get(index)
         if interface and interface.addresses != addresses:
             self._store(replace(interface, addresses=addresses), changes)
@@ -228,6 +232,7 @@ class InterfaceMonitor:
         interface = self._by_index.pop(index, None)
         if interface is None:
             return
+        self._assigned.pop(index, None)
         changes.interrupted.add(index)
         changes.names.add(interface.name)
         if self._by_name.get(interface.name) is interface:
