@@ -53,10 +53,11 @@ class RenderSettings(Struct, frozen=True):
 
     *openstack*: the allowances of section 3.11. *metadata_address* None: no metadata service.
     *mark_mask*: the packet mark bits that belong to Felix; the lowest two are used, the first where
-    a policy has Pass rules, the second where host endpoints have policies before connection
-    tracking or translation. *failsafe_inbound*, *failsafe_outbound*: what host endpoints never
-    close. *route_protocol* is an rtnetlink protocol number. Without *ipv6* the
-    workloads have no IPv6 at all. *floating_ips*: endpoints of any orchestrator may have them.
+    a policy has Pass rules, the second where one says what workloads may send, and where host
+    endpoints have policies before connection tracking or translation. *failsafe_inbound*,
+    *failsafe_outbound*: what host endpoints never close. *route_protocol* is an rtnetlink protocol
+    number. Without *ipv6* the workloads have no IPv6 at all. *floating_ips*: endpoints of any
+    orchestrator may have them.
     *nat_ports*: first and last port. *nat_outgoing_interface*: empty for all, with ``+`` at its end
     a beginning of names. *nat_excludes_hosts*: what workloads send to hosts is not masqueraded;
     *external_nodes* are hosts too. *flow_offload*: established flows go by the rules, which the
