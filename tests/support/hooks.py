@@ -32,17 +32,23 @@ def frame_of(packet: Packet, incoming: str, outgoing: str) -> Frame:
 
 
 def through(
-    desired: DesiredDataplane, packet: Packet, incoming: str, outgoing: str
+    desired: DesiredDataplane,
+    packet: Packet,
+    incoming: str,
+    outgoing: str,
+    *,
+    above_limits: bool = False,
 ) -> tuple[bool, bool]:
     """Return whether the first packet of a flow passes, and whether it is tracked.
 
-    An empty interface stands for the host itself.
+    An empty interface stands for the host itself. *above_limits*: of packets and connections.
     """
     family = Family.IP if packet.ip_version == 4 else Family.IP6
     table = desired.ruleset[Table(family, "calico")]
     before_routing = _ENTERING if incoming else ()
     then = _SENT if not incoming else _FORWARDED if outgoing else _RECEIVED
     frame = frame_of(packet, incoming, outgoing)
+    frame = replace(frame, above_rate=above_limits, above_number=above_limits)
     for hook in (*before_routing, *then):
         if hook not in table.chains:
             continue
