@@ -21,9 +21,10 @@ AGGREGATES: Final = "calico_aggregates"
 # GRACEFUL_SHUTDOWN of RFC 8326.
 _GRACEFUL_SHUTDOWN: Final = "(65535, 0)"
 
-# Seconds that fit into the messages: 12 bits (RFC 4724 section 3), 16 bits (RFC 4271 section 4.2).
+# Seconds that fit into 12 bits (RFC 4724 section 3).
 _LONGEST_RESTART_TIME: Final = 4095
-_LONGEST_KEEPALIVE_TIME: Final = 65535
+# BIRD's own, where no annotation says otherwise.
+_HOLD_TIME: Final = 240
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,10 @@ def _session_options(
     if session.restart_time is not None:
         yield f"graceful restart time {min(session.restart_time, _LONGEST_RESTART_TIME)}"
     if session.keepalive_time is not None:
-        yield f"keepalive time {min(max(session.keepalive_time, 1), _LONGEST_KEEPALIVE_TIME)}"
+        hold_time = session.extras.hold_time or _HOLD_TIME
+        # BIRD refuses one that is longer than the hold time; a third of it is usual (RFC 4271).
+        short = session.keepalive_time <= hold_time
+        yield f"keepalive time {max(session.keepalive_time, 1) if short else hold_time // 3}"
     if session.cluster_id:
         yield "rr client"
         yield f"rr cluster id {session.cluster_id}"

@@ -222,6 +222,27 @@ def test_ttl_security() -> None:
     assert "local 10.0.0.2 as 65010;" in text
 
 
+@needs_bird
+@pytest.mark.parametrize(
+    ("wanted", "annotations", "given"),
+    [
+        ("4m", {}, "240"),
+        ("4m1s", {}, "80"),
+        ("200h", {}, "80"),
+        ("30s", {"hold-time": "9s"}, "3"),
+        ("0s", {}, "1"),
+    ],
+)
+def test_a_keepalive_time_fits_the_hold_time(
+    wanted: str, annotations: dict[str, str], given: str
+) -> None:
+    text = rendered(
+        [*nodes(30), peer("p", annotations, peer_selector="all()", keepalive_time=wanted)]
+    ).text
+    assert text.count(f"keepalive time {given};") == 58
+    assert fault_of(text) == ""
+
+
 def test_reachable_by() -> None:
     text = rendered(SCENARIOS["all options"]).text
     assert "route 10.9.0.1/32 via 10.0.0.1;" in text
