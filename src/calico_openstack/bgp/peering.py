@@ -10,7 +10,7 @@ the full mesh. BGPPeers with workloads are in ``workload_peers``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -70,10 +70,25 @@ def sessions_of(
     taken = {session.neighbor for session in explicit}
     mesh = list(planner.mesh())
     problems = (*planner.problems, *_mesh_problems(mesh, settings))
-    mesh = [session for session in mesh if session.neighbor not in taken]
+    mesh, shared = _each_address_once(s for s in mesh if s.neighbor not in taken)
     workloads, workload_problems = workload_sessions(state, settings, settings.speaker)
     found = sorted([*explicit, *mesh, *workloads], key=lambda session: session.name)
-    return tuple(found), (*problems, *workload_problems)
+    return tuple(found), (*problems, *shared, *workload_problems)
+
+
+def _each_address_once(mesh: Iterable[Session]) -> tuple[list[Session], list[Problem]]:
+    """Leave out sessions with nodes that claim the address of one before them.
+
+    BIRD refuses a second protocol of the same name, and the first would go with it.
+    """
+    first: dict[Address, Session] = {}
+    problems = []
+    for session in mesh:
+        holder = first.setdefault(session.neighbor, session).node
+        if holder != session.node:
+            reason = f"{session.neighbor} is the address of Node {holder} too, whose session it is"
+            problems.append(Problem(f"Node {session.node}", "spec.bgp", reason))
+    return list(first.values()), problems
 
 
 def _mesh_problems(mesh: list[Session], settings: Settings) -> Iterator[Problem]:

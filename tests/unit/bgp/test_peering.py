@@ -44,6 +44,18 @@ class TestMesh:
         assert session.passive
         assert session.port is None
 
+    def test_nodes_that_share_an_address_do_not_cost_its_session(self) -> None:
+        state = state_of(*nodes(), node("stray", "10.0.0.3/24"))
+        settings, _ = settings_of(state, "n2")
+        found, problems = sessions_of(state, settings)
+        assert [(s.name, s.node) for s in found if s.family == 4] == [
+            ("Mesh_10_0_0_3", "n3"),
+            ("Mesh_10_0_0_4", "n4"),
+        ]
+        (problem,) = problems
+        assert "Node stray" in str(problem)
+        assert "Node n3" in str(problem)
+
     def test_exactly_one_end_of_each_pair_is_passive(self) -> None:
         everybody = nodes(12)
         for one in everybody:
