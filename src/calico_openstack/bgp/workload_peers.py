@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from calico_openstack.bgp.session import Scope, Session
-from calico_openstack.bgp.settings import FAMILIES, Settings, Speaker
+from calico_openstack.bgp.settings import FAMILIES, Settings, Speaker, can_be_peer
 from calico_openstack.bgp.state import BgpState, Problem
 from calico_openstack.datamodel.addresses import Address, parse_address
 from calico_openstack.datamodel.asnumber import as_number
@@ -78,6 +78,6 @@ def _sessions(peer: BGPPeer, workload: WorkloadEndpoint, settings: Settings) -> 
 def _first_address(workload: WorkloadEndpoint, family: int) -> Address | None:
     for text in workload.spec.ip_networks:
         address = parse_address(text.partition("/")[0])
-        if address is not None and address.version == family:
+        if address is not None and address.version == family and can_be_peer(address):
             return address
     return None

@@ -114,3 +114,15 @@ def test_workloads_matter_only_if_a_peer_is_about_them() -> None:
 @pytest.mark.parametrize("like_kubernetes", [False, True])
 def test_bird_accepts(like_kubernetes: bool) -> None:
     assert fault_of(rendered(filters=("pods",), like_kubernetes=like_kubernetes).text) == ""
+
+
+def test_an_address_that_no_session_can_lead_to_is_passed_over() -> None:
+    store = StateStore()
+    for resource in (*nodes(2), peer("w", local_workload_selector="all()", as_number=64999)):
+        store.apply(resource.KIND, resource.metadata.name, resource)
+    networks = ("0.0.0.0/32", "10.65.0.7/32", "fe80::7/128")
+    router = WorkloadEndpoint(
+        metadata=Metadata(name="w7"), spec=WorkloadEndpointSpec(ip_networks=networks)
+    )
+    store.apply_workload("openstack/w7", router)
+    assert names(render(store.state(), "n2", {}, HostOptions())) == ["Local_Workload_10_65_0_7"]
