@@ -7,10 +7,12 @@ members are errors, so that a misspelt field is not silently without effect.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from pathlib import Path
 from typing import Any, Final, get_args
 
@@ -31,7 +33,24 @@ class DocumentError(ValueError):
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader without YAML 1.1's base-60 integers, dates and octal surprises."""
+    """SafeLoader without YAML 1.1's base-60 integers, dates and octal surprises.
+
+    A member that is given twice is an error: the first would be without effect.
+    """
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """Return the mapping; raises `yaml.YAMLError` for a key that is there already."""
+        result = super().construct_mapping(node, deep)
+        if len(result) < len(node.value):
+            known: set[Hashable] = set()
+            for key_node, _ in node.value:
+                key = self.construct_object(key_node, deep=True)
+                if key in known:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"{key} is given twice", key_node.start_mark
+                    )
+                known.add(key)
+        return result
 
 
 _Loader.yaml_implicit_resolvers = {}
@@ -75,12 +94,8 @@ def _texts(source: str, recursive: bool) -> Iterator[tuple[str, str]]:
 
 def resources_in(text: str, name: str) -> list[Resource]:
     """Return the resources in *text*; *name* says in errors where it came from."""
-    try:
-        documents = list(yaml.load_all(text, Loader=_Loader))
-    except yaml.YAMLError as error:
-        raise DocumentError(f"{name}: not YAML or JSON: {error}") from None
     result = []
-    for number, document in enumerate(documents, 1):
+    for number, document in enumerate(_documents(text, name), 1):
         where = f"{name}, document {number}"
         for item in _items(document, where):
             result.append(resource_of(item, where))
@@ -89,10 +104,34 @@ def resources_in(text: str, name: str) -> list[Resource]:
 
 def value_in(text: str, name: str) -> Any:
     """Return the one value that *text* holds; raises `DocumentError`."""
+    documents = _documents(text, name)
+    if len(documents) > 1:
+        raise DocumentError(f"{name}: expected one document, found {len(documents)}")
+    return documents[0] if documents else None
+
+
+def _documents(text: str, name: str) -> list[Any]:
+    # Not all JSON is YAML: tabs, pairs of escaped surrogates and some characters are not.
+    with contextlib.suppress(ValueError, RecursionError):
+        return [json.loads(text, object_pairs_hook=_each_once, parse_constant=_refused)]
     try:
-        return yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
+        return list(yaml.load_all(text, Loader=_Loader))
+    except (yaml.YAMLError, ValueError) as error:
         raise DocumentError(f"{name}: not YAML or JSON: {error}") from None
+    except RecursionError:
+        raise DocumentError(f"{name}: nested too deeply") from None
+
+
+def _each_once(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(members)
+    if len(result) < len(members):
+        # Reading it as YAML tells where.
+        raise ValueError("a member is given twice")
+    return result
+
+
+def _refused(constant: str) -> None:
+    raise ValueError(f"{constant} is no number")
 
 
 def _items(document: Any, where: str) -> list[dict[str, Any]]:
@@ -133,6 +172,8 @@ def resource_of(item: dict[str, Any], where: str) -> Resource:
 
 
 def _as_text(value: Any) -> str:
+    if value is None:
+        return ""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -152,7 +193,7 @@ def _decoded(item: dict[str, Any], cls: type[Resource], where: str) -> Resource:
     place = what if where == what else f"{where}: {what}"
     try:
         decoded = decode_at(key.path, key, msgspec.json.encode(item))
-    except (msgspec.MsgspecError, TypeError) as error:
+    except (msgspec.MsgspecError, TypeError, UnicodeEncodeError) as error:
         raise DocumentError(f"{place}: {error}") from None
     if isinstance(decoded, Invalid):
         fields = "\n".join(f"-  {reason}" for reason in decoded.reasons)

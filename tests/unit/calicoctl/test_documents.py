@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
 
-from calico_openstack.calicoctl.documents import DocumentError, resources_in
+from calico_openstack.calicoctl.documents import DocumentError, resources_in, value_in
 from calico_openstack.datamodel import BGPConfiguration, NetworkPolicy, Tier
 
 
@@ -79,3 +82,65 @@ def test_an_error_names_file_document_and_field(document: str, expected: str) ->
 def test_what_is_no_yaml_is_refused_with_its_place() -> None:
     with pytest.raises(DocumentError, match=r"x\.yaml: not YAML or JSON"):
         resources_in("a: [", "x.yaml")
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "spec:\n  selector: all()\n  ingress: [{action: Deny}]\n  ingress: [{action: Allow}]",
+        "spec: {selector: all(), ingress: [{action: Allow, action: Deny}]}",
+        "spec: {selector: all()}\nspec: {selector: none == 'a'}",
+    ],
+)
+def test_a_member_that_is_given_twice_is_an_error(spec: str) -> None:
+    head = "apiVersion: projectcalico.org/v3\nkind: GlobalNetworkPolicy\nmetadata: {name: x}\n"
+    with pytest.raises(DocumentError, match="is given twice"):
+        resources_in(head + spec, "x.yaml")
+
+
+def test_a_member_that_is_given_twice_is_an_error_in_json_too() -> None:
+    text = (
+        '{"apiVersion": "projectcalico.org/v3", "kind": "Tier", "metadata": {"name": "x"}, '
+        '"spec": {"order": 1}, "spec": {"order": 2}}'
+    )
+    with pytest.raises(DocumentError, match="spec is given twice"):
+        resources_in(text, "x.json")
+
+
+@pytest.mark.parametrize(
+    "form", [{"ensure_ascii": True}, {"ensure_ascii": False}, {"indent": "\t"}]
+)
+def test_json_is_read_as_json(form: dict[str, Any]) -> None:
+    value = "\U0001f600 \x7f \x85 \u2028"
+    tier = {
+        "apiVersion": "projectcalico.org/v3",
+        "kind": "Tier",
+        "metadata": {"name": "x", "annotations": {"a": value}},
+    }
+    (found,) = resources_in(json.dumps(tier, **form), "x.json")
+    assert found.metadata.annotations == {"a": value}
+
+
+def test_what_is_no_text_or_nested_without_end_is_refused() -> None:
+    tier = (
+        '{"apiVersion": "projectcalico.org/v3", "kind": "Tier", '
+        '"metadata": {"name": "x", "annotations": {"a": "\\ud800"}}}'
+    )
+    with pytest.raises(DocumentError, match="surrogates not allowed"):
+        resources_in(tier, "x.json")
+    with pytest.raises(DocumentError, match="nested too deeply"):
+        resources_in("[" * 100_000, "x.json")
+
+
+def test_an_annotation_without_value_is_empty() -> None:
+    (found,) = resources_in(
+        "apiVersion: projectcalico.org/v3\nkind: Tier\nmetadata: {name: x, annotations: {a: }}", "x"
+    )
+    assert found.metadata.annotations == {"a": ""}
+
+
+def test_one_value_is_one_document() -> None:
+    assert value_in("", "patch") is None
+    assert value_in("spec: {order: 1}", "patch") == {"spec": {"order": 1}}
+    with pytest.raises(DocumentError, match="expected one document, found 2"):
+        value_in("a: 1\n---\nb: 2", "patch")
