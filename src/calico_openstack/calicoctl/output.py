@@ -6,10 +6,12 @@ padded too, one blank line at the end): scripts of operators read them.
 
 from __future__ import annotations
 
+import functools
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 import msgspec
@@ -17,11 +19,18 @@ import msgspec
 from calico_openstack.calicoctl.kinds import Column, Row
 from calico_openstack.datamodel import API_VERSION, Resource, encode
 
+if TYPE_CHECKING:
+    import yaml
+
 FORMATS: Final = ("ps", "table", "wide", "yaml", "yml", "json", "name")
 _MINIMUM_CELL: Final = 5
 _PADDING: Final = 3
 # A table streams: widths are fixed by this many rows, so that 100,000 rows start to appear at once.
 _ROWS_FOR_WIDTHS: Final = 500
+# Line ends of Unicode, which a reader folds, and what is a number for readers but not for PyYAML.
+_NEEDS_QUOTES: Final = re.compile(
+    r"[\x85\u2028\u2029]|^(?:[-+]?[0-9.]+[eE][-+]?[0-9]+|[-+]\.[0-9]+)$"
+)
 
 
 def as_row(resource: Resource) -> Row:
@@ -86,5 +95,23 @@ def as_yaml(value: Any) -> str:
     """Return YAML with sorted keys."""
     import yaml  # noqa: PLC0415 - tables must not wait for it
 
-    text: str = yaml.safe_dump(value, sort_keys=True, default_flow_style=False, allow_unicode=True)
+    text: str = yaml.dump(
+        value, Dumper=_dumper(), sort_keys=True, default_flow_style=False, allow_unicode=True
+    )
     return text.rstrip("\n")
+
+
+@functools.cache
+def _dumper() -> type[yaml.SafeDumper]:
+    """Return a writer whose texts all readers take for the same texts."""
+    import yaml  # noqa: PLC0415 - tables must not wait for it
+
+    class Dumper(yaml.SafeDumper):
+        pass
+
+    def text_node(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+        style = '"' if _NEEDS_QUOTES.search(text) else None
+        return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+    Dumper.add_representer(str, text_node)
+    return Dumper

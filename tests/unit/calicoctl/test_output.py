@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 
+from calico_openstack.calicoctl.documents import value_in
 from calico_openstack.calicoctl.kinds import UnknownKindError, kind_named, presentation_of
-from calico_openstack.calicoctl.output import as_row, exported, table
+from calico_openstack.calicoctl.output import as_json, as_row, as_yaml, exported, table
 from calico_openstack.datamodel import (
     Metadata,
     NetworkPolicy,
@@ -62,3 +64,30 @@ def test_an_export_is_free_of_what_belongs_to_one_datastore() -> None:
     )
     row = exported(as_row(NetworkPolicy(metadata=metadata)))
     assert row["metadata"] == {"name": "p"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1967.e2",
+        "1.5e3",
+        "1e5",
+        "-.2",
+        "+.09",
+        "5",
+        "5663:12",
+        "a\x85b",
+        "a\u2028 b",
+        "\x7f",
+        "yes",
+    ],
+)
+def test_a_text_is_the_same_text_for_who_reads_it(text: str) -> None:
+    value = {"a": text, text: "x"}
+    assert value_in(as_yaml(value), "x.yaml") == value
+    assert value_in(as_json(value), "x.json") == value
+    assert yaml.safe_load(as_yaml(value)) == value
+
+
+def test_addresses_need_no_quotes() -> None:
+    assert as_yaml({"a": "10.0.0.1"}) == "a: 10.0.0.1"
