@@ -22,6 +22,9 @@ _MOST_DROPS: Final = 2000
 _PROTOCOLS: Final = {1: "ICMP", 6: "TCP", 17: "UDP", 58: "ICMPv6", 132: "SCTP", 136: "UDPLite"}
 _WITH_PORTS: Final = frozenset({6, 17, 132, 136})
 _OUR_TABLES: Final = frozenset({"calico", "calico-arp"})
+_TO_UNKNOWN: Final = "to an unknown"
+# What decides, as the endpoint sees it, about packets that it receives.
+_INGRESS: Final = ("in-", names.TO_WORKLOAD, "forward-in-", "untracked-in-", "pre-dnat-")
 
 
 class Drop(Struct, frozen=True):
@@ -79,7 +82,7 @@ class DropLog:
             packet=packet_text(step.network_header, step.transport_header),
             incoming=interfaces.get(step.incoming, ""),
             outgoing=interfaces.get(step.outgoing, ""),
-            direction="ingress" if step.chain.startswith(("in-", "to-")) else "egress",
+            direction=direction(step.chain, comment),
         )
         self._merge(drop)
 
@@ -99,6 +102,12 @@ class DropLog:
         """Nothing is held open."""
 
 
+def direction(chain: str, comment: str) -> str:
+    """Return the direction, as an endpoint sees it, in which a rule of a chain drops packets."""
+    is_ingress = chain.startswith(_INGRESS) or comment.startswith(_TO_UNKNOWN)
+    return "ingress" if is_ingress else "egress"
+
+
 def reason(step: TracedStep, comment: str) -> str:
     """Return in a word or two why a packet was dropped."""
     if step.table_name not in _OUR_TABLES:
@@ -111,7 +120,7 @@ def reason(step: TracedStep, comment: str) -> str:
         ("packet rate", "rate"),
         ("connections", "connections"),
         ("from an unknown", "unknown interface"),
-        ("to an unknown", "unknown interface"),
+        (_TO_UNKNOWN, "unknown interface"),
         ("workloads may not", "to the host"),
         ("VXLAN", "tunnel"),
         ("IPIP", "tunnel"),

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calico_openstack.felix.drops import Drop, DropLog, packet_text, reason
+from calico_openstack.felix.drops import Drop, DropLog, direction, packet_text, reason
 from calico_openstack.felix.journeys import JourneyLog
 from calico_openstack.felix.kernel import nft_constants as nft
 from calico_openstack.felix.kernel.followed_packets import Followed
@@ -55,6 +55,24 @@ def test_headers_of_an_earlier_step_are_remembered() -> None:
     assert drop.packet == "TCP 10.0.0.1 -> 10.0.0.2 port 5432"
     assert (drop.incoming, drop.outgoing, drop.direction) == ("tap1", "tap2", "ingress")
     assert drop.reason == "default deny"
+
+
+@pytest.mark.parametrize(
+    ("chain", "comment", "expected"),
+    [
+        ("in-class-1", "no policy or profile decided", "ingress"),
+        ("out-class-1", "no policy or profile decided", "egress"),
+        ("in-rate-1", "packet rate of openstack/one", "ingress"),
+        # Who receives is looked up in the same chain as who sends.
+        ("filter-forward", "to an unknown workload interface", "ingress"),
+        ("from-workload", "from an unknown workload interface", "egress"),
+        ("forward-in-class-1", "end of tier default", "ingress"),
+        ("forward-out-class-1", "end of tier default", "egress"),
+        ("to-host-forward", "invalid to conntrack", "egress"),
+    ],
+)
+def test_directions(chain: str, comment: str, expected: str) -> None:
+    assert direction(chain, comment) == expected
 
 
 def test_what_is_accepted_is_no_drop() -> None:
