@@ -500,6 +500,20 @@ def test_overrun_of_notifications_loses_nothing(host: Host) -> None:
     assert host.dataplane.interfaces["tap1"].mtu == 1450
 
 
+def test_what_an_interface_on_its_way_down_refuses_is_no_problem_later(host: Host) -> None:
+    host.plug(1)
+    host.settle()
+    host.namespace.ip("link", "set", "tap1", "down")
+    # Felix has not heard of it yet.
+    host.apply(host.want(1))
+    assert host.dataplane.failures
+    host.settle()
+    assert host.dataplane.failures == ()
+    host.namespace.ip("link", "set", "tap1", "up")
+    host.settle()
+    assert_programmed(host)
+
+
 def test_an_address_stays_while_it_is_there_with_another_prefix(host: Host) -> None:
     """So a netmask is changed; host endpoints are found by the address."""
     ip = host.namespace.ip

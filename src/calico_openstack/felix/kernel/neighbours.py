@@ -60,7 +60,6 @@ class NeighbourDriver:
         """Want the entry *key* to have *mac* (six bytes), None for no entry."""
         if mac is None:
             self._wanted.pop(key, None)
-            self.failures.pop(key, None)
             keys = self._by_interface.get(key.interface, set())
             keys.discard(key)
             if not keys:
@@ -90,7 +89,10 @@ class NeighbourDriver:
         before = self._entries.pop(key, None)
         if before is not None and before != entry:
             self._tracker.delete_desired(before)
-        if entry is not None and mac is not None:
+        if entry is None or mac is None:
+            # Refused perhaps because the interface was on its way down.
+            self.failures.pop(key, None)
+        else:
             self._entries[key] = entry
             self._tracker.set_desired(entry, mac)
 

@@ -132,7 +132,6 @@ class RouteDriver:
             for name, _ in route.candidates:
                 self._by_interface.setdefault(name, set()).add(destination)
         else:
-            self.failures.pop(destination, None)
             self._served_by.pop(destination, None)
         self._resolve(destination)
 
@@ -167,7 +166,10 @@ class RouteDriver:
         before = self._keys.pop(destination, None)
         if before is not None and before != key:
             self._tracker.delete_desired(before)
-        if key is not None and route is not None:
+        if key is None or route is None:
+            # Refused perhaps because the interface was on its way down.
+            self.failures.pop(destination, None)
+        else:
             self._keys[destination] = key
             self._tracker.set_desired(key, RouteAttributes(route.protocol, route.source))
 
