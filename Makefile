@@ -57,7 +57,7 @@ test-neutron-upstream: packages ## run Neutron's own unit tests with the driver 
 	@$(BIN)/python -m tests.neutron_upstream
 
 .PHONY: test-machine
-test-machine: packages venv-dev ## run the tests with Debian's kernel, in a virtual machine (minutes, not in test)
+test-machine: packages venv-dev ## run the tests of the kernel with Debian's, in a virtual machine (20 minutes, not in test)
 	@$(BIN)/pytest tests/machine
 
 .PHONY: test-faults
