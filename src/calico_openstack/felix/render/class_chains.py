@@ -164,17 +164,17 @@ class ClassChains:
             # They may have been left by another tier, or by somebody else.
             rules.append(Rule((SetMark(marks, 0),)))
         for key, shape in shapes.items():
+            form = section.form(key)
             if shape.allows_all:
                 comment = names.comment(f"{names.block_id(key)} lets everything out")
-                rules.append(Rule((section.form(key).allowed,), comment))
+                rules.append(Rule((form.allowed,), comment))
             if shape.exists:
-                chain = names.block_chain(key, section.form(key).name)
+                chain = names.block_chain(key, form.name)
                 rules.append(Rule((Verdict(VerdictKind.JUMP, chain),)))
-                if section.form(key).marks:
+                if form.marks:
                     # Nobody else is to find the mark.
                     unmark = SetMark(accepted, 0)
-                    allowed = section.form(key).allowed
-                    rules.append(Rule((MarkBits(accepted, accepted), unmark, allowed)))
+                    rules.append(Rule((MarkBits(accepted, accepted), unmark, form.allowed)))
             if shape.passes:
                 rules.append(Rule((MarkBits(passed, passed), go_on)))
         denied = denial(self._settings, section.way.form)

@@ -251,10 +251,7 @@ class HostLayout(Struct, frozen=True):
         return (Rule((*match, Counter(), DROP), "invalid to conntrack"),)
 
     def _workloads(self, direction: Direction, verdict: Verdict) -> tuple[Rule, ...]:
-        return tuple(
-            Rule((Compare(_NAME[direction], prefix.encode(), prefix=True), verdict))
-            for prefix in self.settings.interface_prefixes
-        )
+        return of_workloads(self.settings, _NAME[direction], verdict)
 
     def _marked(self, verdict: Verdict, *points: str) -> tuple[Rule, ...]:
         """Return what becomes of packets that an earlier point (of *points*) has allowed."""
@@ -269,6 +266,16 @@ class HostLayout(Struct, frozen=True):
 
     def _unmark(self) -> Rule:
         return Rule((SetMark(self.settings.accept_mark, 0),))
+
+
+def of_workloads(
+    settings: RenderSettings, field: Field, *then: Expression, comment: str = ""
+) -> tuple[Rule, ...]:
+    """Return rules that do something with the packets of workload interfaces."""
+    return tuple(
+        Rule((Compare(field, prefix.encode(), prefix=True), *then), comment)
+        for prefix in settings.interface_prefixes
+    )
 
 
 def goto(chain: str) -> Verdict:

@@ -31,7 +31,7 @@ from __future__ import annotations
 from ipaddress import IPv6Network
 
 from calico_openstack.felix.render import metadata, names
-from calico_openstack.felix.render.host_layout import HostLayout, goto
+from calico_openstack.felix.render.host_layout import HostLayout, goto, of_workloads
 from calico_openstack.felix.render.matches import ADDRESS_KEY, port_is, protocol_is
 from calico_openstack.felix.render.nft import (
     ACCEPT,
@@ -158,14 +158,14 @@ class IpLayout:
             names.RAW_PREROUTING: Chain(
                 (
                     _own_sources(self.version, settings),
-                    *_per_prefix(settings, Field.IIFNAME, goto(names.ANTI_SPOOFING)),
+                    *of_workloads(settings, Field.IIFNAME, goto(names.ANTI_SPOOFING)),
                     *self._host.untracked,
                 ),
                 Hook("filter", "prerouting", -300),
             ),
             names.FILTER_INPUT: Chain(
                 (
-                    *_per_prefix(settings, Field.IIFNAME, goto(names.WORKLOAD_TO_HOST)),
+                    *of_workloads(settings, Field.IIFNAME, goto(names.WORKLOAD_TO_HOST)),
                     *self._host.input,
                 ),
                 Hook("filter", "input", 0),
@@ -189,12 +189,12 @@ class IpLayout:
         if host.forward:
             chains[names.WORKLOAD_FORWARD] = Chain(rules)
             chains[names.TO_WORKLOAD] = Chain(to_workload)
-            workloads = _per_prefix(settings, Field.IIFNAME, goto(names.WORKLOAD_FORWARD))
+            workloads = of_workloads(settings, Field.IIFNAME, goto(names.WORKLOAD_FORWARD))
             rules = (*workloads, *host.forward)
         if settings.drop_invalid:
             invalid = (
-                *_per_prefix(settings, Field.IIFNAME, *_DROPPED, comment=_INVALID),
-                *_per_prefix(settings, Field.OIFNAME, *_DROPPED, comment=_INVALID),
+                *of_workloads(settings, Field.IIFNAME, *_DROPPED, comment=_INVALID),
+                *of_workloads(settings, Field.OIFNAME, *_DROPPED, comment=_INVALID),
                 *(host.forward or host.leaving),
             )
             chains[names.INVALID] = Chain(invalid)
@@ -222,7 +222,7 @@ def write_closed_layout(writer: TableWriter, settings: RenderSettings) -> None:
         (names.RAW_PREROUTING, Hook("filter", "prerouting", -300), Field.IIFNAME),
         (names.FILTER_FORWARD, Hook("filter", "forward", 0), Field.OIFNAME),
     ):
-        rules = _per_prefix(settings, field, Counter(), DROP, comment="switched off")
+        rules = of_workloads(settings, field, Counter(), DROP, comment="switched off")
         writer.put_chain(name, Chain(rules, hook))
 
 
@@ -276,17 +276,7 @@ def _unknown(settings: RenderSettings, direction: Direction) -> tuple[Rule, ...]
     """Return what drops packets of workload interfaces that no map of endpoints has."""
     whose = "from" if direction is Direction.EGRESS else "to"
     comment = f"{whose} an unknown workload interface"
-    return _per_prefix(settings, _NAME[direction], *_DROPPED, comment=comment)
-
-
-def _per_prefix(
-    settings: RenderSettings, field: Field, *then: Expression, comment: str = ""
-) -> tuple[Rule, ...]:
-    """Return rules that do something with the packets of workload interfaces."""
-    return tuple(
-        Rule((Compare(field, prefix.encode(), prefix=True), *then), comment)
-        for prefix in settings.interface_prefixes
-    )
+    return of_workloads(settings, _NAME[direction], *_DROPPED, comment=comment)
 
 
 def _tunnels(version: int, settings: RenderSettings) -> tuple[Rule, ...]:
