@@ -14,7 +14,6 @@ from calico_openstack.datamodel import (
     BGPFilter,
     BGPPeer,
     GlobalNetworkPolicy,
-    Invalid,
     IPPool,
     NetworkPolicy,
     Resource,
@@ -27,6 +26,7 @@ from calico_openstack.datamodel import (
     prefix_of,
 )
 from calico_openstack.datamodel.addresses import parse_network
+from calico_openstack.datamodel.invalid import as_far_as_read
 from calico_openstack.datamodel.policies import DEFAULT_TIER
 from calico_openstack.etcd import EtcdClient
 
@@ -138,7 +138,6 @@ def _stored(client: EtcdClient, cls: type[Resource]) -> Iterator[tuple[ResourceK
     for page in client.iterate_prefix(prefix_of(cls.KIND)):
         for kv in page.kvs:
             key = parse_key(kv.key)
-            value = decode(kv.key, kv.value)
-            found = value.resource if isinstance(value, Invalid) else value
-            if isinstance(key, ResourceKey) and isinstance(found, Resource):
+            found = as_far_as_read(decode(kv.key, kv.value))
+            if isinstance(key, ResourceKey) and found is not None:
                 yield key, found

@@ -38,6 +38,7 @@ from calico_openstack.datamodel import (
     parse_key,
     prefix_of,
 )
+from calico_openstack.datamodel.invalid import as_far_as_read
 from calico_openstack.etcd import EtcdClient
 from calico_openstack.etcd.records import KeyValue
 
@@ -153,8 +154,7 @@ class Store:
             if wanted and wanted != str(kv.mod_revision):
                 raise ConflictError(f"update conflict: {identity(resource)}")
             stored = decode(kv.key, kv.value)
-            before = stored.resource if isinstance(stored, Invalid) else stored
-            self._admit(resource, before if isinstance(before, Resource) else None)
+            self._admit(resource, as_far_as_read(stored))
             merged = as_written(_with_stored_metadata(resource, stored))
             value = with_unknown_members(encode(merged), kv.value, type(resource))
             if self._client.put_if_unchanged(key.path, value, kv.mod_revision):
@@ -263,8 +263,8 @@ def _with_stored_metadata(resource: Resource, stored: object) -> Resource:
     A stored value that is invalid may have lost its metadata; then it is made anew. A status is of
     whoever is asked by the resource: one that is not given stays.
     """
-    kept = stored.resource if isinstance(stored, Invalid) else stored
-    base = kept.metadata if isinstance(kept, Resource) else Metadata()
+    kept = as_far_as_read(stored)
+    base = kept.metadata if kept is not None else Metadata()
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     metadata = msgspec.structs.replace(
         base,

@@ -55,6 +55,12 @@ class Invalid(msgspec.Struct, frozen=True, gc=False):
         return f"{shortened(self.path)}: {shown}" + (f"; and {more} more" if more > 0 else "")
 
 
+def as_far_as_read(value: object) -> Resource | None:
+    """Return a resource, of an invalid one what could be read; None for anything else."""
+    found = value.resource if isinstance(value, Invalid) else value
+    return found if isinstance(found, Resource) else None
+
+
 def shortened(text: str) -> str:
     """Return text that is safe and short enough for a log line; its middle may be left out."""
     if len(text) > _MAX_TEXT:

@@ -16,7 +16,7 @@ from calico_openstack.datamodel.configuration import (
     ClusterInformation,
     FelixConfiguration,
 )
-from calico_openstack.datamodel.invalid import Invalid
+from calico_openstack.datamodel.invalid import Invalid, as_far_as_read
 from calico_openstack.datamodel.keys import ResourceKey, prefix_of
 from calico_openstack.datamodel.nodes import Node
 from calico_openstack.datamodel.resource import Resource
@@ -62,7 +62,7 @@ class ParameterSources:
                 self._update_configuration(key.name, value)
             case Node.KIND:
                 if key.name == self.host:
-                    found = _as_read(value)
+                    found = as_far_as_read(value)
                     self._node = found if isinstance(found, Node) else None
             case _:
                 return False
@@ -71,7 +71,7 @@ class ParameterSources:
     def _update_configuration(self, name: str, value: Resource | Invalid | None) -> None:
         self._configurations.pop(name, None)
         self._unreadable.pop(name, None)
-        found = _as_read(value)
+        found = as_far_as_read(value)
         if isinstance(found, FelixConfiguration):
             self._configurations[name] = found
         elif isinstance(value, Invalid):
@@ -109,10 +109,6 @@ class ParameterSources:
                 unreadable=self.unreadable,
             )
         )
-
-
-def _as_read(value: Resource | Invalid | None) -> Resource | None:
-    return value.resource if isinstance(value, Invalid) else value
 
 
 class ParameterWatch:

@@ -18,7 +18,7 @@ from calico_openstack.datamodel.endpoints import (
     WorkloadEndpoint,
     WorkloadEndpointPort,
 )
-from calico_openstack.datamodel.invalid import Invalid
+from calico_openstack.datamodel.invalid import Invalid, as_far_as_read
 from calico_openstack.datamodel.keys import ResourceKey
 from calico_openstack.datamodel.policies import (
     DEFAULT_ALLOW_PROFILE,
@@ -263,7 +263,7 @@ def _profiles(names: tuple[str, ...]) -> tuple[ResourceKey, ...]:
 
 
 def _policy_of(value: Resource | Invalid | None) -> conversion.Policy | None:
-    found = value.resource if isinstance(value, Invalid) else value
+    found = as_far_as_read(value)
     return found if isinstance(found, NetworkPolicy | GlobalNetworkPolicy) else None
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from msgspec import Struct
 
 from calico_openstack.datamodel.deferred import DeferredPolicy
-from calico_openstack.datamodel.invalid import Invalid
+from calico_openstack.datamodel.invalid import Invalid, as_far_as_read
 from calico_openstack.datamodel.keys import ResourceKey
 from calico_openstack.datamodel.policies import GlobalNetworkPolicy, NetworkPolicy, TierSpec
 from calico_openstack.datamodel.resource import Resource
@@ -182,7 +182,7 @@ def _stored(key: ResourceKey, value: Resource | Invalid | None) -> _Stored | Non
     If not even its selector can be told, nothing can be denied on its behalf.
     """
     valid = not isinstance(value, Invalid)
-    policy = value.resource if isinstance(value, Invalid) else value
+    policy = as_far_as_read(value)
     if not isinstance(policy, NetworkPolicy | GlobalNetworkPolicy):
         return None
     if not conversion.counts(policy) or (is_staged(key) and not valid):
