@@ -5,14 +5,13 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
-from calico_openstack.calicoctl.main import cli
 from calico_openstack.etcd import EtcdClient
+from tests.support.calicoctl import Calicoctl, calicoctl_with
 
 POLICY = """
 apiVersion: projectcalico.org/v3
@@ -22,19 +21,18 @@ spec:
   selector: role == 'web'
   ingress: [{action: Allow, protocol: TCP, destination: {ports: [80]}}]
 """
-Calicoctl = Callable[..., Result]
 KEY = "/calico/resources/v3/projectcalico.org/networkpolicies/openstack/web"
 
 
 @pytest.fixture
 def calicoctl(etcd: EtcdClient, tmp_path: Path) -> Calicoctl:
-    environment = {"ETCD_ENDPOINTS": ",".join(etcd.config.endpoints), "CALICO_ETCD_ENDPOINTS": ""}
+    plain = calicoctl_with(etcd)
     file = tmp_path / "policy.yaml"
     file.write_text(POLICY)
 
     def run(*arguments: str, text: str = "") -> Result:
         words = [str(file) if word == "FILE" else word for word in arguments]
-        return CliRunner().invoke(cli, words, input=text, env=environment)
+        return plain(*words, text=text)
 
     return run
 

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import yaml
-from click.testing import CliRunner, Result
 
-from calico_openstack.calicoctl.main import cli
 from calico_openstack.etcd import EtcdClient
-
-Calicoctl = Callable[..., Result]
+from tests.support.calicoctl import Calicoctl, calicoctl_with
 
 
 @pytest.fixture
 def calicoctl(etcd: EtcdClient) -> Calicoctl:
-    environment = {"ETCD_ENDPOINTS": ",".join(etcd.config.endpoints), "CALICO_ETCD_ENDPOINTS": ""}
-
-    def run(*arguments: str, text: str = "") -> Result:
-        return CliRunner().invoke(cli, arguments, input=text, env=environment)
-
-    return run
+    return calicoctl_with(etcd)
 
 
 def document(kind: str, name: str, **spec: Any) -> str:

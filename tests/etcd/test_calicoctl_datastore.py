@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
-from calico_openstack.calicoctl.main import cli
 from calico_openstack.datamodel import (
     Metadata,
     ResourceKey,
@@ -21,6 +18,7 @@ from calico_openstack.datamodel import (
 )
 from calico_openstack.datamodel.keys import RESOURCE_PREFIX
 from calico_openstack.etcd import EtcdClient
+from tests.support.calicoctl import Calicoctl, calicoctl_with
 
 RESOURCES = """
 apiVersion: projectcalico.org/v3
@@ -48,7 +46,6 @@ kind: NetworkPolicy
 metadata: {name: web, namespace: openstack, labels: {team: a}}
 spec: {selector: all(), ingress: [{action: Allow}]}
 """
-Calicoctl = Callable[..., Result]
 ENDPOINT = ResourceKey(
     "WorkloadEndpoint",
     workload_endpoint_name("compute-1", "openstack", "vm", "port"),
@@ -58,11 +55,7 @@ ENDPOINT = ResourceKey(
 
 @pytest.fixture
 def calicoctl(etcd: EtcdClient) -> Calicoctl:
-    environment = {"ETCD_ENDPOINTS": ",".join(etcd.config.endpoints), "CALICO_ETCD_ENDPOINTS": ""}
-
-    def run(*arguments: str, text: str = "") -> Result:
-        return CliRunner().invoke(cli, arguments, input=text, env=environment)
-
+    run = calicoctl_with(etcd)
     assert run("create", "-f", "-", text=RESOURCES).exit_code == 0
     spec = WorkloadEndpointSpec(
         orchestrator="openstack",

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 
 import pytest
-from click.testing import CliRunner, Result
 
 from calico_openstack.calicoctl.kinds import Row
-from calico_openstack.calicoctl.main import cli
 from calico_openstack.calicoctl.watching import Printer, follow
 from calico_openstack.datamodel import prefix_of
 from calico_openstack.etcd import EtcdClient
+from tests.support.calicoctl import Calicoctl, calicoctl_with
 
 POLICY = """
 apiVersion: projectcalico.org/v3
@@ -23,16 +21,11 @@ spec:
   selector: role == 'web'
   ingress: [{action: Allow, protocol: TCP, destination: {ports: [80]}}]
 """
-Calicoctl = Callable[..., Result]
 
 
 @pytest.fixture
 def calicoctl(etcd: EtcdClient) -> Calicoctl:
-    environment = {"ETCD_ENDPOINTS": ",".join(etcd.config.endpoints), "CALICO_ETCD_ENDPOINTS": ""}
-
-    def run(*arguments: str, text: str = "") -> Result:
-        return CliRunner().invoke(cli, arguments, input=text, env=environment)
-
+    run = calicoctl_with(etcd)
     assert run("create", "-f", "-", text=POLICY).exit_code == 0
     return run
 
